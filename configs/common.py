@@ -1,0 +1,101 @@
+"""Every knob of davs_jax: what it is, its unit, and why it has its default.
+
+The defaults are the published system (DAVS, AAAI 2019, and its official code). The other files in this folder
+state only their differences. Any knob can be set on the command line: --config.data.batch_size=32
+"""
+
+from ml_collections import ConfigDict
+
+# The networks that the generator player can train, in the order in which the data flows.
+ALL_NETWORKS = ("person_encoder", "visual_encoder", "audio_encoder", "decoder", "word_classifier", "person_classifier")
+
+
+def get_config() -> ConfigDict:
+    """Returns the configuration of the published joint stage."""
+    c = ConfigDict()
+    c.seed = 0
+    c.steps = 3_054_700  # optimizer steps: 100 epochs of LRW's 488,766 clips at batch 16
+
+    # Where the starting weights come from: workdirs or exported weight folders, separated by commas, or "" for fresh
+    # weights. A network is taken from the first place that has it; names and shapes must match exactly.
+    c.init_from = ""
+    # Networks that must be found in init_from (missing ones are an error, not a silent fresh start).
+    c.init_networks = ()
+    # Networks this stage trains; the others it uses run frozen, with their running statistics.
+    c.trained = ("person_encoder", "visual_encoder", "audio_encoder", "decoder", "word_classifier")
+
+    c.model = m = ConfigDict()
+    m.image_size = 256  # pixels; a power of two, 64…512
+    m.width = 1.0  # multiplies every hidden channel count; 1 is the published system
+    m.embed_dim = 256  # length of pid and of wid
+    m.num_words = 500  # vocabulary; must equal the data's
+    m.num_identities = 40_145  # identity classes of the face set; must equal the data's
+    m.word_frames = 12  # frames that the word classifier reads
+    m.sequence_frames = 6  # frames that are generated and that the sequence discriminator sees
+    m.adversary_frames = 20  # frames that the word adversary reads; 12 reuses the word frames (cheaper)
+    m.dropout = 0.5  # in the visual encoder, the word adversary and the person classifier
+    m.align_corners = True  # bilinear upsampling as in PyTorch 0.2, with which the released weights were trained
+    m.dtype = "float32"  # compute type of the networks: float32 or bfloat16; parameters and losses stay float32
+    # Our own options beside the published topology:
+    m.skips = (8,)  # person maps that enter the decoder, by stride; published (8,); ours adds 16, 4, 2
+    m.blend = False  # the decoder also gives a mask: output = mask · generated + (1 − mask) · photo
+
+    c.data = d = ConfigDict()
+    d.clips = ""  # folder of clip shards (made by data_prep)
+    d.faces = ""  # folder of identity shards; needed where face_batch_size > 0
+    d.split = "train"
+    d.batch_size = 16  # clips per optimizer step, over all devices
+    d.face_batch_size = 16  # identity images per step, over all devices; 0 where no term uses them
+    d.flip = True  # mirror half of the clips
+    d.crop = True  # random offset of the crop in the stored frame
+    d.color_jitter = 0.0  # our own: brightness, contrast and tint vary by up to this fraction per clip
+    d.threads = 8  # that read and decode ahead
+    d.prefetch = 2  # batches kept ready on the device
+
+    c.optim = o = ConfigDict()
+    o.learning_rate = 2e-4  # Adam, both players
+    o.discriminator_learning_rate = 2e-4
+    o.b1 = 0.9
+    o.b2 = 0.999
+    o.eps = 1e-8
+    o.schedule = "constant"  # constant or cosine (to zero at the last step)
+    o.warmup_steps = 0
+    o.clip_norm = 0.0  # global gradient norm limit per player; 0 is none, as published
+    o.ema_decay = 0.0  # exponential moving average of the generator player's weights; 0 is none; ours
+
+    # Weights of the generator player's terms; 0 takes the term, and the adversary that only it needs, out of the step.
+    c.loss = w = ConfigDict()
+    w.person_ce = 0.0  # identity cross-entropy on pid (stage `person`)
+    w.word_ce = 1.0  # word cross-entropy, audio and video
+    w.contrastive = 1.0  # L2 contrastive between the modalities
+    w.modality = 5.0  # confusion of the modality discriminator, both ways
+    w.pid_uniform = 1.0  # words out of pid; multiplies the stated rule (1e6 at 500 words)
+    w.wid_uniform = 1.0  # persons out of wid; multiplies the same rule of the identity count
+    w.l1 = 4.0  # L1 of the generated frames on the 0…255 scale
+    w.mouth = 8.0  # the same, masked to the mouth box
+    w.temporal = 5.0  # L1 outside the mouth to the frame before, audio-driven
+    w.gan_sequence = 1.0  # sequence discriminator, patch and audio-match heads
+    w.gan_frame = 0.0  # frame discriminator, the same; off in the official code
+
+    c.contrastive = "clip"  # clip: normalised clip vectors, video detached; chunks: pretraining's form, both ways
+    c.margin = 1.0  # of the contrastive loss
+    c.label_softness = 0.1  # discriminators' real/fake labels are softened by up to this much per call
+    c.generation_moves_wid = True  # False stops the picture losses' gradient at the word vectors; ours
+    c.bn_grouping = "batch"  # batch: norms see all frames of a call; official: groups as the official code calls
+
+    c.mesh = ConfigDict()
+    c.mesh.data = -1  # devices along the batch; −1 takes all that are left
+    c.mesh.fsdp = 1  # devices that parameters and optimizer state are divided over
+
+    c.log = g = ConfigDict()
+    g.every = 50  # steps between scalars
+    g.images_every = 1_000  # steps between pictures of generated frames; 0 is never
+    g.eval_every = 5_000  # steps between validations; 0 is never
+    g.eval_batches = 0  # batches per validation; 0 is the whole split
+    g.eval_split = "val"
+
+    c.checkpoint = k = ConfigDict()
+    k.every = 1_000  # steps
+    k.keep = 3  # latest checkpoints kept, beside the best
+    k.best = "video_accuracy"  # validation figure that chooses the best; greater is better
+    return c

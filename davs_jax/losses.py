@@ -1,0 +1,156 @@
+"""One pure function per loss, and the table of terms: what each moves, and which adversary it plays against.
+
+Pictures are float32 in 0…1, `[B, T, S, S, 3]`; the constants are those of the official code (`Gen_final_v1.py`,
+`loss_functions.py`), whose weights stand in `configs/common.py`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Array = jax.Array
+
+
+class Term(NamedTuple):
+    """A term of the generator player's loss.
+
+    Attributes:
+      moves: networks that receive its gradient (where the stage trains them).
+      uses: further networks that it needs.
+      adversary: the discriminator player's network that it needs, if any.
+    """
+
+    moves: tuple[str, ...]
+    uses: tuple[str, ...] = ()
+    adversary: str | None = None
+
+
+WORDS = ("visual_encoder", "audio_encoder")
+GENERATION = ("person_encoder", *WORDS, "decoder")
+
+TERMS = {
+    "person_ce": Term(("person_encoder", "person_classifier")),
+    "word_ce": Term((*WORDS, "word_classifier")),
+    "contrastive": Term(WORDS),
+    "modality": Term(WORDS, adversary="modality_discriminator"),
+    "pid_uniform": Term(("person_encoder",), adversary="word_adversary"),
+    "wid_uniform": Term(("visual_encoder",), adversary="person_adversary"),
+    "l1": Term(GENERATION),
+    "mouth": Term(GENERATION),
+    "temporal": Term(("person_encoder", "audio_encoder", "decoder"), uses=("visual_encoder",)),
+    "gan_sequence": Term(GENERATION, adversary="sequence_discriminator"),
+    "gan_frame": Term(GENERATION, adversary="frame_discriminator"),
+}
+WORD_TERMS = frozenset({"word_ce", "contrastive", "modality"})
+GENERATION_TERMS = frozenset({"l1", "mouth", "temporal", "gan_sequence", "gan_frame"})
+FACE_TERMS = frozenset({"person_ce", "wid_uniform"})
+
+
+def active(config) -> set[str]:
+    """Names of the terms whose weight is above zero: only these are computed.
+
+    Raises:
+      ValueError: no term is active, or a weight is negative.
+    """
+    if negative := [name for name, weight in config.loss.items() if weight < 0]:
+        raise ValueError(f"config.loss.{negative[0]} is {config.loss[negative[0]]}; a weight is 0 (off) or above")
+    names = {name for name, weight in config.loss.items() if weight > 0}
+    if not names:
+        raise ValueError("every weight in config.loss is 0: there is nothing to train; set at least one above 0")
+    return names
+
+
+def cross_entropy(logits: Array, labels: Array) -> Array:
+    """Mean cross-entropy of logits `[N, K]` and integer labels `[N]`."""
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+
+
+def accuracy(logits: Array, labels: Array) -> Array:
+    """Fraction of `[N, K]` logits whose greatest is the label's."""
+    return jnp.mean(jnp.argmax(logits, -1) == labels)
+
+
+def contrastive(fixed: Array, moving: Array, margin: float) -> Array:
+    """L2 contrastive loss between vectors `[N, D]`; pairs are equal rows. `fixed` receives no gradient.
+
+    [Σ_i d_ii² + Σ_{i≠j} max(0, margin − d_ij)²] / 2N, with d the Euclidean distances.
+    """
+    fixed = jax.lax.stop_gradient(fixed)
+    squared = jnp.sum(fixed**2, 1)[:, None] + jnp.sum(moving**2, 1)[None] - 2 * fixed @ moving.T
+    same = jnp.sum((fixed - moving) ** 2, 1)  # exact on the diagonal, where the expansion above cancels
+    distance = jnp.sqrt(jnp.maximum(squared, 1e-12))  # the floor keeps the root's gradient finite
+    others = jnp.square(jnp.maximum(0.0, margin - distance)) * (1 - jnp.eye(len(fixed)))
+    return (jnp.sum(same) + jnp.sum(others)) / (2 * len(fixed))
+
+
+def l2_normalised(x: Array) -> Array:
+    """Rows of `[N, D]` scaled to length 1."""
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x**2, -1, keepdims=True), 1e-12))
+
+
+def clip_contrastive(wid_video: Array, wid_audio: Array, margin: float) -> Array:
+    """Joint stage: whole clips `[B, T, E]`, L2-normalised; only the audio side moves."""
+    video, audio = (l2_normalised(wid.reshape(len(wid), -1)) for wid in (wid_video, wid_audio))
+    return contrastive(video, audio, margin)
+
+
+def chunk_contrastive(wid_video: Array, wid_audio: Array, margin: float) -> Array:
+    """Word pretraining: a third of a clip at a time, not normalised, each side towards the other."""
+    video, audio = (wid.reshape(3 * len(wid), -1) for wid in (wid_video, wid_audio))
+    return contrastive(video, audio, margin) + contrastive(audio, video, margin)
+
+
+def binary(logits: Array, label: float | Array) -> Array:
+    """Mean binary cross-entropy of logits of any shape with one label (official `GANLoss`)."""
+    return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, label))
+
+
+def uniformity(logits: Array) -> Array:
+    """Mean-square distance of softmax(logits `[N, K]`) to uniform (official `L2SoftmaxLoss`)."""
+    return jnp.mean(jnp.square(jax.nn.softmax(logits) - 1 / logits.shape[-1]))
+
+
+def uniformity_weight(classes: int) -> float:
+    """Weight of `uniformity` for K classes: it keeps the weighted term's maximum at what 1e6 gives for 500.
+
+    The maximum of the mean square is (K − 1)/K², at a one-hot softmax; so the weight is
+    1e6 · (499/500²) · K²/(K − 1): 1e6 at 500 words, 2.2e4 at 10.
+    """
+
+    def greatest(k):
+        return (k - 1) / k**2
+
+    return 1e6 * greatest(500) / greatest(classes)
+
+
+def mouth_box(image_size: int) -> tuple[slice, slice]:
+    """Rows and columns of the mouth in an aligned face of side S: 170:234 × 64:192 at 256 px, in proportion."""
+    rows, columns = ((round(edge * image_size / 256) for edge in span) for span in ((170, 234), (64, 192)))
+    return slice(*rows), slice(*columns)
+
+
+def mouth_mask(image_size: int) -> Array:
+    """[S, S, 1], one inside the mouth box."""
+    return jnp.zeros((image_size, image_size, 1)).at[mouth_box(image_size)].set(1.0)
+
+
+def l1(fakes: Array, reals: Array) -> Array:
+    """Mean absolute difference on the 0…255 scale."""
+    return 255 * jnp.mean(jnp.abs(fakes - reals))
+
+
+def mouth_l1(fakes: Array, reals: Array) -> Array:
+    """`l1` inside the mouth box; still averaged over *all* pixels, as the official code does."""
+    return l1(fakes * (mask := mouth_mask(fakes.shape[-2])), reals * mask)
+
+
+def temporal(fakes: Array, identity_frame: Array) -> Array:
+    """Σ_t of the mean absolute difference, outside the mouth, between frame t `[B, T, S, S, 3]` and frame t − 1.
+
+    Frame −1 is the identity frame `[B, S, S, 3]`; the earlier frame receives no gradient.
+    """
+    before = jax.lax.stop_gradient(jnp.concatenate([identity_frame[:, None], fakes[:, :-1]], 1))
+    outside = 1 - mouth_mask(fakes.shape[-2])
+    return fakes.shape[1] * jnp.mean(jnp.abs(fakes - before) * outside)

@@ -1,0 +1,158 @@
+"""The figures of an evaluation: pure functions of arrays, each defined in its docstring."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from davs_jax import losses
+
+RECALLS = (1, 5, 10, 50)
+SSIM_WINDOW = 11  # pixels, Gaussian of σ 1.5: Wang et al. (2004)
+SSIM_SIGMA = 1.5
+
+
+def interval(values: np.ndarray, groups: np.ndarray | None = None, samples: int = 1000, seed: int = 0):
+    """95 % percentile bootstrap interval of the mean of values `[N]` → (low, high).
+
+    Args:
+      groups: `[N]`; whole groups are resampled instead of single values. Clips of one person resemble each other,
+        so resampling clips alone would promise more precision on *new people* than there is.
+      samples, seed: of the bootstrap.
+
+    Raises:
+      ValueError: no values.
+    """
+    values = np.asarray(values, np.float64)
+    if not len(values):
+        raise ValueError("no values: there is nothing to compute an interval from")
+    unit = np.unique(groups, return_inverse=True)[1] if groups is not None else np.arange(len(values))
+    totals, counts = np.bincount(unit, values), np.bincount(unit)
+    drawn = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), samples)
+    low, high = np.percentile(drawn @ totals / (drawn @ counts), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def word_accuracy(audio_logits: np.ndarray, video_logits: np.ndarray, words: np.ndarray) -> dict[str, np.ndarray]:
+    """Which clips are read correctly: logits `[N, words]` and labels `[N]` → bool `[N]` for audio, video and both.
+
+    "Both" is the argmax of the summed logits, as in the official evaluation.
+    """
+    logits = {"audio": audio_logits, "video": video_logits, "both": audio_logits + video_logits}
+    return {name: np.argmax(values, -1) == words for name, values in logits.items()}
+
+
+def clip_vectors(wid: np.ndarray) -> np.ndarray:
+    """wid `[N, T, E]` → one L2-normalised vector per clip, `[N, T·E]` (zero where the clip's is zero)."""
+    vectors = np.asarray(wid, np.float32).reshape(len(wid), -1)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def retrieval_ranks(queries: np.ndarray, gallery: np.ndarray, chunk: int = 1024) -> np.ndarray:
+    """0-based rank of gallery[i] among the whole gallery by Euclidean distance to queries[i]; `[N, D]` twice → `[N]`.
+
+    Both are clip vectors of the same clips in the same order. Ties count against the model, so that vectors which
+    are all the same rank last, not first.
+    """
+    ranks = []
+    for start in range(0, len(queries), chunk):
+        part = queries[start : start + chunk]
+        similarity = part @ gallery.T  # of unit vectors: falls as the Euclidean distance rises
+        own = similarity[np.arange(len(part)), start + np.arange(len(part))]
+        ranks.append((similarity >= own[:, None]).sum(1) - 1)
+    return np.concatenate(ranks)
+
+
+def retrieval(queries: np.ndarray, gallery: np.ndarray) -> dict[str, float]:
+    """Retrieval of each query's own clip, as the official evaluation counts it.
+
+    Returns r1, r5, r10, r50 (the share of queries whose clip is among the nearest k), median_rank
+    (floor of the median of the 0-based ranks, + 1), mean_rank (1-based) and gallery (its size).
+    """
+    ranks = retrieval_ranks(queries, gallery)
+    recalls = {f"r{k}": float(np.mean(ranks < k)) for k in RECALLS}
+    return recalls | {
+        "median_rank": float(np.floor(np.median(ranks)) + 1),
+        "mean_rank": float(ranks.mean() + 1),
+        "gallery": len(gallery),
+    }
+
+
+def picture_figures(pictures: np.ndarray, reference: np.ndarray) -> dict[str, np.ndarray]:
+    """How near pictures come to the reference, uint8 `[N, S, S, 3]` twice → float `[N]` each:
+
+    psnr: dB of the squared error over all pixels and channels (peak 255); equal pictures count as 100 dB.
+    ssim: structural similarity, the mean over pixels and channels.
+    mouth_psnr, mouth_l1: PSNR and mean absolute error (0…255) inside the mouth box.
+    """
+    return {name: np.asarray(values) for name, values in _picture_figures(pictures, reference).items()}
+
+
+@jax.jit
+def _picture_figures(pictures: jax.Array, reference: jax.Array) -> dict[str, jax.Array]:
+    pictures, reference = pictures.astype(jnp.float32), reference.astype(jnp.float32)
+    rows, columns = losses.mouth_box(pictures.shape[1])
+    error = pictures - reference
+    mouth = error[:, rows, columns]
+    return {
+        "psnr": _psnr(error),
+        "ssim": ssim(pictures, reference),
+        "mouth_psnr": _psnr(mouth),
+        "mouth_l1": jnp.abs(mouth).mean((1, 2, 3)),
+    }
+
+
+def _psnr(error: jax.Array) -> jax.Array:
+    # 255² at 100 dB: below any error that uint8 pictures can have, so only equal pictures meet the floor.
+    return 10 * jnp.log10(255**2 / jnp.maximum(jnp.square(error).mean((1, 2, 3)), 255**2 * 1e-10))
+
+
+def ssim(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Structural similarity (Wang et al. 2004) of float pictures in 0…255, `[N, H, W, C]` twice → `[N]`.
+
+    An 11-pixel Gaussian window of σ 1.5 where it fits wholly, K 0.01 and 0.03, population covariance: scikit-image's
+    `structural_similarity(gaussian_weights=True, use_sample_covariance=False)`, but on the device and for a batch
+    at once, as two matrix products per moment; picture by picture on the host would be most of an evaluation's time.
+    """
+
+    def blur(values: jax.Array) -> jax.Array:
+        rows, columns = _gaussian_band(values.shape[1]), _gaussian_band(values.shape[2])
+        return jnp.einsum("oh,nhwc,pw->nopc", rows, values, columns, precision="highest")
+
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean_x, mean_y = blur(x), blur(y)
+    var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
+    covariance = blur(x * y) - mean_x * mean_y
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return (similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean((1, 2, 3))
+
+
+@functools.cache
+def _gaussian_band(size: int) -> np.ndarray:
+    """`[size − 10, size]`: each row holds the window's weights where it stands."""
+    kernel = np.exp(-0.5 * (np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2 / SSIM_SIGMA**2)
+    band = np.zeros((size - SSIM_WINDOW + 1, size), np.float32)
+    for row in range(len(band)):
+        band[row, row : row + SSIM_WINDOW] = kernel / kernel.sum()
+    return band
+
+
+def motion(estimated: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Does the mouth move as it should, and as far? Opening curves `[N, T]` twice.
+
+    Each clip's mean is taken off both curves, then all frames of all clips are pooled:
+    correlation = Σxy / √(Σx²·Σy²), amplitude = √(Σx² / Σy²), x estimated and y true. A mouth that never moves
+    has correlation 0 and amplitude 0. Pooling weighs a clip by its motion, so that silent stretches, where a
+    correlation is noise, count little. A high correlation with a small amplitude is a mouth that twitches.
+
+    Raises:
+      ValueError: the true curves never move.
+    """
+    x = estimated - estimated.mean(1, keepdims=True)
+    y = true - true.mean(1, keepdims=True)
+    xx, yy, xy = (float(np.sum(a * b, dtype=np.float64)) for a, b in ((x, x), (y, y), (x, y)))
+    if yy == 0:
+        raise ValueError("the true mouth opening never changes: there is no motion to compare with")
+    moves = xx > 1e-12 * yy  # less is rounding, whose correlation would be chance
+    return {"correlation": xy / (xx * yy) ** 0.5 if moves else 0.0, "amplitude": (xx / yy) ** 0.5 if moves else 0.0}

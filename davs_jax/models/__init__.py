@@ -1,0 +1,85 @@
+"""The networks: arrays in, arrays out. The only home of flax.linen.
+
+One rule holds at every image size S: depth and kernels are those of 256 px, every map scales with S, and a kernel
+that covers a whole map (or the whole mouth) at 256 px covers it at any size. Channels scale with `width`.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from davs_jax.models.audio_encoder import AudioEncoder
+from davs_jax.models.classifiers import (
+    ModalityDiscriminator,
+    PersonAdversary,
+    PersonClassifier,
+    WordAdversary,
+    WordClassifier,
+)
+from davs_jax.models.decoder import Decoder
+from davs_jax.models.discriminators import Discriminator
+from davs_jax.models.layers import flatten_time
+from davs_jax.models.person_encoder import PersonEncoder
+from davs_jax.models.visual_encoder import VisualEncoder
+
+__all__ = ["build", "example_inputs", "flatten_time"]
+
+IMAGE_SIZES = (64, 128, 256, 512)
+
+
+def build(model) -> dict[str, nn.Module]:
+    """The networks of a model configuration, by name.
+
+    Args:
+      model: `config.model` of `configs/common.py`.
+
+    Raises:
+      ValueError: an image size or a skip that the topology does not have.
+    """
+    if model.image_size not in IMAGE_SIZES:
+        raise ValueError(f"config.model.image_size is {model.image_size}; it must be one of {IMAGE_SIZES}")
+    if unknown := set(model.skips) - {2, 4, 8, 16, 32}:
+        raise ValueError(f"config.model.skips names strides {sorted(unknown)}; the person maps are 2, 4, 8, 16, 32")
+    shared = {"width": model.width, "dtype": jnp.dtype(model.dtype)}
+    bilinear = {"align_corners": model.align_corners}
+    discriminator = Discriminator(**shared)
+    return {
+        "person_encoder": PersonEncoder(embed_dim=model.embed_dim, **shared),
+        "visual_encoder": VisualEncoder(embed_dim=model.embed_dim, dropout=model.dropout, **bilinear, **shared),
+        "audio_encoder": AudioEncoder(embed_dim=model.embed_dim, **shared),
+        "decoder": Decoder(skips=tuple(model.skips), blend=model.blend, **bilinear, **shared),
+        "word_classifier": WordClassifier(model.num_words, model.width),
+        "person_classifier": PersonClassifier(model.num_identities, model.dropout),
+        "word_adversary": WordAdversary(model.num_words, model.width, model.dropout),
+        "person_adversary": PersonAdversary(model.num_identities, model.width),
+        "modality_discriminator": ModalityDiscriminator(model.embed_dim),
+        "sequence_discriminator": discriminator,
+        "frame_discriminator": discriminator,
+    }
+
+
+def example_inputs(model, batch: int = 1) -> dict[str, tuple]:
+    """Shapes and types of every network's inputs, for initialisation and tables."""
+    size, embed, words = model.image_size, model.embed_dim, model.word_frames
+
+    def array(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((batch, *shape), jnp.float32)
+
+    images, vector = array(size, size, 3), array(embed)
+    encoder = build(model)["person_encoder"]
+    pid, maps = jax.eval_shape(
+        lambda key, x: encoder.init_with_output(key, x, train=False)[0], jax.random.key(0), images
+    )
+    frames = {"sequence_discriminator": model.sequence_frames, "frame_discriminator": 1}
+    return {
+        "person_encoder": (images,),
+        "visual_encoder": (images,),
+        "audio_encoder": (array(20, 12),),
+        "decoder": (pid, vector, maps, images),
+        "word_classifier": (array(words, embed),),
+        "person_classifier": (pid,),
+        "word_adversary": (array(model.adversary_frames, *maps[4].shape[1:]),),
+        "person_adversary": (vector,),
+        "modality_discriminator": (vector,),
+        **{name: (array(t, size, size, 3), array(t, 20, 12)) for name, t in frames.items()},
+    }

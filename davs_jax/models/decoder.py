@@ -1,0 +1,67 @@
+"""`G`: one person vector and one word vector → a face frame (official `network/Decoder_networks.py`)."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from davs_jax.models.layers import (
+    Array,
+    BatchNorm,
+    Dtype,
+    conv,
+    kaiming_fan_out,
+    scaled,
+    torch_default,
+    upsample,
+)
+
+# (stride of the map a block works on, its channels, its convolutions); each block ends with a doubling.
+BLOCKS = ((64, 512, 2), (32, 512, 3), (16, 256, 4), (8, 256, 4), (4, 128, 3), (2, 64, 2))
+
+
+class Decoder(nn.Module):
+    """pid, wid `[N, E]`, maps of the person encoder, photo `[N, S, S, 3]` → frames `[N, S, S, 3]` in 0…1.
+
+    The first map is S/64 on a side, drawn from the two vectors alone; the map of stride 8 enters where the sizes
+    meet. Ours, beside the published topology: `skips` may name more strides (32, 16, 4, 2), and with `blend` a
+    fourth channel is a mask between what was generated and the photo. Without `blend` the photo is not used.
+    """
+
+    width: float = 1.0
+    skips: tuple[int, ...] = (8,)
+    blend: bool = False
+    align_corners: bool = True
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, pid: Array, wid: Array, maps: dict[int, Array], photo: Array, train: bool) -> Array:
+        def normed(x: Array, name: str) -> Array:
+            return nn.relu(BatchNorm(name=f"{name}_norm")(x, train))
+
+        def layer(x: Array, name: str, features: int, init=kaiming_fan_out) -> Array:
+            return normed(conv(features, 3, 1, 1, kernel_init=init, dtype=self.dtype, name=name)(x), name)
+
+        start = photo.shape[1] // 64
+        x = jnp.concatenate([pid, wid], -1).astype(self.dtype)[:, None, None, :]
+        x = nn.ConvTranspose(
+            scaled(512, self.width),
+            (start, start),
+            padding="VALID",
+            kernel_init=torch_default,
+            dtype=self.dtype,
+            name="start",
+        )(x)
+        x = normed(x, "start")
+        for number, (stride, channels, convolutions) in enumerate(BLOCKS, start=1):
+            if stride in self.skips:
+                x = jnp.concatenate([maps[stride].astype(self.dtype), x], -1)
+            for i in range(convolutions):
+                x = layer(x, f"block{number}_{i}", scaled(channels, self.width))
+            x = upsample(x, self.align_corners)
+        # The official code ends with two 3×3 transposed convolutions of stride 1: convolutions with a flipped kernel.
+        x = layer(x, "last", scaled(32, self.width), torch_default)
+        x = conv(4 if self.blend else 3, 3, 1, 1, dtype=self.dtype, name="image")(x).astype(jnp.float32)
+        image = (jnp.tanh(x[..., :3]) + 1) / 2
+        if not self.blend:
+            return image
+        mask = nn.sigmoid(x[..., 3:])
+        return mask * image + (1 - mask) * photo

@@ -1,0 +1,117 @@
+"""The layers that all networks share, with PyTorch's conventions where those shape the published weights."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+Dtype = Any
+
+# PyTorch's default for convolutions and linear layers: uniform within ±1/√fan_in. Its biases start so too; ours at 0.
+torch_default = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+kaiming_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channel count at a width multiplier: a multiple of 4, so that blocks can halve and quarter it."""
+    return max(4, 4 * round(channels * width / 4))
+
+
+def conv(features: int, kernel: int | tuple[int, int], stride=1, padding=0, **kwargs) -> nn.Conv:
+    """A 2-D convolution with PyTorch's symmetric padding (SAME pads strided convolutions otherwise)."""
+    pair = _pair(padding)
+    return nn.Conv(
+        features,
+        _pair(kernel),
+        strides=_pair(stride),
+        padding=[(pair[0], pair[0]), (pair[1], pair[1])],
+        **{"kernel_init": torch_default, **kwargs},
+    )
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation with PyTorch's running statistics: momentum 0.1 and the *unbiased* variance.
+
+    Flax's own keeps the biased variance, which differs by several percent on the small maps of these networks.
+    Under jit over a mesh the statistics are those of the global batch. Computed in float32 whatever the input.
+    """
+
+    scale_init: Callable = nn.initializers.ones
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        features = x.shape[-1]
+        scale = self.param("scale", self.scale_init, (features,))
+        bias = self.param("bias", nn.initializers.zeros, (features,))
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
+        running_var = self.variable("batch_stats", "var", jnp.ones, (features,))
+        if not train:
+            mean, var = running_mean.value, running_var.value
+        else:
+            axes = tuple(range(x.ndim - 1))
+            values = x.astype(jnp.float32)
+            mean = jnp.mean(values, axes)
+            var = jnp.mean(jnp.square(values - mean), axes)
+            if not self.is_initializing():
+                count = x.size // features
+                unbiased = var * (count / max(count - 1, 1))
+                for running, new in ((running_mean, mean), (running_var, unbiased)):
+                    running.value = (1 - self.momentum) * running.value + self.momentum * new
+        factor = scale * jax.lax.rsqrt(var + self.epsilon)
+        return x * factor.astype(x.dtype) + (bias - mean * factor).astype(x.dtype)
+
+
+def max_pool(x: Array) -> Array:
+    """2×2 max pooling, [N, H, W, C] → [N, H/2, W/2, C]."""
+    return nn.max_pool(x, (2, 2), strides=(2, 2))
+
+
+def leaky_relu(x: Array) -> Array:
+    return nn.leaky_relu(x, 0.2)
+
+
+@functools.cache
+def _doubling_matrix(size: int, align_corners: bool) -> np.ndarray:
+    """[2·size, size] weights of bilinear interpolation along one axis."""
+    out = np.arange(2 * size)
+    # A size-1 axis has nothing to interpolate between: every output is that one value.
+    source = out * (size - 1) / max(2 * size - 1, 1) if align_corners else (out + 0.5) / 2 - 0.5
+    source = np.clip(source, 0, size - 1)
+    low = np.floor(source).astype(int)
+    high = np.minimum(low + 1, size - 1)
+    matrix = np.zeros((2 * size, size), np.float32)
+    np.add.at(matrix, (out, low), 1 - (source - low))
+    np.add.at(matrix, (out, high), source - low)
+    return matrix
+
+
+def upsample(x: Array, align_corners: bool) -> Array:
+    """Doubles [N, H, W, C] bilinearly, as two small matrix products (fast on TPU, exact on either convention).
+
+    The released weights were trained with PyTorch 0.2, which aligned the corners; later versions do not.
+    """
+    rows = _doubling_matrix(x.shape[1], align_corners).astype(x.dtype)
+    columns = _doubling_matrix(x.shape[2], align_corners).astype(x.dtype)
+    return jnp.einsum("oh,nhwc,pw->nopc", rows, x, columns)
+
+
+def flatten_time(x: Array) -> Array:
+    """[B, T, …] → [B·T, …]."""
+    return x.reshape(-1, *x.shape[2:])
+
+
+def stack_on_channels(x: Array) -> Array:
+    """[B, T, H, W, C] → [B, H, W, T·C], time-major, as the official sequence discriminator stacks its frames."""
+    batch, time, height, width, channels = x.shape
+    return x.transpose(0, 2, 3, 1, 4).reshape(batch, height, width, time * channels)

@@ -1,0 +1,67 @@
+"""`E_p`: a face image → the person vector and its maps (official `network/IdentityEncoder.py`)."""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from davs_jax.models.layers import Array, BatchNorm, Dtype, conv, max_pool, scaled
+
+
+class MaxBlock(nn.Module):
+    """Two parallel convolutions, each normalised, and their element-wise maximum; no other nonlinearity."""
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        init = nn.initializers.normal(1 / math.sqrt(self.kernel**2 * self.features))
+        branches = []
+        for name in ("a", "b"):
+            y = conv(
+                self.features,
+                self.kernel,
+                self.stride,
+                self.kernel // 2,
+                kernel_init=init,
+                dtype=self.dtype,
+                name=f"conv_{name}",
+            )(x)
+            branches.append(BatchNorm(name=f"norm_{name}")(y, train))
+        return jnp.maximum(*branches)
+
+
+class PersonEncoder(nn.Module):
+    """images `[N, S, S, 3]` → pid `[N, E]` and maps `{stride: [N, S/stride, S/stride, C]}` for strides 2 … 32.
+
+    At 256 px and width 1 the maps are 128×128×32, 64×64×64, 32×32×160, 16×16×320 and 8×8×256. The published decoder
+    reads stride 8, the word adversary stride 4. The final average covers the whole map at every size.
+    """
+
+    width: float = 1.0
+    embed_dim: int = 256
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Array, train: bool) -> tuple[Array, dict[int, Array]]:
+        def block(x: Array, name: str, channels: int, **kwargs) -> Array:
+            features = channels if name == "block42" else scaled(channels, self.width)
+            return MaxBlock(features, dtype=self.dtype, name=name, **kwargs)(x, train)
+
+        x = block(images.astype(self.dtype), "block1", 32, kernel=7, stride=2)
+        maps = {2: x}
+        stages = ((4, 1, (32, 32, 64, 64)), (8, 2, (96, 96, 128, 128, 160, 160)), (16, 3, (320,) * 4))
+        for stride, stage, channels in stages:
+            x = max_pool(x)
+            for i, c in enumerate(channels, start=1):
+                x = block(x, f"block{stage}{i}", c)
+            maps[stride] = x
+        x = max_pool(x)
+        x = block(x, "block41", 256, kernel=5)
+        x = block(x, "block42", self.embed_dim, kernel=5)
+        maps[32] = x
+        return jnp.mean(x, (1, 2), dtype=jnp.float32), jax.tree.map(lambda m: m.astype(jnp.float32), maps)
