@@ -24,13 +24,22 @@ def interval(values: np.ndarray, groups: np.ndarray | None = None, samples: int 
     Raises:
       ValueError: no values.
     """
-    values = np.asarray(values, np.float64)
     if not len(values):
         raise ValueError("no values: there is nothing to compute an interval from")
-    unit = np.unique(groups, return_inverse=True)[1] if groups is not None else np.arange(len(values))
-    totals, counts = np.bincount(unit, values), np.bincount(unit)
-    drawn = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), samples)
-    low, high = np.percentile(drawn @ totals / (drawn @ counts), (2.5, 97.5))
+    total, count = _resampled_sums((values, np.ones(len(values))), groups, samples, seed)
+    return _percentiles(total / count)
+
+
+def _resampled_sums(terms, groups: np.ndarray | None, samples: int, seed: int) -> list[np.ndarray]:
+    """Sums of each of the terms `[N]` over bootstrap resamples of the groups → arrays `[samples]`."""
+    unit = np.unique(groups, return_inverse=True)[1] if groups is not None else np.arange(len(terms[0]))
+    units = unit.max() + 1
+    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), samples)
+    return [drawn @ np.bincount(unit, np.asarray(term, np.float64)) for term in terms]
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(values, (2.5, 97.5))
     return float(low), float(high)
 
 
@@ -138,7 +147,9 @@ def _gaussian_band(size: int) -> np.ndarray:
     return band
 
 
-def motion(estimated: np.ndarray, true: np.ndarray) -> dict[str, float]:
+def motion(
+    estimated: np.ndarray, true: np.ndarray, groups: np.ndarray | None = None, samples: int = 1000, seed: int = 0
+) -> dict[str, float]:
     """Does the mouth move as it should, and as far? Opening curves `[N, T]` twice.
 
     Each clip's mean is taken off both curves, then all frames of all clips are pooled:
@@ -146,13 +157,20 @@ def motion(estimated: np.ndarray, true: np.ndarray) -> dict[str, float]:
     has correlation 0 and amplitude 0. Pooling weighs a clip by its motion, so that silent stretches, where a
     correlation is noise, count little. A high correlation with a small amplitude is a mouth that twitches.
 
+    Returns:
+      correlation, amplitude, and low and high, the correlation's interval as in `interval`.
+
     Raises:
       ValueError: the true curves never move.
     """
     x = estimated - estimated.mean(1, keepdims=True)
     y = true - true.mean(1, keepdims=True)
-    xx, yy, xy = (float(np.sum(a * b, dtype=np.float64)) for a, b in ((x, x), (y, y), (x, y)))
+    sums = [np.sum(a * b, axis=1, dtype=np.float64) for a, b in ((x, x), (y, y), (x, y))]
+    xx, yy, xy = (float(term.sum()) for term in sums)
     if yy == 0:
         raise ValueError("the true mouth opening never changes: there is no motion to compare with")
-    moves = xx > 1e-12 * yy  # less is rounding, whose correlation would be chance
-    return {"correlation": xy / (xx * yy) ** 0.5 if moves else 0.0, "amplitude": (xx / yy) ** 0.5 if moves else 0.0}
+    if xx < 1e-12 * yy:  # nothing but rounding, whose correlation would be chance
+        return dict.fromkeys(("correlation", "amplitude", "low", "high"), 0.0)
+    many_xx, many_yy, many_xy = _resampled_sums(sums, groups, samples, seed)
+    low, high = _percentiles(many_xy / np.sqrt(np.maximum(many_xx * many_yy, 1e-300)))
+    return {"correlation": xy / (xx * yy) ** 0.5, "amplitude": (xx / yy) ** 0.5, "low": low, "high": high}

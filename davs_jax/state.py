@@ -64,9 +64,8 @@ def _init(config) -> DavsState:
     params, batch_stats = {}, {}
     for name in used_networks(config):
         # Keyed by name: adding a network to a stage leaves the others' starting weights as they were.
-        zeros = [jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), value) for value in inputs[name]]
         network_key = jax.random.fold_in(key, zlib.crc32(name.encode()))
-        variables = modules[name].init({"params": network_key}, *zeros, train=False)
+        variables = modules[name].lazy_init({"params": network_key}, *inputs[name], train=False)
         params[name] = variables["params"]
         batch_stats[name] = variables.get("batch_stats", {})
     optimizers = make_optimizers(config)
@@ -94,4 +93,6 @@ def abstract_state(config, mesh: Mesh) -> DavsState:
 def init_state(config, mesh: Mesh) -> DavsState:
     """A fresh state, made where it will live: no device ever holds more than its share."""
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(config, mesh))
-    return jax.jit(lambda: _init(config), out_shardings=shardings)()
+    # It runs once: on a CPU, optimising its hundreds of small generators costs a minute and saves nothing.
+    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return jax.jit(lambda: _init(config), out_shardings=shardings, compiler_options=quick)()
