@@ -2,16 +2,51 @@
 
 The defaults are the published system (DAVS, AAAI 2019, and its official code). The other files in this folder
 state only their differences. Any knob can be set on the command line: --config.data.batch_size=32
+
+A stage is nothing but which networks train and which terms of the loss have weight; the rest of the recipe
+is the same for all four.
 """
 
 from ml_collections import ConfigDict
 
-# The networks that the generator player can train, in the order in which the data flows.
-ALL_NETWORKS = ("person_encoder", "visual_encoder", "audio_encoder", "decoder", "word_classifier", "person_classifier")
+# Stage → the networks it trains, and the weights of the terms that it minimises (official values where published).
+STAGES = {
+    # Pretrains the person encoder on labelled faces. Named in the paper, never released.
+    "person": (("person_encoder", "person_classifier"), {"person_ce": 1.0}),
+    # Pretrains the joint word space on clips, without generation.
+    "word": (
+        ("visual_encoder", "audio_encoder", "word_classifier"),
+        {"word_ce": 1.0, "contrastive": 1.0, "modality": 1.0},
+    ),
+    # Warms the decoder up against frozen word encoders: one random frame a clip, no adversaries. Ours.
+    "generator": (("person_encoder", "decoder"), {"l1": 4.0, "mouth": 8.0}),
+    # Everything together.
+    "joint": (
+        ("person_encoder", "visual_encoder", "audio_encoder", "decoder", "word_classifier"),
+        {
+            "word_ce": 1.0,
+            "contrastive": 1.0,
+            "modality": 5.0,
+            "pid_uniform": 1.0,
+            "wid_uniform": 1.0,
+            "l1": 4.0,
+            "mouth": 8.0,
+            "temporal": 5.0,
+            "gan_sequence": 1.0,
+        },
+    ),
+}
 
 
-def get_config() -> ConfigDict:
-    """Returns the configuration of the published joint stage."""
+def get_config(stage: str = "joint") -> ConfigDict:
+    """The published configuration of one stage: `person`, `word`, `generator` or `joint`.
+
+    Raises:
+      ValueError: an unknown stage.
+    """
+    if stage not in STAGES:
+        raise ValueError(f"unknown stage {stage!r}; the stages are {', '.join(STAGES)}")
+    trained, weights = STAGES[stage]
     c = ConfigDict()
     c.seed = 0
     c.steps = 3_054_700  # optimizer steps: 100 epochs of LRW's 488,766 clips at batch 16
@@ -22,7 +57,7 @@ def get_config() -> ConfigDict:
     # Networks that must be found in init_from (missing ones are an error, not a silent fresh start).
     c.init_networks = ()
     # Networks this stage trains; the others it uses run frozen, with their running statistics.
-    c.trained = ("person_encoder", "visual_encoder", "audio_encoder", "decoder", "word_classifier")
+    c.trained = trained
 
     c.model = m = ConfigDict()
     m.image_size = 256  # pixels; a power of two, 64…512
@@ -31,7 +66,8 @@ def get_config() -> ConfigDict:
     m.num_words = 500  # vocabulary; must equal the data's
     m.num_identities = 40_145  # identity classes of the face set; must equal the data's
     m.word_frames = 12  # frames that the word classifier reads
-    m.sequence_frames = 6  # frames that are generated and that the sequence discriminator sees
+    # Frames that are generated and that the sequence discriminator sees.
+    m.sequence_frames = 1 if stage == "generator" else 6
     m.adversary_frames = 20  # frames that the word adversary reads; 12 reuses the word frames (cheaper)
     m.dropout = 0.5  # in the visual encoder, the word adversary and the person classifier
     m.align_corners = True  # bilinear upsampling as in PyTorch 0.2, with which the released weights were trained
@@ -42,10 +78,10 @@ def get_config() -> ConfigDict:
 
     c.data = d = ConfigDict()
     d.clips = ""  # folder of clip shards (made by data_prep)
-    d.faces = ""  # folder of identity shards; needed where face_batch_size > 0
+    d.faces = ""  # folder of identity shards; needed where a term uses faces
     d.split = "train"
     d.batch_size = 16  # clips per optimizer step, over all devices
-    d.face_batch_size = 16  # identity images per step, over all devices; 0 where no term uses them
+    d.face_batch_size = 16  # identity images per step, over all devices; read only where a term uses them
     d.flip = True  # mirror half of the clips
     d.crop = True  # random offset of the crop in the stored frame
     d.color_jitter = 0.0  # our own: brightness, contrast and tint vary by up to this fraction per clip
@@ -63,24 +99,28 @@ def get_config() -> ConfigDict:
     o.clip_norm = 0.0  # global gradient norm limit per player; 0 is none, as published
     o.ema_decay = 0.0  # exponential moving average of the generator player's weights; 0 is none; ours
 
-    # Weights of the generator player's terms; 0 takes the term, and the adversary that only it needs, out of the step.
+    # Weights of the generator player's terms. 0 takes a term, and the adversary that only it needs, out of the step.
     c.loss = w = ConfigDict()
-    w.person_ce = 0.0  # identity cross-entropy on pid (stage `person`)
-    w.word_ce = 1.0  # word cross-entropy, audio and video
-    w.contrastive = 1.0  # L2 contrastive between the modalities
-    w.modality = 5.0  # confusion of the modality discriminator, both ways
-    w.pid_uniform = 1.0  # words out of pid; multiplies the stated rule (1e6 at 500 words)
-    w.wid_uniform = 1.0  # persons out of wid; multiplies the same rule of the identity count
-    w.l1 = 4.0  # L1 of the generated frames on the 0…255 scale
-    w.mouth = 8.0  # the same, masked to the mouth box
-    w.temporal = 5.0  # L1 outside the mouth to the frame before, audio-driven
-    w.gan_sequence = 1.0  # sequence discriminator, patch and audio-match heads
+    w.person_ce = 0.0  # identity cross-entropy on pid
+    w.word_ce = 0.0  # word cross-entropy, audio and video
+    w.contrastive = 0.0  # L2 contrastive between the modalities
+    w.modality = 0.0  # confusion of the modality discriminator, both ways
+    w.pid_uniform = 0.0  # words out of pid; multiplies the stated rule (1e6 at 500 words)
+    w.wid_uniform = 0.0  # persons out of wid; multiplies the same rule of the identity count
+    w.l1 = 0.0  # L1 of the generated frames on the 0…255 scale
+    w.mouth = 0.0  # the same, masked to the mouth box
+    w.temporal = 0.0  # L1 outside the mouth to the frame before, audio-driven
+    w.gan_sequence = 0.0  # sequence discriminator, patch and audio-match heads
     w.gan_frame = 0.0  # frame discriminator, the same; off in the official code
+    w.update(weights)
 
-    c.contrastive = "clip"  # clip: normalised clip vectors, video detached; chunks: pretraining's form, both ways
+    # clip: normalised clip vectors, video detached (joint); chunks: a third of a clip, both ways (word pretraining)
+    c.contrastive = "chunks" if stage == "word" else "clip"
     c.margin = 1.0  # of the contrastive loss
     c.label_softness = 0.1  # discriminators' real/fake labels are softened by up to this much per call
-    c.generation_moves_wid = True  # False stops the picture losses' gradient at the word vectors; ours
+    # Scale of the picture losses' gradient at the word vectors: 1 as published; ours lowers it, because on the 0…255
+    # scale it outweighs the word losses a hundredfold and a small model forgets its words.
+    c.wid_gradient = 1.0
     c.bn_grouping = "batch"  # batch: norms see all frames of a call; official: groups as the official code calls
 
     c.mesh = ConfigDict()
@@ -90,12 +130,12 @@ def get_config() -> ConfigDict:
     c.log = g = ConfigDict()
     g.every = 50  # steps between scalars
     g.images_every = 1_000  # steps between pictures of generated frames; 0 is never
-    g.eval_every = 5_000  # steps between validations; 0 is never
+    g.eval_every = 5_000 if "word_classifier" in trained else 0  # steps between validations; 0 is never
     g.eval_batches = 0  # batches per validation; 0 is the whole split
     g.eval_split = "val"
 
     c.checkpoint = k = ConfigDict()
     k.every = 1_000  # steps
     k.keep = 3  # latest checkpoints kept, beside the best
-    k.best = "video_accuracy"  # validation figure that chooses the best; greater is better
+    k.best = "video_accuracy" if "word_classifier" in trained else ""  # figure that chooses the best; "" is none
     return c

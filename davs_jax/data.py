@@ -6,7 +6,7 @@ position in the data is one number, the step: resuming is exact, and the number 
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import cv2
 import grain
@@ -14,11 +14,13 @@ import jax
 import numpy as np
 
 from davs_jax import records, sharding
+from davs_jax.media.audio import windows
 from davs_jax.sources import ClipSource, DataError, FaceSource, decode, open_clips, open_faces, text
 
 FIRST_FRAME = 2  # training reads frames 2…26 of a clip, as the official code
 USED_FRAMES = 25
-ORDER, EXAMPLE, FACE_ORDER, FACE = range(4)  # what a random number is for, beside the seed
+ORDER, EXAMPLE = 0, 1  # what random numbers are for
+FACE_KEYS = {"faces", "face_id"}  # of a batch; the others are of the clips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +59,6 @@ class View:
         return np.ascontiguousarray(image) if self.colors is None else cv2.LUT(image, self.colors)
 
 
-def _windows(mfcc: np.ndarray, frames: Sequence[int]) -> np.ndarray:
-    """MFCC windows [T, 20, 12] of these frames; a record's rows start where frame 0's window does."""
-    starts = np.asarray(frames) * records.MFCC_PER_FRAME
-    return mfcc[starts[:, None] + np.arange(records.MFCC_LENGTH)]
-
-
 def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[str]) -> dict[str, np.ndarray]:
     """One clip's share of a batch: those of the clip keys in `keys`, decoding no frame that they do not need.
 
@@ -86,7 +82,7 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     needed = sorted({i for key, frames in wanted.items() if key in keys for i in frames})
     pictures = {i: view(record["frames"][i], f"{name}, frame {i},") for i in needed}
     example = {
-        "mfcc": _windows(record["mfcc"], spoken),
+        "mfcc": windows(record["mfcc"], spoken),
         "word": np.int32(record["word"]),
         "generate_start": np.int32(generate_start),
     }
@@ -107,29 +103,26 @@ def face_example(record: dict, rng: np.random.Generator, config) -> dict[str, np
     return {"faces": view(record["image"], name), "face_id": np.int32(record["identity"])}
 
 
-def _stream(source, seed: int, uses: tuple[int, int], example, first: int, share: tuple[int, int, int], threads: int):
-    """One process's batches from an endless, reshuffled stream of `source`, read ahead by threads.
+def _stream(config, number: int, source, example, first: int, batch_size: int, rows: Sequence[int]):
+    """These rows of every global batch of an endless, reshuffled stream of `source`, read ahead by threads.
 
     Args:
-      uses: what the seed is for, in the order and in the examples.
+      number: of the stream; each has its own random numbers.
       example: (record, random numbers) → one example.
       first: step at which to start.
-      share: global batch size, process, number of processes; each takes neighbouring rows of every global batch.
     """
-    batch_size, process, processes = share
-    if batch_size % processes:
-        raise DataError(f"a batch of {batch_size} does not divide over {processes} processes; choose a multiple")
-    size = batch_size // processes
-    order_seed = int(np.random.SeedSequence((seed, uses[0])).generate_state(1)[0])
+    order_seed = int(np.random.SeedSequence((config.seed, number, ORDER)).generate_state(1)[0])
     order = grain.MapDataset.range(len(source)).shuffle(seed=order_seed).repeat()
 
-    def load(local: int) -> dict[str, np.ndarray]:
-        step, row = divmod(local, size)
-        i = step * batch_size + process * size + row
-        return example(source.record(order[i]), np.random.default_rng((seed, uses[1], i)))
+    def load(position: int) -> dict[str, np.ndarray]:
+        step, place = divmod(position, len(rows))
+        i = step * batch_size + rows[place]
+        return example(source.record(order[i]), np.random.default_rng((config.seed, number, EXAMPLE, i)))
 
-    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * threads, size))
-    return grain.MapDataset.range(first * size, 2**62).map(load).to_iter_dataset(ahead).batch(size)
+    threads = config.data.threads
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * threads, len(rows)))
+    positions = grain.MapDataset.range(first * len(rows), 2**62)
+    return positions.map(load).to_iter_dataset(ahead).batch(len(rows))
 
 
 def open_sources(config, keys: Sequence[str]) -> dict[str, ClipSource | FaceSource]:
@@ -139,11 +132,11 @@ def open_sources(config, keys: Sequence[str]) -> dict[str, ClipSource | FaceSour
       DataError: a folder that cannot be used, or sizes that differ from the configuration's.
     """
     sources: dict[str, ClipSource | FaceSource] = {}
-    if set(keys) - {"faces", "face_id"}:
+    if set(keys) - FACE_KEYS:
         sources["clips"] = clips = open_clips(config.data.clips, config.data.split)
         _agree(clips, "words", len(clips.words), config.model, "num_words")
         _check_windows(config.model)
-    if "faces" in keys:
+    if FACE_KEYS & set(keys):
         sources["faces"] = faces = open_faces(config.data.faces, config.data.split)
         _agree(faces, "identities", len(faces.identities), config.model, "num_identities")
     for source in sources.values():
@@ -167,25 +160,27 @@ def _check_windows(model) -> None:
 
 
 def host_batches(
-    config, keys: Sequence[str], first: int = 0, process: int = 0, processes: int = 1
+    config, keys: Sequence[str], first: int = 0, rows: Callable[[int], Sequence[int]] = range
 ) -> grain.IterDataset[dict[str, np.ndarray]]:
-    """One process's batches of numpy arrays, endless, from step `first` on.
+    """Batches of numpy arrays, endless, from step `first` on.
 
     Args:
       keys: those of a training batch (docs/design.md) that the step wants.
+      rows: from the size of a global batch to the rows of it that this process loads; all of them by default.
 
     Raises:
       DataError: data that does not fit the configuration; while reading, a damaged record.
     """
-    sources, data, streams = open_sources(config, keys), config.data, []
-    if "clips" in sources:
-        share = data.batch_size, process, processes
-        example = functools.partial(clip_example, config=config, keys=keys)
-        streams.append(_stream(sources["clips"], config.seed, (ORDER, EXAMPLE), example, first, share, data.threads))
-    if "faces" in sources:
-        share = data.face_batch_size, process, processes
-        example = functools.partial(face_example, config=config)
-        streams.append(_stream(sources["faces"], config.seed, (FACE_ORDER, FACE), example, first, share, data.threads))
+    examples = {
+        "clips": (functools.partial(clip_example, config=config, keys=keys), config.data.batch_size),
+        "faces": (functools.partial(face_example, config=config), config.data.face_batch_size),
+    }
+    sources = open_sources(config, keys)
+    streams = [
+        _stream(config, number, sources[name], example, first, size, rows(size))
+        for number, (name, (example, size)) in enumerate(examples.items())
+        if name in sources
+    ]
     return grain.experimental.ZipIterDataset(streams).map(
         lambda parts: {key: value for part in parts for key, value in part.items()}
     )
@@ -196,6 +191,8 @@ def train_batches(
 ) -> Iterator[dict[str, jax.Array]]:
     """Device batches from step `start_step` on, endless; `config.data.prefetch` of them wait ready on the devices.
 
+    Every process loads the rows that its own devices hold.
+
     Args:
       spec: global shapes and types of the batch that the step wants (`step.batch_spec`).
 
@@ -203,16 +200,30 @@ def train_batches(
       DataError: data that does not fit the configuration; while reading, a damaged record.
     """
     layout = sharding.batch_sharding(mesh)
+    for name in {"face_batch_size" if key in FACE_KEYS else "batch_size" for key in spec}:
+        if (size := config.data[name]) % mesh.size:
+            raise DataError(
+                f"config.data.{name} is {size}, which does not divide over {mesh.size} devices; "
+                f"set --config.data.{name}={-(-size // mesh.size) * mesh.size}"
+            )
 
-    def put(batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-        return {
-            key: jax.make_array_from_process_local_data(layout, value.astype(spec[key].dtype), spec[key].shape)
-            for key, value in batch.items()
-        }
+    def rows(size: int) -> list[int]:
+        parts = layout.addressable_devices_indices_map((size,)).values()
+        return sorted({row for (part,) in parts for row in range(size)[part]})
 
-    host = host_batches(config, tuple(spec), start_step, jax.process_index(), jax.process_count())
-    ahead = grain.experimental.ThreadPrefetchIterDataset(host.map(put), prefetch_buffer_size=config.data.prefetch)
-    return iter(ahead)
+    def put(name: str, values: np.ndarray) -> jax.Array:
+        size, own = spec[name].shape[0], rows(spec[name].shape[0])
+
+        def shard(index: tuple[slice, ...]) -> np.ndarray:
+            start, stop, _ = index[0].indices(size)
+            return values[own.index(start) :][: stop - start]
+
+        return jax.make_array_from_callback(spec[name].shape, layout, shard)
+
+    on_device = host_batches(config, tuple(spec), start_step, rows).map(
+        lambda batch: {name: put(name, values) for name, values in batch.items()}
+    )
+    return iter(grain.experimental.ThreadPrefetchIterDataset(on_device, prefetch_buffer_size=config.data.prefetch))
 
 
 def eval_batches(source: ClipSource, batch_size: int, threads: int = 8) -> Iterator[dict[str, np.ndarray]]:
@@ -236,7 +247,7 @@ def eval_batches(source: ClipSource, batch_size: int, threads: int = 8) -> Itera
         opening[: len(known)] = known
         return {
             "frames": np.stack([view(record["frames"][t], f"{name}, frame {t},") for t in frames]),
-            "mfcc": _windows(record["mfcc"], frames),
+            "mfcc": windows(record["mfcc"], frames),
             "word": np.int32(record["word"]),
             "speaker": np.int32(record["speaker"]),
             "mouth_opening": opening,

@@ -27,7 +27,7 @@ def fit_ruler(batches: Iterable[dict], exclude: Iterable[int] = ()) -> Ruler:
       exclude: speakers whose clips are left out: those on whom the ruler will be validated.
 
     Returns:
-      a function: frames of one clip uint8 `[T, S, S, 3]` → opening relative to the clip's mean `[T]`, in the truth's unit.
+      a function: frames of one clip uint8 `[T, S, S, 3]` → opening less the clip's mean `[T]`, in the truth's unit.
 
     Raises:
       ValueError: no usable clip: the opening is unknown, or every speaker is excluded.

@@ -167,7 +167,8 @@ def _generate(config, networks: Networks, batch: Batch, person: tuple, outputs: 
     for side in ("video", "audio"):
         wid = outputs[f"wid_{side}"]
         wid = wid if wid.shape[1] == length else select(wid, batch["generate_start"], length)
-        wids[side] = wid if config.generation_moves_wid else jax.lax.stop_gradient(wid)
+        share = config.wid_gradient
+        wids[side] = share * wid + jax.lax.stop_gradient((1 - share) * wid)
     maps = {stride: maps[stride] for stride in config.model.skips}
     calls = [(pid, wids[side][:, t], maps, photo) for t in range(length) for side in wids]
     frames = networks.each("decoder", calls)

@@ -1,0 +1,158 @@
+"""The one way from a raw recording to clip records: read, track the face, align, cut, measure. Every source uses it."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from data_prep.shards import Rejection
+from davs_jax.media import face
+from davs_jax.media.audio import clip_mfcc
+from davs_jax.media.video import MediaError, read_clip
+from davs_jax.records import CLIP_FRAMES, SAMPLES_PER_FRAME, stored_size
+
+JPEG_QUALITY = 95
+MIN_FOUND = (
+    0.5  # a face seen in fewer of the frames looked at is guesswork: the record would show something else
+)
+UNKNOWN = -1  # label
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A clip of CLIP_FRAMES frames to be cut out of a recording."""
+
+    clip_id: str
+    word: int  # label
+    middle: float | None = None  # in frames from the recording's start; None is the recording's own middle
+    measures: Mapping[str, Any] = field(default_factory=dict)  # kept in the record beside our own
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A video file and what is to be cut out of it."""
+
+    path: Path
+    file: str  # how it is named in a rejection: its path in the input folder
+    cuts: Sequence[Cut]
+    speaker: int = UNKNOWN  # label
+    points: np.ndarray | None = None  # [T, 5, 2] where known: taken as exact, neither detected nor smoothed
+    mouth_opening: np.ndarray | None = None  # [T] where known
+
+
+class Unusable(Exception):
+    """A recording, or one cut of it, gives no record: the stage at which it failed, the reason, the remedy."""
+
+
+def clip_records(recording: Recording, image_size: int) -> Iterator[dict | Rejection]:
+    """Makes the records of one recording, or says why there is none.
+
+    The file is decoded and the face tracked once, whatever the number of cuts.
+
+    Args:
+      image_size: of the networks; stored frames are `stored_size(image_size)` on a side.
+    """
+    try:
+        clip = _read(recording)
+        points, measures = _points(recording, clip.frames)
+    except Unusable as error:
+        yield Rejection(recording.file, *error.args)
+        return
+    jpegs: dict[int, bytes] = {}  # cuts overlap, and each frame is aligned once
+    for cut in recording.cuts:
+        try:
+            start, shift = _place(cut, len(clip.frames))
+            audio = _audio(clip.samples, start)
+        except Unusable as error:
+            yield Rejection(f"{recording.file} ({cut.clip_id})", *error.args)
+            continue
+        span = range(start, start + CLIP_FRAMES)
+        for index in span:
+            if index not in jpegs:
+                aligned = face.align(clip.frames[index], points[index], stored_size(image_size))
+                jpegs[index] = encode_jpeg(aligned)
+        opening = recording.mouth_opening
+        own = {"shift": shift, "loudness": _loudness(audio)}
+        yield {
+            "clip_id": cut.clip_id,
+            "word": cut.word,
+            "speaker": recording.speaker,
+            "frames": [jpegs[index] for index in span],
+            "audio": audio,
+            "mfcc": clip_mfcc(audio, CLIP_FRAMES),
+            "mouth_opening": np.zeros(0, np.float32) if opening is None else opening[start : span.stop],
+            "measures": json.dumps({**measures, **own, **cut.measures}, sort_keys=True),
+        }
+
+
+def encode_jpeg(image: np.ndarray) -> bytes:
+    """uint8 RGB `[H, W, 3]` → JPEG."""
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return data.tobytes()
+
+
+def _read(recording: Recording):
+    try:
+        clip = read_clip(recording.path)
+    except MediaError as error:
+        reason, _, remedy = str(error).removeprefix(f"{recording.path}: ").rpartition("; ")
+        raise Unusable("read", reason, remedy) from error
+    if len(clip.frames) < CLIP_FRAMES:
+        raise Unusable(
+            "length", f"has {len(clip.frames)} frames, {CLIP_FRAMES} are needed", "copy the file again"
+        )
+    if clip.samples is None:
+        raise Unusable("sound", "has no sound track", "leave it out, or give a file with sound")
+    return clip
+
+
+def _points(recording: Recording, frames: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    """The face points of every frame, and what is known of how good they are."""
+    points, found = recording.points, 1.0
+    if points is None:
+        try:
+            points, found, _ = face.track(frames)
+        except face.NoFace as error:
+            raise Unusable("face", str(error), "leave the file out, or give its points") from error
+    for name, known in (("points", points), ("mouth_opening", recording.mouth_opening)):
+        if known is not None and len(known) != len(frames):
+            raise Unusable(
+                "label", f"{name} of {len(known)} frames, the video has {len(frames)}", "correct them"
+            )
+    if found < MIN_FOUND:
+        reason = f"the face was found in {found:.0%} of the frames looked at, {MIN_FOUND:.0%} are needed"
+        raise Unusable("face", reason, "leave the file out, or give its points")
+    return points, {
+        "found": round(found, 3),
+        "jitter": round(face.jitter(points), 3),
+        "eye_distance": round(face.eye_distance(points), 2),
+    }
+
+
+def _place(cut: Cut, frames: int) -> tuple[int, int]:
+    """First frame of a cut, and by how many frames it was moved inwards to stay in the recording."""
+    middle = frames / 2 if cut.middle is None else cut.middle
+    if not 0 <= middle < frames:
+        reason = f"its middle is at frame {middle:g}, the video has {frames}"
+        raise Unusable("length", reason, "copy the video again: its end is missing")
+    wanted = int(np.floor(middle - CLIP_FRAMES / 2 + 0.5))
+    start = min(max(wanted, 0), frames - CLIP_FRAMES)
+    return start, start - wanted
+
+
+def _audio(samples: np.ndarray, start: int) -> np.ndarray:
+    """The int16 sound of CLIP_FRAMES frames."""
+    sound = samples[start * SAMPLES_PER_FRAME : (start + CLIP_FRAMES) * SAMPLES_PER_FRAME]
+    audio = np.round(sound * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
+    if not audio.any():
+        raise Unusable("sound", "is digital silence", "leave it out, or give a file with speech")
+    return audio
+
+
+def _loudness(audio: np.ndarray) -> float:
+    """Root mean square in decibels below full scale."""
+    return round(float(20 * np.log10(np.sqrt(np.mean(np.square(audio / 2**15))))), 2)

@@ -1,0 +1,82 @@
+"""What the preparation commands have in common: flags, the run, and the table at its end."""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from data_prep import shards
+from data_prep.plan import Plan, PreparationError
+
+IMAGE_SIZES = (64, 128, 256, 512)
+
+
+def parser(description: str, example: str) -> argparse.ArgumentParser:
+    """The flags that every source has."""
+    result = argparse.ArgumentParser(
+        description=description,
+        epilog=f"example:\n  {example}\n\nKilled or stopped, the same command goes on where it was.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("--input", type=Path, required=True, metavar="DIR", help="folder of the corpus")
+    result.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for the shards; new"
+    )
+    result.add_argument(
+        "--image-size",
+        type=int,
+        choices=IMAGE_SIZES,
+        default=256,
+        help="of the networks, in pixels; frames are stored at 260/256 of it (default 256)",
+    )
+    result.add_argument(
+        "--workers", type=_positive, default=os.cpu_count(), help="processes (default: one per core)"
+    )
+    result.add_argument("--seed", type=int, default=0, help="of the order and the splits (default 0)")
+    result.add_argument(
+        "--overwrite", action="store_true", help="delete what another command made in --output"
+    )
+    return result
+
+
+def run(args: argparse.Namespace, make_plan: Callable[[argparse.Namespace], Plan]) -> int:
+    """Plans, makes the missing shards, finishes, and prints the table. Returns the exit status."""
+    try:
+        if not args.input.is_dir():
+            raise PreparationError(f"--input {args.input}: no such folder; check the path")
+        plan = make_plan(args)
+        pending = shards.open_output(plan, args.output, args.overwrite)
+        shards.make_all(plan, pending, args.output, args.workers)
+        tables = shards.finish(plan, args.output)
+    except PreparationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        place, trouble = error.filename or args.output, error.strerror or error
+        print(f"{place}: {trouble}; check the folder and its disk", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on with the shards that are missing", file=sys.stderr)
+        return 130
+    print(_table(tables))
+    if any(len(table) > 1 for table in tables.values()):
+        print(f"what was rejected, and why: {args.output / shards.REJECTED_FILE}")
+    return 0
+
+
+def _table(tables: dict[str, Counter]) -> str:
+    columns = ["records", *sorted({stage for table in tables.values() for stage in table} - {"records"})]
+    heads = ["records", *(f"rejected: {stage}" for stage in columns[1:])]
+    rows = [f"{'split':<8}" + "".join(f"  {head}" for head in heads)]
+    for split, table in tables.items():
+        cells = (f"  {table[column]:>{len(head)}}" for column, head in zip(columns, heads, strict=True))
+        rows.append(f"{split:<8}" + "".join(cells))
+    return "\n".join(rows)
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value

@@ -1,0 +1,160 @@
+"""GRID (Cooke et al. 2006): sentences of six words with the time of each. Every word becomes one clip, centred on it.
+
+Videos (`.mp4`, `.mpg`) and `.align` files may lie in any folders, together or apart (`s1/`, `s1/video/`, `align/s1/`);
+they belong together by the file's name and the speaker's folder (s1, s2, …). A line of an `.align` file is
+`start end word` in thousandths of a video frame: 74500 is the middle of frame 74.
+"""
+
+import re
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from data_prep import command
+from data_prep.clips import Cut, Recording, clip_records
+from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
+from data_prep.shards import Rejection
+from davs_jax.records import clip_features
+
+SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
+SENTENCES_PER_SHARD = 100
+VIDEO_KINDS = (".mp4", ".mpg")
+SILENCES = ("sil", "sp")
+UNITS_PER_FRAME = 1000
+
+# A sentence is a command, a colour, a preposition, a letter (never w), a digit and an adverb: 51 words in all.
+GRAMMAR = (
+    "bin lay place set",
+    "blue green red white",
+    "at by in with",
+    "a b c d e f g h i j k l m n o p q r s t u v x y z",
+    "zero one two three four five six seven eight nine",
+    "again now please soon",
+)
+WORDS = sorted(word for choices in GRAMMAR for word in choices.split())
+
+
+def make_plan(args: Namespace) -> Plan:
+    """Lists the sentences. An item is `{"video", "align", "speaker"}`, paths in the input folder, align "" if missing.
+
+    Raises:
+      PreparationError: there is no video in the folder.
+    """
+    sentences = _sentences(args.input)
+    if not sentences:
+        raise PreparationError(
+            f"{args.input}: holds no {' or '.join(VIDEO_KINDS)}; give the folder of the corpus"
+        )
+    by_speaker = args.split_by == "speaker"
+    unit = {video: item["speaker"] if by_speaker else video for video, item in sentences.items()}
+    split_of = split_by_share(unit.values(), SHARES, args.seed)
+    splits = {
+        split: [item for video, item in sentences.items() if split_of[unit[video]] == split]
+        for split in SHARES
+    }
+    return Plan(
+        dataset="grid",
+        source="data_prep.grid",
+        input=str(args.input.resolve()),
+        options={"image_size": args.image_size, "seed": args.seed, "split_by": args.split_by},
+        labels={"word": WORDS, "speaker": sorted({item["speaker"] for item in sentences.values()})},
+        splits={
+            split: into_shards(items, SENTENCES_PER_SHARD, args.seed)
+            for split, items in splits.items()
+            if items
+        },
+    )
+
+
+def features(plan: Plan) -> tfds.features.FeaturesDict:
+    return clip_features(plan.labels["word"], plan.labels["speaker"])
+
+
+def examples(plan: Plan, item: dict[str, str]) -> Iterator[dict | Rejection]:
+    """The records of one sentence's words, or why there are none."""
+    video = item["video"]
+    if not item["align"]:
+        yield Rejection(video, "label", "its .align file is missing", "copy it from the corpus")
+        return
+    cuts = []
+    for number, line in enumerate(_lines(Path(plan.input, item["align"]))):
+        try:
+            start, end, word = _parsed(line)
+        except ValueError as error:
+            yield Rejection(f"{item['align']} (line {number + 1})", "label", str(error), "correct it")
+            continue
+        if word not in SILENCES:
+            clip_id = f"{Path(video).with_suffix('').as_posix()}/{number}_{word}"
+            times = {"word_start": start, "word_end": end}
+            cuts.append(Cut(clip_id, WORDS.index(word), (start + end) / 2, times))
+    if not cuts:
+        yield Rejection(item["align"], "label", "holds no words", "copy it from the corpus again")
+        return
+    speaker = plan.labels["speaker"].index(item["speaker"])
+    recording = Recording(Path(plan.input, video), video, cuts, speaker)
+    yield from clip_records(recording, plan.options["image_size"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command.parser(
+        "Prepares GRID for training: one clip of 29 frames for each spoken word.",
+        "python -m data_prep.grid --input GRID --output data/grid --image-size 64",
+    )
+    parser.add_argument(
+        "--split-by",
+        choices=("sentence", "speaker"),
+        default="sentence",
+        help="what train, val and test (80, 10, 10 %%) do not share (default sentence)",
+    )
+    return command.run(parser.parse_args(argv), make_plan)
+
+
+def _sentences(folder: Path) -> dict[str, dict[str, str]]:
+    """The items by video path. Of one sentence in two kinds of file the first in the alphabet counts."""
+    paths = sorted(path for path in folder.rglob("*") if not path.name.startswith("."))
+    aligns = {_key(folder, path): path for path in reversed(paths) if path.suffix.lower() == ".align"}
+    videos = {_key(folder, path): path for path in reversed(paths) if path.suffix.lower() in VIDEO_KINDS}
+    return {
+        path.relative_to(folder).as_posix(): {
+            "video": path.relative_to(folder).as_posix(),
+            "align": aligns[key].relative_to(folder).as_posix() if key in aligns else "",
+            "speaker": key[0],
+        }
+        for key, path in sorted(videos.items())
+    }
+
+
+def _key(folder: Path, path: Path) -> tuple[str, str]:
+    """(speaker, sentence): the nearest folder called s1, s2, …, else the folder that the file is in."""
+    parents = (folder.resolve().name, *path.relative_to(folder).parts[:-1])
+    named = (name for name in reversed(parents) if re.fullmatch(r"s\d+", name))
+    return next(named, parents[-1]), path.stem
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+
+
+def _parsed(line: str) -> tuple[float, float, str]:
+    """Start and end in frames, and the word.
+
+    Raises:
+      ValueError: the line is not one, or its word is none of the corpus's.
+    """
+    fields = line.split()
+    if len(fields) != 3 or not all(field.isdigit() for field in fields[:2]):
+        raise ValueError(f"{line.strip()!r} is not `start end word`")
+    start, end = (int(field) / UNITS_PER_FRAME for field in fields[:2])
+    word = fields[2].lower()
+    if word not in WORDS and word not in SILENCES:
+        raise ValueError(f"{word!r} is none of the corpus's {len(WORDS)} words")
+    if end <= start:
+        raise ValueError(f"{word!r} ends at frame {end:g}, before it starts ({start:g})")
+    return start, end, word
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""LRW, or a corpus in its layout: `WORD/{train,val,test}/WORD_00001.mp4` with a `.txt` beside each, the word centred.
+
+A JSON file of the same name may stand beside a video and hold what is known of it: `speaker` (name), `points`
+(`[T, 5, 2]`, taken as exact instead of detection) and `mouth_opening` (`[T]`). LRW itself has none.
+"""
+
+import difflib
+import json
+import re
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_prep import command
+from data_prep.clips import UNKNOWN, Cut, Recording, Unusable, clip_records
+from data_prep.plan import Plan, PreparationError, into_shards
+from data_prep.shards import Rejection
+from davs_jax.records import clip_features
+
+SPLITS = ("train", "val", "test")
+CLIPS_PER_SHARD = 512
+DURATION = re.compile(r"^Duration:\s*(\d+\.?\d*)\s*seconds", re.MULTILINE)
+
+
+def make_plan(args: Namespace) -> Plan:
+    """Lists the clips. An item is a video's path in the input folder, e.g. `ABOUT/train/ABOUT_00001.mp4`.
+
+    Raises:
+      PreparationError: the folder is not in LRW's layout, or lacks a word that was asked for.
+    """
+    words = _words(args.input, args.words)
+    videos = {split: list(_files(args.input, words, split, "mp4")) for split in SPLITS}
+    if not any(videos.values()):
+        raise PreparationError(f"{args.input}: its word folders hold no .mp4 in {', '.join(SPLITS)}")
+    speakers = {
+        _speaker(path)
+        for split in SPLITS
+        for path in map(args.input.joinpath, _files(args.input, words, split, "json"))
+    }
+    return Plan(
+        dataset="lrw",
+        source="data_prep.lrw",
+        input=str(args.input.resolve()),
+        options={
+            "image_size": args.image_size,
+            "seed": args.seed,
+            "words": "all" if args.words is None else words,
+        },
+        labels={"word": words, "speaker": sorted(speakers - {""})},
+        splits={
+            split: into_shards(items, CLIPS_PER_SHARD, args.seed) for split, items in videos.items() if items
+        },
+    )
+
+
+def features(plan: Plan) -> tfds.features.FeaturesDict:
+    return clip_features(plan.labels["word"], plan.labels["speaker"])
+
+
+def examples(plan: Plan, item: str) -> Iterator[dict | Rejection]:
+    """The record of one video, or why it has none."""
+    try:
+        recording = _recording(plan, item)
+    except Unusable as error:
+        yield Rejection(item, *error.args)
+    else:
+        yield from clip_records(recording, plan.options["image_size"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command.parser(
+        "Prepares LRW (or a corpus in its layout) for training.",
+        "python -m data_prep.lrw --input LRW/lipread_mp4 --output data/lrw --image-size 256",
+    )
+    parser.add_argument(
+        "--words",
+        type=lambda text: text.split(","),
+        metavar="A,B",
+        help="only these words (default: all that are there)",
+    )
+    return command.run(parser.parse_args(argv), make_plan)
+
+
+def _words(folder: Path, wanted: Sequence[str] | None) -> list[str]:
+    """The vocabulary: sorted names of the word folders."""
+    there = sorted(path.name for path in folder.iterdir() if any((path / split).is_dir() for split in SPLITS))
+    if not there:
+        raise PreparationError(
+            f"{folder}: no WORD/train, WORD/val or WORD/test in it; give the folder lipread_mp4"
+        )
+    for word in wanted or ():
+        if word not in there:
+            near = difflib.get_close_matches(word.upper(), there, 3) or there[:3]
+            raise PreparationError(f"--words {word}: {folder} has no such word; it has {', '.join(near)}, …")
+    return sorted(set(wanted)) if wanted else there
+
+
+def _files(folder: Path, words: Sequence[str], split: str, kind: str) -> Iterator[str]:
+    for word in words:
+        for path in sorted((folder / word / split).glob(f"*.{kind}")):
+            yield path.relative_to(folder).as_posix()
+
+
+def _recording(plan: Plan, item: str) -> Recording:
+    path = Path(plan.input, item)
+    known = _known(path.with_suffix(".json"))
+    speakers = plan.labels["speaker"]
+    word = plan.labels["word"].index(item.split("/")[0])
+    cut = Cut(item.removesuffix(".mp4"), word, measures={"duration": _duration(path.with_suffix(".txt"))})
+    return Recording(
+        path,
+        item,
+        [cut],
+        speakers.index(known["speaker"]) if known.get("speaker") else UNKNOWN,
+        known.get("points"),
+        known.get("mouth_opening"),
+    )
+
+
+def _duration(path: Path) -> float:
+    """Seconds that the word lasts, from LRW's text file."""
+    if not path.exists():
+        raise Unusable("label", f"{path.name} is missing", "copy it from the corpus")
+    if not (found := DURATION.search(path.read_text(encoding="utf-8", errors="replace"))):
+        raise Unusable(
+            "label", f"{path.name} has no line `Duration: x.xx seconds`", "copy it from the corpus again"
+        )
+    return float(found[1])
+
+
+def _known(path: Path) -> dict:
+    """What a JSON file beside a video says of it; {} where there is none."""
+    if not path.exists():
+        return {}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        arrays = {
+            name: np.asarray(known[name], np.float32) for name in ("points", "mouth_opening") if name in known
+        }
+        if "points" in arrays and (arrays["points"].ndim != 3 or arrays["points"].shape[1:] != (5, 2)):
+            raise ValueError(f"points are {list(arrays['points'].shape)}, not [T, 5, 2]")
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("a number in it is not finite")
+        return {**arrays, "speaker": str(known.get("speaker", ""))}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Unusable(
+            "label", f"{path.name} cannot be read ({error})", "correct it, or delete it"
+        ) from error
+
+
+def _speaker(path: Path) -> str:
+    try:
+        return _known(path).get("speaker", "")
+    except Unusable:
+        return ""  # its clip is rejected for it, with the reason, when its turn comes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

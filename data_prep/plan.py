@@ -1,0 +1,155 @@
+"""The plan of a preparation: which file goes into which shard. It is written first, and settles the result.
+
+Whoever makes a shard (a local process, a cluster's worker, one task of a job array) needs the plan and the shard
+only; the records do not depend on who made them, nor on how many worked.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import davs_jax
+
+PLAN_FILE = "plan.json"
+MOST_SHARDS_OF_FEW = 16  # a small split is still cut into so many, for a machine's cores to share
+FEWEST_ITEMS = 8  # of such a shard
+
+Item = Any  # what a source says of one piece of work; JSON. One item gives one or more records, or rejections
+
+
+class PreparationError(Exception):
+    """Preparation cannot go on. The message names the file or the value, and the remedy."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The items of one file of records."""
+
+    split: str
+    index: int
+    count: int  # shards of this split
+    items: Sequence[Item]
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}-{self.index:05d}-of-{self.count:05d}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is made of what. `source` is the module whose `features(plan)` and `examples(plan, item)` do it."""
+
+    dataset: str  # name of the TFDS dataset
+    source: str
+    input: str  # folder that the items' paths start from
+    options: Mapping[str, Any]  # all that changes the records
+    labels: Mapping[str, Sequence[str]]  # class names by feature
+    splits: Mapping[str, Sequence[Sequence[Item]]]  # the items of each shard
+    version: str = davs_jax.__version__
+
+    def shards(self) -> list[Shard]:
+        return [
+            Shard(split, index, len(shards), items)
+            for split, shards in self.splits.items()
+            for index, items in enumerate(shards)
+        ]
+
+    def records_file(self, shard: Shard) -> str:
+        """Name of a shard's file, as TFDS expects it."""
+        return f"{self.dataset}-{shard.split}.array_record-{shard.index:05d}-of-{shard.count:05d}"
+
+
+def shuffled(items: Iterable[Item], seed: int) -> list[Item]:
+    """The items in the order of a seeded hash of each: the same on every machine, wherever they were listed."""
+
+    def position(item: Item) -> bytes:
+        return hashlib.sha256(f"{seed} {json.dumps(item, sort_keys=True)}".encode()).digest()
+
+    return sorted(items, key=position)
+
+
+def into_shards(items: Iterable[Item], largest: int, seed: int) -> list[list[Item]]:
+    """Shuffles the items and deals them out to shards of at most `largest`, equal to within one item."""
+    items = shuffled(items, seed)
+    count = max(-(-len(items) // largest), min(MOST_SHARDS_OF_FEW, -(-len(items) // FEWEST_ITEMS)))
+    return [items[index::count] for index in range(count)]
+
+
+def split_by_share(units: Iterable[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Assigns each unit (a speaker, a sentence) to a split, in the order of a seeded hash.
+
+    Args:
+      units: names.
+      shares: fraction of the units by split, summing to 1.
+      seed: of the hash.
+
+    Returns:
+      the split of each unit. Every split with a share gets a unit while there are enough.
+    """
+    units = shuffled(set(units), seed)
+    assigned, start = {}, 0
+    wanted = [split for split, share in shares.items() if share > 0]
+    for position, split in enumerate(wanted):
+        left = len(wanted) - position - 1  # splits after this one
+        room = len(units) - start - left
+        size = min(max(round(shares[split] * len(units)), 1), max(room, 0)) if left else room
+        assigned.update(dict.fromkeys(units[start : start + size], split))
+        start += size
+    return assigned
+
+
+def read_plan(output: Path) -> Plan | None:
+    """The plan in a folder, None where there is none.
+
+    Raises:
+      PreparationError: it cannot be read.
+    """
+    path = output / PLAN_FILE
+    if not path.exists():
+        return None
+    try:
+        return Plan(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise PreparationError(f"{path} cannot be read as a plan ({error}); use another --output") from error
+
+
+def write_plan(plan: Plan, output: Path) -> None:
+    with replacing(output / PLAN_FILE) as temporary:
+        temporary.write_text(json.dumps(asdict(plan), indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def difference(old: Plan, new: Plan) -> str:
+    """Says in a few words where two plans differ; "" where they do not."""
+    old, new = (json.loads(json.dumps(asdict(plan))) for plan in (old, new))
+    for name in ("source", "input", "version"):
+        if old[name] != new[name]:
+            return f"{name} was {old[name]}, now is {new[name]}"
+    for name in sorted({*old["options"], *new["options"]}):
+        before, now = old["options"].get(name), new["options"].get(name)
+        if before != now:
+            return f"{name} was {before}, now is {now}"
+    for name, shards in new["splits"].items():
+        before, now = (sum(map(len, s)) for s in (old["splits"].get(name, []), shards))
+        if before != now:
+            return f"the {name} split had {before} files, now has {now}"
+    return "" if old == new else "the files or labels found in the input are not the same"
+
+
+@contextmanager
+def replacing(path: Path):
+    """Gives a new temporary file beside `path`, which takes its place if the block ends without an exception."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)  # mkstemp's are for the owner only
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

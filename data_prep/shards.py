@@ -1,0 +1,260 @@
+"""Making a plan's shards: one function makes one; here they run in local processes, and are kept when run again.
+
+A source (`lrw.py`, `grid.py`, `faces.py`) is a module with
+
+    features(plan) -> tfds.features.FeaturesDict
+    examples(plan, item) -> iterator of examples and Rejections, at least one of them
+"""
+
+import concurrent.futures
+import importlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
+from tqdm import tqdm
+
+from data_prep.plan import (
+    PLAN_FILE,
+    Plan,
+    PreparationError,
+    Shard,
+    difference,
+    read_plan,
+    replacing,
+    write_plan,
+)
+
+RESULTS = "shards"  # folder of what each finished shard's maker reports
+REJECTED_FILE = "rejected.jsonl"
+TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An input, or a clip in it, that gives no record."""
+
+    file: str
+    stage: str  # what could not be done, in a word: read, sound, face, label, length
+    reason: str
+    remedy: str
+
+
+def open_output(plan: Plan, output: Path, overwrite: bool = False) -> list[Shard]:
+    """Writes the plan into the output folder, or finds it there, and returns the shards that are not made yet.
+
+    Raises:
+      PreparationError: the folder holds something else, or another plan's shards and `overwrite` is not given.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    old = read_plan(output)
+    if old is None and any(output.iterdir()):
+        raise PreparationError(f"{output} is not empty and holds no {PLAN_FILE}; choose another --output")
+    if old and overwrite:
+        _delete(old, output)
+        old = None
+    if old is None:
+        write_plan(plan, output)
+    elif changed := difference(old, plan):
+        raise PreparationError(
+            f"{output} was made by another command: {changed}; choose another --output, or start anew with --overwrite"
+        )
+    return [shard for shard in plan.shards() if not _result_file(output, shard).exists()]
+
+
+def make_shard(plan: Plan, shard: Shard, output: Path, on_item: Callable[[], None] = lambda: None) -> None:
+    """Makes one shard: its file of records, and the report of how many and what was rejected.
+
+    Both appear whole or not at all, the report last: it says that the shard is finished.
+
+    Args:
+      plan: its `splits` are not looked at.
+      on_item: called after each item.
+    """
+    source = importlib.import_module(plan.source)
+    features = source.features(plan)
+    rejections, count = [], 0
+    with replacing(output / plan.records_file(shard)) as temporary:
+        writer = ArrayRecordWriter(str(temporary), "group_size:1")
+        for item in shard.items:
+            for outcome in _outcomes(source, plan, item):
+                if isinstance(outcome, Rejection):
+                    rejections.append(asdict(outcome))
+                else:
+                    writer.write(_serialized(features, outcome))
+                    count += 1
+            on_item()
+        writer.close()
+        size = temporary.stat().st_size
+    report = {"items": len(shard.items), "records": count, "bytes": size, "rejections": rejections}
+    _result_file(output, shard).parent.mkdir(exist_ok=True)
+    with replacing(_result_file(output, shard)) as temporary:
+        temporary.write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
+
+
+def make_all(plan: Plan, pending: list[Shard], output: Path, workers: int) -> None:
+    """Makes the pending shards in `workers` processes (in this one, if that is 1), with a progress bar.
+
+    Raises:
+      PreparationError: a worker died.
+    """
+    total = sum(len(shard.items) for shard in plan.shards())
+    left = sum(len(shard.items) for shard in pending)
+    with tqdm(total=total, initial=total - left, unit="file", desc=plan.dataset, disable=not left) as bar:
+        if workers == 1:
+            for shard in pending:
+                make_shard(plan, shard, output, bar.update)
+        elif pending:
+            _make_in_processes(plan, pending, output, min(workers, len(pending)), bar)
+
+
+def finish(plan: Plan, output: Path) -> dict[str, Counter]:
+    """Turns a folder of finished shards into a TFDS dataset, and writes what was rejected into rejected.jsonl.
+
+    Returns:
+      by split, the number of `records`, and of rejections by stage.
+
+    Raises:
+      PreparationError: shards are missing, a file does not hold what its report says, or nothing was made.
+    """
+    tables, infos, rejected = {}, [], []
+    for split in plan.splits:
+        reports = [_checked_report(plan, shard, output) for shard in plan.shards() if shard.split == split]
+        rejections = [rejection for report in reports for rejection in report["rejections"]]
+        lengths = [report["records"] for report in reports]
+        tables[split] = Counter(records=sum(lengths))
+        tables[split].update(rejection["stage"] for rejection in rejections)
+        rejected += rejections
+        size = sum(report["bytes"] for report in reports)
+        info = {"name": split, "shard_lengths": lengths, "num_bytes": size, "filename_template": None}
+        infos.append(tfds.core.SplitInfo(**info))
+    with replacing(output / REJECTED_FILE) as temporary:
+        lines = (json.dumps(rejection, ensure_ascii=False) + "\n" for rejection in rejected)
+        temporary.write_text("".join(lines), encoding="utf-8")
+    if not any(table["records"] for table in tables.values()):
+        raise PreparationError(f"every input was rejected; {output / REJECTED_FILE} says why")
+    tfds.folder_dataset.write_metadata(
+        data_dir=str(output),
+        features=importlib.import_module(plan.source).features(plan),
+        split_infos=infos,
+        filename_template=TEMPLATE,
+        check_data=False,
+    )
+    for leftover in output.glob(".*.tmp"):
+        leftover.unlink()
+    return tables
+
+
+def _outcomes(source, plan: Plan, item: Any) -> list:
+    """An item's examples and rejections; a fault of ours on one file rejects that file, and not a night's work."""
+    try:
+        outcomes = list(source.examples(plan, item))
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        reason = f"{type(error).__name__} at {place}: {error}"
+        outcomes = [
+            Rejection(json.dumps(item), "unexpected", reason, "report this as a fault of the program")
+        ]
+    if not outcomes:
+        raise PreparationError(f"{plan.source} gave neither a record nor a rejection for {item}")
+    return outcomes
+
+
+def _serialized(features: tfds.features.FeaturesDict, example: dict) -> bytes:
+    """As `features.serialize_example`, but with the fields in a fixed order: there it differs from run to run."""
+    message = ExampleSerializer(features.get_serialized_info()).get_tf_example(
+        features.encode_example(example)
+    )
+    return message.SerializeToString(deterministic=True)
+
+
+def _make_in_processes(plan: Plan, pending: list[Shard], output: Path, workers: int, bar: tqdm) -> None:
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("q", 0)
+    header = replace(plan, splits={})  # a worker needs only its shard's items
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (counter,))
+    try:
+        futures = {pool.submit(_make_counted, header, shard, output) for shard in pending}
+        while futures:
+            done, futures = concurrent.futures.wait(futures, 0.5, concurrent.futures.FIRST_COMPLETED)
+            bar.update(bar.initial + counter.value - bar.n)
+            for future in done:
+                future.result()
+    except BrokenProcessPool as error:
+        raise PreparationError(
+            "a worker process died, perhaps for lack of memory; finished shards are kept: run the same command "
+            "again, with fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(counter) -> None:
+    """Runs first in each worker process."""
+    global _counter
+    _counter = counter
+    cv2.setNumThreads(1)  # the processes share the cores already
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes; the main one has the word
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed main process must not leave its workers waiting for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _make_counted(plan: Plan, shard: Shard, output: Path) -> None:
+    def count():
+        with _counter.get_lock():
+            _counter.value += 1
+
+    make_shard(plan, shard, output, count)
+
+
+def _result_file(output: Path, shard: Shard) -> Path:
+    return output / RESULTS / f"{shard.name}.json"
+
+
+def _checked_report(plan: Plan, shard: Shard, output: Path) -> dict:
+    path, records = _result_file(output, shard), output / plan.records_file(shard)
+    if not path.exists():
+        raise PreparationError(f"shard {shard.name} is not made yet; run the preparation again")
+    report = json.loads(path.read_text(encoding="utf-8"))
+    reader = ArrayRecordReader(str(records)) if records.exists() else None
+    held = reader.num_records() if reader else "no"
+    if report["items"] != len(shard.items) or report["records"] != held:
+        raise PreparationError(
+            f"{records} holds {held} records of {report['records']}; delete {path} and run the preparation again"
+        )
+    return report
+
+
+def _delete(plan: Plan, output: Path) -> None:
+    """Deletes what was made by a plan, and the plan last: a kill in between is noticed by the next run."""
+    for path in _made_files(plan, output):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(output / RESULTS, ignore_errors=True)
+    (output / PLAN_FILE).unlink()
+
+
+def _made_files(plan: Plan, output: Path) -> Iterator[Path]:
+    yield from (output / plan.records_file(shard) for shard in plan.shards())
+    yield from output.glob(".*.tmp")
+    yield from output.glob("*.labels.txt")
+    yield from (output / name for name in (REJECTED_FILE, "dataset_info.json", "features.json"))

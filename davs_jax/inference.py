@@ -1,0 +1,163 @@
+"""A trained model, ready to be used: jitted forwards in batches of one size, so that each of them compiles once."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from davs_jax import models, sharding
+
+NETWORKS = ("person_encoder", "visual_encoder", "audio_encoder", "decoder", "word_classifier")
+POOLED = 4  # side of the person map after pooling, in `pid_from_frames`
+
+
+class Person(NamedTuple):
+    """What the decoder knows of one photo."""
+
+    photo: jax.Array  # [1, S, S, 3], 0…1
+    pid: jax.Array  # [1, E]
+    maps: dict[int, jax.Array]  # {stride: [1, S/stride, S/stride, C]}
+
+
+class Davs:
+    """The forwards that generation, evaluation and validation share. Networks run with their running statistics.
+
+    Args:
+      config: the run's configuration; `config.model` is what counts.
+      params, batch_stats: by network, as `checkpoint.load_weights` returns them or as the training state holds them.
+      mesh: shards every batch over this mesh, on which params and batch_stats must already lie; None is one device.
+      batch: pictures or windows per call; the last call is padded. Rounded up to what the mesh divides.
+
+    Pictures in and out are uint8 `[…, S, S, 3]`; vectors are float32. E is the length of pid and wid (256).
+    """
+
+    def __init__(
+        self, config: ConfigDict, params: Mapping, batch_stats: Mapping, mesh: Mesh | None = None, batch: int = 32
+    ):
+        self.config = config
+        self.image_size: int = config.model.image_size
+        devices = mesh.size if mesh is not None else 1
+        self._batch = -(-batch // devices) * devices
+        self._mesh = mesh
+        self._forwards = _forwards(FrozenConfigDict(config.model), mesh)
+        variables = {
+            name: {"params": params[name], "batch_stats": batch_stats.get(name, {})}
+            for name in NETWORKS
+            if name in params
+        }
+        self._variables = variables if mesh is not None else jax.device_put(variables)
+
+    def has(self, *networks: str) -> bool:
+        """Whether these weights hold the networks: a stage saves only those that it uses."""
+        return all(name in self._variables for name in networks)
+
+    def encode_person(self, photo: np.ndarray) -> Person:
+        """photo uint8 `[S, S, 3]`, an aligned crop → what `decode` needs; once per photo.
+
+        Raises:
+          ValueError: the photo is not of the model's size.
+        """
+        self._check_size(photo)
+        return Person(*self._forwards["encode_person"](self._weights("person_encoder"), np.asarray(photo)))
+
+    def wid_from_video(self, frames: np.ndarray) -> np.ndarray:
+        """frames uint8 `[N, S, S, 3]` → wid `[N, E]`."""
+        self._check_size(frames)
+        return self._in_batches("wid_from_video", "visual_encoder", frames)
+
+    def wid_from_audio(self, mfcc: np.ndarray) -> np.ndarray:
+        """MFCC windows float32 `[N, 20, 12]` → wid `[N, E]`."""
+        return self._in_batches("wid_from_audio", "audio_encoder", mfcc)
+
+    def decode(self, person: Person, wid: np.ndarray) -> np.ndarray:
+        """One person and wid `[N, E]` → frames uint8 `[N, S, S, 3]`."""
+        forward = self._forwards["decode"]
+        weights = self._weights("decoder")
+        return self._each_batch(lambda part: forward(weights, person, part), wid)
+
+    def word_logits(self, wid: np.ndarray) -> np.ndarray:
+        """wid `[B, 12, E]` of the word frames → logits `[B, words]`."""
+        return self._in_batches("word_logits", "word_classifier", wid)
+
+    def pid_from_frames(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """frames uint8 `[N, S, S, 3]` → pid `[N, E]` and the word adversary's map, average-pooled, `[N, 16·C]`.
+
+        What a probe can read of the person space: the vector, and the map that the word adversary attacks.
+        """
+        self._check_size(frames)
+        return self._in_batches("pid_from_frames", "person_encoder", frames)
+
+    def _check_size(self, pictures: np.ndarray) -> None:
+        expected = (self.image_size, self.image_size, 3)
+        if pictures.shape[-3:] != expected:
+            raise ValueError(f"the model takes pictures {expected}, got {tuple(pictures.shape)}")
+
+    def _weights(self, network: str) -> dict[str, Any]:
+        if network not in self._variables:
+            raise KeyError(f"these weights have no {network}; they have {', '.join(self._variables)}")
+        return self._variables[network]
+
+    def _in_batches(self, name: str, network: str, values: np.ndarray) -> Any:
+        forward, weights = self._forwards[name], self._weights(network)
+        return self._each_batch(lambda part: forward(weights, part), values)
+
+    def _each_batch(self, call: Callable, values: np.ndarray) -> Any:
+        """`call` on padded slices of equal size; every slice is dispatched before the first result is fetched."""
+        results = []
+        for start in range(0, len(values), self._batch):
+            part = values[start : start + self._batch]
+            padding = [(0, self._batch - len(part))] + [(0, 0)] * (values.ndim - 1)
+            results.append(call(self._place(np.pad(part, padding))))
+        return jax.tree.map(lambda *parts: np.concatenate([np.asarray(p) for p in parts])[: len(values)], *results)
+
+    def _place(self, values: np.ndarray) -> np.ndarray | jax.Array:
+        if self._mesh is None:
+            return values
+        # Works in a job of many processes too, where each can only address its own share.
+        return jax.make_array_from_callback(
+            values.shape, sharding.batch_sharding(self._mesh), lambda index: values[index]
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _forwards(model: FrozenConfigDict, mesh: Mesh | None) -> dict[str, Callable]:
+    """The jitted forwards of a model configuration; cached, so that every validation reuses the compilation."""
+    networks = models.build(model)
+
+    def encode_person(weights, photo):
+        photo = _to_float(photo)[None]
+        return photo, *networks["person_encoder"].apply(weights, photo, train=False)
+
+    def wid_from_video(weights, frames):
+        return networks["visual_encoder"].apply(weights, _to_float(frames), train=False)
+
+    def wid_from_audio(weights, mfcc):
+        return networks["audio_encoder"].apply(weights, mfcc, train=False)
+
+    def word_logits(weights, wid):
+        return networks["word_classifier"].apply(weights, wid, train=False)
+
+    def decode(weights, person, wid):
+        photo, pid, maps = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(wid), *x.shape[1:])), tuple(person))
+        frames = networks["decoder"].apply(weights, pid, wid, maps, photo, train=False)
+        return jnp.round(jnp.clip(frames, 0, 1) * 255).astype(jnp.uint8)
+
+    def pid_from_frames(weights, frames):
+        pid, maps = networks["person_encoder"].apply(weights, _to_float(frames), train=False)
+        n, size, _, channels = maps[4].shape
+        pooled = maps[4].reshape(n, POOLED, size // POOLED, POOLED, size // POOLED, channels).mean((2, 4))
+        return pid, pooled.reshape(n, -1)
+
+    # Results are whole on every process, so that any of them can fetch its own copy.
+    whole = {"out_shardings": sharding.replicated(mesh)} if mesh is not None else {}
+    functions = (encode_person, wid_from_video, wid_from_audio, word_logits, decode, pid_from_frames)
+    return {f.__name__: jax.jit(f, **whole) for f in functions}
+
+
+def _to_float(pictures: jax.Array) -> jax.Array:
+    return pictures.astype(jnp.float32) / 255

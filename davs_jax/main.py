@@ -1,0 +1,97 @@
+"""Trains one stage of DAVS, or goes on with it from its newest checkpoint.
+
+example: python -m davs_jax.main --config configs/common.py --workdir runs/joint --config.data.batch_size=32
+
+  --config FILE        a configuration file; configs/common.py states every setting, its unit and its reason
+  --config.KEY=VALUE   changes one setting, as --config.model.width=0.5 or --config.loss.gan_frame=1
+  --workdir FOLDER     checkpoints, metrics.jsonl, tensorboard/ and images/ go here; local, or gs://…
+  --help               this text
+
+Run the same command again to go on after it was stopped or killed. The exit status is 0 when all steps are done,
+75 when SIGTERM or Ctrl-C stopped the run (saved; run it again), 2 for a wrong command line, 1 for any other error.
+"""
+
+import difflib
+import runpy
+import sys
+from collections.abc import Iterator, Mapping
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+STOPPED = 75  # EX_TEMPFAIL: not done, worth trying again
+
+
+def main(argv: list[str]) -> int:
+    """Runs the job that the parsed flags describe; returns the exit status."""
+    # Here, because a wrong command line should be told at once, without the seconds that JAX takes to load.
+    from davs_jax import distributed, train
+    from davs_jax.checkpoint import CheckpointError
+    from davs_jax.monitor import NotFiniteError
+    from davs_jax.sources import DataError
+
+    logging.set_verbosity(logging.WARNING)  # app.run's own choice lets Orbax tell every file it writes
+    try:
+        job = distributed.initialize()
+        print(f"training in {_WORKDIR.value}: {job}")
+        return 0 if train.train(_CONFIG.value, _WORKDIR.value) else STOPPED
+    except (distributed.JobError, train.ConfigError, DataError, CheckpointError, NotFiniteError) as error:
+        print(f"davs_jax.main: {error}", file=sys.stderr)
+        return 1
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Parses the flags; whatever is wrong with them ends the process with one sentence and status 2."""
+    if {"--help", "-h", "-help"} & set(argv):
+        print(__doc__)
+        raise SystemExit(0)
+    _check_settings(argv)
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        _refuse(str(error))
+    if not _WORKDIR.value:
+        _refuse("--workdir is missing; see --help")
+    if len(rest) > 1:
+        _refuse(f"{rest[1]!r} is not a flag; settings are given as --config.KEY=VALUE")
+    return rest
+
+
+def _check_settings(argv: list[str]) -> None:
+    """Refuses a missing or broken configuration file, and settings that it does not have."""
+    names, following = [argument.partition("=") for argument in argv], [*argv[1:], ""]
+    files = [value or after for (name, _, value), after in zip(names, following, strict=True) if name == "--config"]
+    if not files or not files[0]:
+        _refuse("--config is missing; see --help")
+    try:
+        known = list(_keys(runpy.run_path(files[0])["get_config"]()))
+    except Exception as error:  # the file is the user's own code: it may raise anything
+        _refuse(f"--config={files[0]} cannot be loaded ({type(error).__name__}: {error})")
+    for name, _, _ in names:
+        key = name.removeprefix("--").removeprefix("no").removeprefix("config.")
+        if name.endswith("config." + key) and key not in known:
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0)
+            _refuse(f"--config.{key}: there is no such setting; did you mean --config.{close[0]}?")
+
+
+def _keys(config: Mapping, prefix: str = "") -> Iterator[str]:
+    for name, value in config.items():
+        yield prefix + name
+        if isinstance(value, ConfigDict):
+            yield from _keys(value, f"{prefix}{name}.")
+
+
+def _refuse(sentence: str) -> None:
+    print(f"davs_jax.main: {sentence}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def run() -> None:
+    """Entry point of the command line."""
+    app.run(main, flags_parser=parse)
+
+
+if __name__ == "__main__":
+    run()

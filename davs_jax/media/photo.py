@@ -1,0 +1,147 @@
+"""A photo of a face, from whatever file holds it to the aligned crop that the networks take."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from davs_jax.media import face
+from davs_jax.records import stored_size
+
+POINTS = "left eye, right eye, nose, left mouth corner, right mouth corner, as seen in the picture"
+# How far a picture that is said to be aligned may be from the template before we say so.
+MAX_SCALE, MAX_TURN, MAX_SHIFT = 1.25, 15.0, 0.12  # factor, degrees, part of the side
+
+
+class PhotoError(ValueError):
+    """A photo or its points cannot be used; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo, and the face in it.
+
+    Attributes:
+      picture: uint8 `[H, W, 3]` RGB, upright.
+      points: float `[5, 2]` in the picture; None where the picture is an aligned crop already.
+      crop: uint8 `[S, S, 3]`, the aligned face.
+      doubt: what looks wrong, for the user's eyes; "" where nothing does.
+    """
+
+    picture: np.ndarray
+    points: np.ndarray | None
+    crop: np.ndarray
+    doubt: str = ""
+
+
+def read_photo(path: Path, image_size: int, points: np.ndarray | None = None, aligned: bool = False) -> Photo:
+    """Reads a photo and aligns its face.
+
+    Args:
+      image_size: S, side of the crop in pixels.
+      points: `[5, 2]`, where the face's points are known; else they are looked for.
+      aligned: the picture is a square aligned crop already (as `face.align` makes them); it is only resized.
+
+    Raises:
+      PhotoError: the file is no picture, shows no face, or its points make none.
+    """
+    picture = read_picture(path)
+    if aligned:
+        if picture.shape[0] != picture.shape[1]:
+            raise PhotoError(
+                f"{path}: is {picture.shape[1]} × {picture.shape[0]} pixels, but an aligned crop is square; leave out "
+                "--aligned to have it aligned"
+            )
+        crop = np.asarray(Image.fromarray(picture).resize((image_size, image_size), Image.Resampling.LANCZOS))
+        return Photo(picture, None, crop, _doubt(path, picture))
+    if points is None:
+        points = _find(path, picture)
+    _check_points(path, picture, points)
+    return Photo(picture, points, aligned_crop(picture, points, image_size))
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Any picture file → uint8 `[H, W, 3]` RGB: turned upright as its EXIF says, transparency on white, gray as RGB.
+
+    Raises:
+      PhotoError: the file is missing or no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith("I"):  # 16-bit gray, which Pillow would clip to white
+                image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
+            image = ImageOps.exif_transpose(image).convert("RGBA")
+    except FileNotFoundError as error:
+        raise PhotoError(f"{path}: no such file; check the path") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise PhotoError(f"{path}: cannot be read as a picture; give a JPEG, PNG or WebP file") from error
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
+
+
+def aligned_crop(picture: np.ndarray, points: np.ndarray, image_size: int) -> np.ndarray:
+    """The networks' view of a face, uint8 `[S, S, 3]`: aligned at the stored size, then its centre, as in testing."""
+    stored = face.align(picture, points, stored_size(image_size))
+    margin = (stored_size(image_size) - image_size) // 2
+    return stored[margin : margin + image_size, margin : margin + image_size]
+
+
+def parse_points(words: Sequence[str]) -> np.ndarray:
+    """Five points as typed, `x,y` each, or a JSON file of them (a list, alone or under "points") → `[5, 2]`.
+
+    Raises:
+      PhotoError: these are not five points.
+    """
+    said = " ".join(words)
+    remedy = f'five "x,y" ({POINTS}) or a JSON file of them are needed'
+    try:
+        if len(words) == 1:
+            stored = json.loads(Path(words[0]).read_text())
+            points = stored["points"] if isinstance(stored, dict) else stored
+        else:
+            points = [[float(number) for number in word.split(",")] for word in words]
+        points = np.array(points, np.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PhotoError(f"--points {said}: cannot be read; {remedy}") from error
+    if points.shape != (5, 2) or not np.isfinite(points).all():
+        raise PhotoError(f"--points {said}: are not five finite points; {remedy}")
+    return points
+
+
+def _find(path: Path, picture: np.ndarray) -> np.ndarray:
+    try:
+        return face.track(picture[None]).points[0]
+    except face.NoFace as error:
+        raise PhotoError(
+            f"{path}: no face was found; give its five points with --points ({POINTS}), or --aligned if it "
+            "is an aligned crop already"
+        ) from error
+
+
+def _check_points(path: Path, picture: np.ndarray, points: np.ndarray) -> None:
+    height, width = picture.shape[:2]
+    if (points < 0).any() or (points > (width, height)).any():
+        raise PhotoError(f"{path}: is {width} × {height} pixels, and points {points.tolist()} lie outside; check them")
+    eyes, down = points[1] - points[0], points[3:].mean(0) - points[:2].mean(0)
+    if eyes[0] * down[1] - eyes[1] * down[0] <= 0:
+        raise PhotoError(f"{path}: points {points.tolist()} make no face; their order is {POINTS}")
+
+
+def _doubt(path: Path, picture: np.ndarray) -> str:
+    """Says whether a face that is found in an "aligned" picture lies where an aligned face does not."""
+    try:
+        (a, b, x), (_, _, y) = face.similarity(face.track(picture[None]).points[0], len(picture))
+    except (face.NoFace, ValueError):
+        return ""  # animals and cartoons, for whom --aligned is there
+    scale, turn = math.hypot(a, b), math.degrees(math.atan2(-b, a))
+    middle = len(picture) / 2
+    shift = math.hypot(a * middle + b * middle + x - middle, -b * middle + a * middle + y - middle) / len(picture)
+    if max(scale, 1 / scale) < MAX_SCALE and abs(turn) < MAX_TURN and shift < MAX_SHIFT:
+        return ""
+    return (
+        f"{path}: its face lies where an aligned face does not (scale {scale:.2f}, turned {turn:.0f}°, shifted by "
+        f"{100 * shift:.0f} %), which gives poor results; leave out --aligned to have it aligned"
+    )

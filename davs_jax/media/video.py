@@ -1,0 +1,372 @@
+"""Video files in and out, by PyAV: pictures at 25 fps and sound, placed by the container's own timestamps.
+
+Sound and pictures share one clock here, which starts at the first shown frame. Counting samples instead
+shifts the two by more than a frame: AAC begins with 1,024 samples of priming (64 ms at 16 kHz) that some
+readers skip and some do not, and recordings start their two streams at different times.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace
+
+from davs_jax.records import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
+
+AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
+LONGEST_GAP = 60.0  # s without a frame or a sound; more is a damaged timestamp, to be filled for hours
+SOUND_TOLERANCE = 0.02  # s by which a piece of sound may miss the end of the one before without being moved
+
+log = logging.getLogger(__name__)
+
+
+class MediaError(Exception):
+    """A file cannot be read or written as asked. The message names the file, the trouble and the remedy."""
+
+
+@dataclass(frozen=True)
+class Media:
+    """What a file holds; the figures of a stream that it lacks are 0."""
+
+    has_video: bool
+    has_audio: bool
+    duration: float  # s, as the container declares it; 0 where it does not
+    fps: float  # frames per second on average
+    width: int  # pixels, as shown: after rotation
+    height: int
+    sample_rate: int  # Hz
+    start: float  # s on the container's clock of the first frame (where there is none, of the first sound)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Pictures and sound on one clock."""
+
+    frames: np.ndarray  # uint8 [T, H, W, 3], RGB, 25 fps
+    samples: np.ndarray | None  # float32 [T · 640], mono, 16 kHz, from the first frame's time; None if silent
+
+
+def probe(path: str | Path) -> Media:
+    """Says what a file holds, by its header and its first frame.
+
+    Raises:
+      MediaError: the file is missing, empty, or not a media file.
+    """
+    with _open(path) as container:
+        video, audio = _video_stream(container), _audio_stream(container)
+        first = next(_timed_frames(path, container, video), None) if video else None
+        if first is None and audio:
+            first_sound = next(_decode(path, container, audio), None)
+            return Media(False, True, _seconds(container), 0.0, 0, 0, audio.rate, _time(first_sound) or 0.0)
+        if first is None:
+            raise MediaError(f"{path}: nothing of it can be decoded; copy it again (it may be damaged)")
+        start, frame = first
+        width, height = (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
+        rate = audio.rate if audio else 0
+        return Media(True, audio is not None, _seconds(container), _rate(video), width, height, rate, start)
+
+
+def read_clip(path: str | Path) -> Clip:
+    """Reads a whole file into memory (0.2 MB a frame at 256 × 256); for long ones see `read_frames`.
+
+    Sound from before the first frame is cut, gaps and a missing end are silence.
+
+    Raises:
+      MediaError: as `read_frames` and `read_audio`, except that a clip without sound is fine.
+    """
+    frames = np.stack(list(read_frames(path)))
+    if not probe(path).has_audio:
+        return Clip(frames, None)
+    samples = read_audio(path)[: len(frames) * SAMPLES_PER_FRAME]
+    return Clip(frames, np.pad(samples, (0, len(frames) * SAMPLES_PER_FRAME - len(samples))))
+
+
+def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
+    """Yields uint8 RGB `[H, W, 3]`, upright, at a constant rate: for each tick the frame nearest in time.
+
+    Raises:
+      MediaError: the file is missing, empty, not media, without picture, or ends before its header says.
+    """
+    with _open(path) as container:
+        stream = _video_stream(container)
+        if stream is None:
+            raise MediaError(f"{path}: has no picture; give a video file")
+        held = start = None
+        ticks = 0  # how many pictures were given out
+        for time, frame in _timed_frames(path, container, stream):
+            if held is None:
+                start, size = time, (frame.width, frame.height)
+            else:
+                while ticks < ((held[0] + time) / 2 - start) * fps:
+                    yield _picture(held[1], size)
+                    ticks += 1
+            held = time, frame
+        if held is None:
+            raise MediaError(
+                f"{path}: none of its pictures can be decoded; copy it again (it may be truncated)"
+            )
+        end = held[0] + _shown_for(held[1], stream)
+        _check_complete(path, stream, end)
+        for _ in range(ticks, max(1, round((end - start) * fps))):
+            yield _picture(held[1], size)
+
+
+def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Reads the sound as float32 `[N]`, mono, resampled to `sample_rate` Hz.
+
+    Sample 0 is at the time of the first frame where the file has pictures (so it lines up with
+    `read_frames`), else at the first sound. Gaps in the timestamps become silence.
+
+    Raises:
+      MediaError: the file is missing, empty, not media, without sound, or ends before its header says.
+    """
+    origin = probe(path).start
+    pieces = []  # (first sample's position, samples)
+    with _open(path) as container:
+        stream = _audio_stream(container)
+        if stream is None:
+            raise MediaError(f"{path}: has no sound; give a file with an audio track")
+        for time, samples in _sound_pieces(path, container, stream, sample_rate):
+            pieces.append((round((time - origin) * sample_rate), samples))
+    if not pieces:
+        raise MediaError(f"{path}: none of its sound can be decoded; copy it again (it may be truncated)")
+    sound = np.zeros(max(0, *(position + len(samples) for position, samples in pieces)), np.float32)
+    for position, samples in pieces:
+        cut = max(0, -position)
+        sound[position + cut : position + len(samples)] = samples[cut:]
+    return sound
+
+
+class Writer:
+    """Writes an mp4 (H.264 and AAC) that every player takes; frames are encoded as they come.
+
+        with Writer("out.mp4", samples=speech, metadata={"comment": "generated"}) as writer:
+            for frame in frames:
+                writer.write(frame)
+
+    The size is the first frame's; an odd side grows by one pixel, which H.264's 4:2:0 needs. The sound starts
+    with the first frame and is cut, or filled with silence, to end with the last. Leaving the block by an
+    exception (Ctrl-C too) still finishes the file, so that what was written so far plays.
+
+    Args:
+      path: the mp4 to write; its folder must exist.
+      fps: frames per second.
+      samples: float32 `[N]` in −1…1, mono, or None for a silent file.
+      sample_rate: of the samples, Hz; one of AAC_RATES.
+      metadata: container tags, e.g. title, comment; any name is kept.
+      preset: x264's trade of time for size.
+
+    Raises:
+      MediaError: the file cannot be written, or the block ended without a frame.
+      ValueError: the sample rate is none of AAC's, or a frame differs from the first in size.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        fps: int = FPS,
+        samples: np.ndarray | None = None,
+        sample_rate: int = SAMPLE_RATE,
+        metadata: Mapping[str, str] | None = None,
+        preset: str = "veryfast",
+    ):
+        if sample_rate not in AAC_RATES:
+            raise ValueError(f"AAC has no sample rate of {sample_rate} Hz; resample to one of {AAC_RATES}")
+        self.path = Path(path)
+        self.fps = fps
+        self._samples, self._sample_rate = samples, sample_rate
+        self._frames = self._sent = 0  # frames written, samples encoded
+        self._shape = None
+        options = {"movflags": "faststart+use_metadata_tags"}
+        with _naming(self.path, "written"):
+            self.path.open("wb").close()  # av.open notices an impossible path only at the first frame
+            self._container = av.open(f"file:{self.path}", "w", format="mp4", options=options)
+        self._container.metadata.update(metadata or {})
+        self._video = self._container.add_stream("libx264", rate=fps, options={"preset": preset, "crf": "18"})
+        self._video.pix_fmt = "yuv420p"
+        self._video.codec_context.colorspace = Colorspace.SMPTE170M  # what the conversion from RGB makes
+        self._audio = None
+        if samples is not None:
+            self._audio = self._container.add_stream("aac", rate=sample_rate, layout="mono")
+            self._audio.bit_rate = min(128_000, 6 * sample_rate)
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def write(self, frame: np.ndarray) -> None:
+        """Appends uint8 RGB `[H, W, 3]`."""
+        if self._shape is None:
+            self._shape = frame.shape
+            self._video.height, self._video.width = (side + side % 2 for side in frame.shape[:2])
+        if frame.shape != self._shape:
+            raise ValueError(
+                f"{self.path}: frame {self._frames} is {frame.shape}, the first is {self._shape}"
+            )
+        even = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+        picture.pts, picture.time_base = self._frames, Fraction(1, self.fps)
+        with _naming(self.path, "written"):
+            self._container.mux(self._video.encode(picture))
+            self._frames += 1
+            self._send_sound(round(self._frames / self.fps * self._sample_rate))
+
+    def __exit__(self, kind, error, traceback) -> None:
+        with _naming(self.path, "finished"):
+            if self._frames:
+                self._container.mux(self._video.encode(None))
+                if self._audio:
+                    self._container.mux(self._audio.encode(None))
+            self._container.close()
+        if not self._frames:
+            self.path.unlink(missing_ok=True)
+            if kind is None:
+                raise MediaError(f"{self.path}: no frame was written to it; the source has none")
+
+    def _send_sound(self, end: int) -> None:
+        if self._audio is None:
+            return
+        samples = self._samples[self._sent : end].astype(np.float32)
+        samples = np.pad(samples, (0, end - self._sent - len(samples)))
+        sound = av.AudioFrame.from_ndarray(samples[None].clip(-1, 1), format="flt", layout="mono")
+        sound.sample_rate, sound.time_base = self._sample_rate, Fraction(1, self._sample_rate)
+        sound.pts = self._sent
+        self._container.mux(self._audio.encode(sound))
+        self._sent = end
+
+
+@contextmanager
+def _naming(path: str | Path, done: str):
+    try:
+        yield
+    except (av.error.FFmpegError, OSError) as error:
+        reason = error.strerror or "unknown error"
+        raise MediaError(f"{path}: cannot be {done} ({reason.lower()}); check its folder and disk") from error
+
+
+@contextmanager
+def _open(path: str | Path):
+    path = Path(path)
+    if not path.is_file():
+        raise MediaError(f"{path}: no such file; check the path")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path}: is empty (0 bytes); copy or download it again")
+    try:  # "file:" so that no name is taken for a network address; tags may be in any encoding
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            yield container
+    except av.error.FFmpegError as error:
+        reason = (error.strerror or "unknown error").lower()
+        remedy = "copy it again (it may be truncated), or convert it to mp4"
+        raise MediaError(f"{path}: cannot be read as sound or video ({reason}); {remedy}") from error
+
+
+def _video_stream(container):
+    streams = (s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic)
+    return next(streams, None)  # an mp3's cover is no video
+
+
+def _audio_stream(container):
+    return next(iter(container.streams.audio), None)
+
+
+def _rate(stream) -> float:
+    return float(stream.average_rate or stream.guessed_rate or FPS)
+
+
+def _seconds(container) -> float:
+    return (container.duration or 0) / av.time_base
+
+
+def _time(frame) -> float | None:
+    return None if frame is None or frame.pts is None else float(frame.pts * frame.time_base)
+
+
+def _shown_for(frame, stream) -> float:
+    return float(frame.duration * frame.time_base) if frame.duration else 1 / _rate(stream)
+
+
+def _decode(path, container, stream) -> Iterator:
+    """Decodes one stream; damaged packets are left out and counted in a warning."""
+    damaged = 0
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            damaged += 1
+    if damaged:
+        log.warning("%s: %d damaged packets of %s were left out", path, damaged, stream.type)
+
+
+def _timed_frames(path, container, stream) -> Iterator[tuple]:
+    """Yields (seconds, frame) with strictly growing times, even where the container's do not."""
+    last = None
+    for frame in _decode(path, container, stream):
+        time = _time(frame)
+        if last is None:
+            time = time or 0.0
+        elif time is None or time <= last:
+            time = last + 1 / _rate(stream)
+        else:
+            _check_gap(path, last, time)
+        yield time, frame
+        last = time
+
+
+def _sound_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[float, np.ndarray]]:
+    """Yields (seconds, float32 samples): stretches with continuous timestamps, each resampled on its own."""
+    resampler = start = kind = frame = None
+    parts, decoded = [], 0
+
+    for frame in _decode(path, container, stream):
+        expected = None if start is None else start + decoded / kind[0]
+        time = _time(frame)
+        time = (expected or 0.0) if time is None else time
+        if kind != _kind(frame) or abs(time - expected) > SOUND_TOLERANCE:
+            if parts:
+                _check_gap(path, expected, time)
+                yield start, _joined(parts, resampler)
+            resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
+            start, kind, parts, decoded = time, _kind(frame), [], 0
+        parts += resampler.resample(frame)
+        decoded += frame.samples
+    if frame is not None:
+        length = decoded / frame.sample_rate
+        _check_complete(path, stream, start + length)
+        if (
+            frame.duration
+        ):  # the last packet of AAC is filled up to 1,024 samples, but says where its sound ends
+            length -= max(0.0, frame.samples / frame.sample_rate - float(frame.duration * frame.time_base))
+        yield start, _joined(parts, resampler)[: round(length * sample_rate)]
+
+
+def _kind(frame) -> tuple:
+    return frame.sample_rate, frame.format.name, frame.layout.name
+
+
+def _joined(parts: list, resampler) -> np.ndarray:
+    return np.concatenate([part.to_ndarray()[0] for part in parts + resampler.resample(None)])
+
+
+def _picture(frame, size: tuple[int, int]) -> np.ndarray:
+    pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
+    return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))
+
+
+def _check_gap(path, before: float, after: float) -> None:
+    if after - before > LONGEST_GAP:
+        jump = f"its clock jumps from {before:.2f} s to {after:.2f} s"
+        raise MediaError(f"{path}: {jump}, so its timestamps are damaged; convert it to mp4")
+
+
+def _check_complete(path, stream, end: float) -> None:
+    if stream.duration is None:
+        return
+    declared = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    slack = 2 / _rate(stream) if stream.type == "video" else 0.1
+    if declared - end > max(0.1, slack):
+        stop = f"its {stream.type} stops at {end:.2f} s of {declared:.2f} s"
+        raise MediaError(f"{path}: {stop}, so the file is truncated; copy it again")

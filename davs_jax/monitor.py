@@ -1,0 +1,154 @@
+"""What a training run says of itself: the only home of metric writers, the progress bar, throughput, the NaN stop.
+
+In the workdir: `metrics.jsonl` (one JSON object per event: `step` and scalars), `tensorboard/`, and `images/` (PNG).
+"""
+
+import collections
+import contextlib
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping
+
+import jax
+import numpy as np
+from etils import epath
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from davs_jax import plots
+
+DELAY = 2  # steps after which a step's metrics are looked at: the devices always have work, and never too much
+SHOWN = ("loss/total", "loss/l1_audio", "accuracy/word_video")  # beside the progress bar, where the stage has them
+
+
+class NotFiniteError(ArithmeticError):
+    """A metric became NaN or infinite; the message names step and terms."""
+
+
+class Monitor:
+    """Follows the steps of one run; every process makes the same calls, only the first writes.
+
+    Args:
+      workdir: folder of the run.
+      first: step at which the run starts or goes on; events after it, of a run that was killed, are cut off.
+      last: step at which it ends.
+      clips: examples per step, for the throughput.
+    """
+
+    def __init__(self, workdir: epath.Path, first: int, last: int, clips: int):
+        self._workdir, self._clips, self._writes = workdir, clips, jax.process_index() == 0
+        self._pending: collections.deque[tuple[int, Mapping[str, jax.Array]]] = collections.deque()
+        self._sums: collections.Counter[str] = collections.Counter()
+        self._steps, self._busy, self._waited, self._began = 0, 0.0, 0.0, 0.0
+        self._bar = tqdm(
+            total=last,
+            initial=first,
+            unit="step",
+            disable=not self._writes,
+            dynamic_ncols=True,
+            mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file wants few lines
+        )
+        if self._writes:
+            (workdir / "images").mkdir(parents=True, exist_ok=True)
+            self._events = workdir / "metrics.jsonl"
+            self._cut_back(first)
+            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first + 1)
+
+    def _cut_back(self, first: int) -> None:
+        """Drops events that the run will report again, and a last line that was being written when it was killed."""
+        lines = self._events.read_text().splitlines(keepends=True) if self._events.exists() else []
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= first]
+        self._events.write_text("".join(kept))
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """To be wrapped around the wait for the next batch: a step's time begins here."""
+        self._began = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - self._began
+
+    def step(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
+        """Takes note of a dispatched step, and looks at the one `DELAY` steps before.
+
+        Raises:
+          NotFiniteError: that earlier step's metrics are not all finite.
+        """
+        for value in metrics.values():
+            value.copy_to_host_async()
+        self._pending.append((step, metrics))
+        self._settle(DELAY)
+        self._steps, self._busy = self._steps + 1, self._busy + time.perf_counter() - self._began
+        self._bar.update()
+
+    def settle(self) -> None:
+        """Looks at all steps so far: to be called before their state is saved.
+
+        Raises:
+          NotFiniteError: metrics of a step are not all finite.
+        """
+        began = time.perf_counter()
+        self._settle(0)
+        self._busy += time.perf_counter() - began
+
+    def _settle(self, left: int) -> None:
+        while len(self._pending) > left:
+            step, metrics = self._pending.popleft()
+            values = {name: float(value) for name, value in metrics.items()}
+            if bad := [f"{name} is {value}" for name, value in sorted(values.items()) if not math.isfinite(value)]:
+                raise NotFiniteError(
+                    f"step {step}: {', '.join(bad)}; stopped before saving it. Lower config.optim.learning_rate or set "
+                    "config.optim.clip_norm, and run again: it goes on from the last checkpoint"
+                )
+            self._sums.update(values)
+
+    def log(self, step: int) -> None:
+        """Writes the metrics' means, and the throughput, over the steps since the last call.
+
+        Raises:
+          NotFiniteError: as `settle`.
+        """
+        self.settle()
+        scalars = {name: total / self._steps for name, total in self._sums.items()}
+        self._bar.set_postfix({name.split("/")[1]: f"{scalars[name]:.3g}" for name in SHOWN if name in scalars})
+        self.scalars(
+            step,
+            scalars
+            | {
+                "time/steps_per_second": self._steps / self._busy,
+                "time/clips_per_second": self._steps * self._clips / self._busy,
+                "time/waiting_for_data": self._waited / self._busy,
+            },
+        )
+        self._sums.clear()
+        self._steps, self._busy, self._waited = 0, 0.0, 0.0
+
+    def scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Writes one event."""
+        if not self._writes:
+            return
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
+        line = json.dumps({"step": step, **scalars}) + "\n"
+        if "://" in str(self._events):  # object stores cannot append
+            self._events.write_text(self._events.read_text() + line)
+        else:
+            with self._events.open("a") as events:
+                events.write(line)
+
+    def image(self, step: int, name: str, picture: np.ndarray) -> None:
+        """Writes a picture, uint8 RGB `[H, W, 3]`, to TensorBoard and as `images/NAME_STEP.png`."""
+        if self._writes:
+            self._board.add_image(name, picture, step, dataformats="HWC")
+            (self._workdir / "images" / f"{name}_{step:08d}.png").write_bytes(plots.png(picture))
+
+    def say(self, text: str) -> None:
+        """Prints a line above the progress bar."""
+        if self._writes:
+            tqdm.write(text)
+
+    def close(self) -> None:
+        self._bar.close()
+        if self._writes:
+            self._board.close()

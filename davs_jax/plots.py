@@ -1,0 +1,91 @@
+"""Pictures for people: contact sheets and plots, as arrays or PNG bytes."""
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+
+GAP = 2  # pixels of white between the pictures of a sheet
+COLUMNS = 4  # of small plots
+HIDDEN = ("gradient_norm/", "time/")  # groups of logged figures that say little to a reader
+
+
+def sheet(rows: Sequence[Sequence[np.ndarray]], side: int = 96) -> np.ndarray:
+    """Pictures uint8 `[H, W, 3]` laid out in rows, each enlarged to at least `side` pixels high → uint8 `[h, w, 3]`.
+
+    Rows may differ in length; what is missing is white.
+    """
+    scale = max(1, math.ceil(side / rows[0][0].shape[0]))
+    lines = []
+    for row in rows:
+        line = [cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for p in row]
+        lines.append(np.concatenate([np.pad(p, ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for p in line], 1))
+    width = max(line.shape[1] for line in lines)
+    padded = [np.pad(v, ((0, 0), (0, width - v.shape[1]), (0, 0)), constant_values=255) for v in lines]
+    return np.concatenate(padded)
+
+
+def png(picture: np.ndarray) -> bytes:
+    """uint8 RGB `[H, W, 3]` → PNG file."""
+    return cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+
+
+def training(path: Path) -> bytes | None:
+    """The curves of a run's metrics.jsonl (one JSON object per logged step) → PNG; None where it holds none."""
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for line in path.read_text().splitlines():
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # the last line of a run that was killed while it wrote
+        for name, value in event.items():
+            if name != "step" and isinstance(value, int | float) and not name.startswith(HIDDEN):
+                curves.setdefault(name, []).append((event["step"], value))
+    if not curves:
+        return None
+    rows = math.ceil(len(curves) / COLUMNS)
+    figure = Figure(figsize=(12, 2.1 * rows), layout="constrained")
+    grid = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
+    for axes, name in zip(grid, sorted(curves), strict=False):
+        axes.plot(*zip(*curves[name], strict=True), color="#3056d3", linewidth=1.2)
+        _plain(axes, name)
+    for axes in grid[len(curves) :]:
+        axes.axis("off")
+    return _encoded(figure)
+
+
+def openings(curves: Sequence[dict[str, np.ndarray]]) -> bytes:
+    """Mouth opening by frame: one plot per clip, of its named curves `[T]`, each less its own mean → PNG."""
+    figure = Figure(figsize=(12, 2.6), layout="constrained")
+    styles = {
+        "true": ("#1d2330", 2.2),
+        "audio": ("#3056d3", 1.4),
+        "video": ("#d97706", 1.4),
+        "shuffled": ("#98a2b3", 1),
+    }
+    grid = figure.subplots(1, len(curves), sharey=True, squeeze=False).flatten()
+    for i, (axes, clip) in enumerate(zip(grid, curves, strict=True)):
+        for name, (color, width) in styles.items():
+            if name in clip:
+                axes.plot(clip[name] - clip[name].mean(), label=name, color=color, linewidth=width)
+        _plain(axes, f"clip {i + 1}: opening by frame")
+    axes.legend(fontsize=7, frameon=False)
+    return _encoded(figure)
+
+
+def _plain(axes, title: str) -> None:
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.tick_params(labelsize=7)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def _encoded(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return buffer.getvalue()

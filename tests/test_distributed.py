@@ -1,0 +1,109 @@
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from davs_jax.distributed import Job, JobError, describe
+
+SRUN = {
+    "SLURM_JOB_ID": "4711",
+    "SLURM_NTASKS": "8",
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_STEP_NODELIST": "gpu[07-09,12]",
+    "SLURM_STEP_TASKS_PER_NODE": "2(x4)",
+    "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "1",
+}
+
+
+def test_an_empty_environment_is_one_process():
+    assert describe({}) == Job("alone", None, 1, 0)
+
+
+def test_a_slurm_task_finds_its_number_and_the_first_node():
+    assert describe(SRUN) == Job("slurm", "gpu07:62055", 8, 3, None)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [("gpu7", "gpu7"), ("gpu7,cpu2", "gpu7"), ("a[001-015],b2", "a001"), ("rack-2-n[4,7-9]", "rack-2-n4")],
+)
+def test_the_first_node_is_read_from_every_form_of_list(nodes, first):
+    assert describe(SRUN | {"SLURM_STEP_NODELIST": nodes}).coordinator == f"{first}:62055"
+
+
+@pytest.mark.parametrize(
+    ("visible", "tasks_here", "local_id", "own"),
+    [
+        ("0,1,2,3", "1(x2)", "0", None),  # one task per node drives all its GPUs
+        ("0,1,2,3", "4(x2)", "2", (2,)),  # one task per GPU
+        ("0,1,2,3", "2(x2)", "1", (2, 3)),
+        ("0", "4(x2)", "2", None),  # --gpus-per-task=1: SLURM has shared them out itself
+    ],
+)
+def test_slurm_tasks_share_the_gpus_of_their_node(visible, tasks_here, local_id, own):
+    environ = {"CUDA_VISIBLE_DEVICES": visible, "SLURM_STEP_TASKS_PER_NODE": tasks_here, "SLURM_LOCALID": local_id}
+    assert describe(SRUN | environ).local_devices == own
+
+
+def test_a_step_of_one_task_in_a_larger_job_is_alone():
+    assert describe(SRUN | {"SLURM_STEP_NUM_TASKS": "1"}).kind == "alone"
+
+
+def test_several_tasks_without_srun_are_refused_instead_of_training_on_one():
+    with pytest.raises(JobError, match=r"SLURM gives this job 8 tasks.*start it with srun"):
+        describe({"SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_JOB_ID": "4711"})
+
+
+def test_a_tpu_pod_is_known_by_its_hosts():
+    assert describe({"TPU_WORKER_HOSTNAMES": "10.0.0.2,10.0.0.3"}) == Job("tpu", None, None, None)
+    assert describe({"TPU_WORKER_HOSTNAMES": "localhost"}).kind == "alone"
+
+
+def test_coordinator_variables_come_before_the_cluster():
+    environ = {"JAX_COORDINATOR_ADDRESS": "host:1234", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"}
+    assert describe(SRUN | environ) == Job("coordinator", "host:1234", 2, 1)
+
+
+def test_davs_job_overrules_everything():
+    assert describe(SRUN | {"DAVS_JOB": "alone"}).kind == "alone"
+    assert describe({"DAVS_JOB": "tpu"}).kind == "tpu"
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"JAX_COORDINATOR_ADDRESS": "host:1"}, "JAX_NUM_PROCESSES is not set"),
+        ({"JAX_COORDINATOR_ADDRESS": "host:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "2"}, "JAX_PROCESS_ID=2"),
+        ({"JAX_COORDINATOR_ADDRESS": "host", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"}, "expected host:port"),
+        ({"DAVS_JOB": "pod"}, "DAVS_JOB is 'pod'; it must be alone, slurm or tpu"),
+        ({"SLURM_NTASKS": "many"}, "SLURM_NTASKS is 'many'; expected a whole number"),
+    ],
+)
+def test_incomplete_variables_are_named(environ, says):
+    with pytest.raises(JobError, match=says):
+        describe(environ)
+
+
+def test_two_processes_join_by_coordinator_variables():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    code = (
+        "import jax; from davs_jax import distributed; job = distributed.initialize(); "
+        "print(job, jax.process_index(), jax.device_count())"
+    )
+    variables = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PLATFORMS": "cpu"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**os.environ, **variables, "JAX_PROCESS_ID": str(i), "XLA_FLAGS": ""},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    said = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert said == [f"process {i} of 2 (coordinator; process 0 is at {address}) {i} 2" for i in range(2)]

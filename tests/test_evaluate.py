@@ -1,0 +1,149 @@
+import json
+import re
+
+import numpy as np
+import pytest
+from conftest import CLIPS, SPEAKERS, WORDS, clip_record, write_shards
+from tiny import random_model, random_weights
+
+from davs_jax import evaluate as evaluation
+from davs_jax import records
+from davs_jax.evaluate import evaluate, main
+from davs_jax.inference import Davs
+from davs_jax.pictures import VARIANTS
+from davs_jax.sources import DataError, open_clips
+from davs_jax.weights import save_weights
+
+
+@pytest.fixture(scope="module")
+def spoken_folder(tmp_path_factory):
+    """Shards whose training and test people differ, with known mouth openings."""
+
+    def clip(seed: int, person: int) -> dict:
+        return clip_record(seed) | {"speaker": person, "mouth_opening": np.sin(np.arange(29, dtype=np.float32))}
+
+    splits = {
+        "train": [clip(seed, 0) for seed in range(4)],
+        "test": [clip(seed, 1 + seed % 2) for seed in range(8)],
+    }
+    folder = tmp_path_factory.mktemp("spoken")
+    return write_shards(folder, "clips", records.clip_features(WORDS, SPEAKERS), splits)
+
+
+@pytest.fixture
+def model(joint_config):
+    return random_model(joint_config)
+
+
+@pytest.fixture(autouse=True)
+def same_weights_as_untrained(monkeypatch):
+    """Fresh weights take half a minute to compile; the one test that needs them asks for them."""
+    monkeypatch.setattr(evaluation, "untrained", lambda model, seed: model)
+
+
+def test_a_corpus_with_everything_known_gets_every_figure(model, spoken_folder):
+    result = evaluate(model, open_clips(spoken_folder, "test"))
+    assert result.clips == 8
+    assert set(result.figures) == {"accuracy", "retrieval", "probes", "pictures", "motion"}
+    assert not result.skipped
+    assert set(result.figures["pictures"]) == set(VARIANTS)
+    assert set(result.figures["motion"]) == {*VARIANTS, "real", "ruler"}
+    assert result.intervals == "resampling the 2 people, whose clips resemble each other"
+    json.dumps(result.figures)  # nothing but plain numbers
+
+
+def test_what_is_not_known_is_left_out_with_its_reason(model, clips_folder):
+    result = evaluate(model, open_clips(clips_folder, "test"))  # its people are those of the training split
+    assert result.clips == CLIPS["test"]
+    assert "motion" not in result.figures
+    assert "no training clip" in result.skipped["motion"]
+
+
+def test_a_limit_counts_the_first_clips(model, clips_folder):
+    result = evaluate(model, open_clips(clips_folder, "test"), limit=5)
+    assert result.clips == 5
+    np.testing.assert_array_equal(result.pictures.index, np.arange(5))
+    assert result.figures["retrieval"]["audio_to_video"]["gallery"] == 5
+
+
+def test_a_lost_clip_fails_the_evaluation(model, clips_folder, monkeypatch):
+    batches = evaluation.eval_batches
+    monkeypatch.setattr(evaluation, "eval_batches", lambda *args: list(batches(args[0], 4))[:1])
+    with pytest.raises(RuntimeError, match="4 clips were read, 4 different; there are 7"):
+        evaluate(model, open_clips(clips_folder, "test"))
+
+
+def test_a_stage_is_evaluated_as_far_as_its_networks_go(joint_config, clips_folder):
+    params, batch_stats = random_weights(joint_config)
+    words = ("visual_encoder", "audio_encoder", "word_classifier")
+    model = Davs(joint_config, {name: params[name] for name in words}, batch_stats)
+    result = evaluate(model, open_clips(clips_folder, "test"))
+    assert {"accuracy", "retrieval"} <= set(result.figures)
+    assert "decoder" in result.skipped["pictures"]
+    assert result.skipped["word_from_pid"] == "the weights have no person encoder"
+    assert result.pictures is None
+
+
+def test_clips_of_another_vocabulary_are_refused(joint_config, clips_folder):
+    joint_config.model.num_words = 9
+    with pytest.raises(DataError, match="has num_words 4 but the weights were trained with 9"):
+        evaluate(random_model(joint_config), open_clips(clips_folder, "test"))
+
+
+@pytest.fixture
+def workdir(joint_config, tmp_path) -> str:
+    """A run's folder: weights, and the curves of its training."""
+    folder = tmp_path / "run & co"
+    save_weights(str(folder), joint_config, *random_weights(joint_config), "float32")
+    events = [{"step": step, "loss/l1": 1 / (step + 1)} for step in range(5)]
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, events)))
+    return str(folder)
+
+
+def test_the_command_writes_one_self_contained_report(workdir, spoken_folder, tmp_path, capsys):
+    output = tmp_path / "report"
+    assert main(["--checkpoint", workdir, "--data", spoken_folder, "--output", str(output), "--limit", "6"]) == 0
+    record = json.loads((output / "report.json").read_text())
+    assert record["clips"] == 6
+    assert record["evaluated"]["clips"] == "6 of 8"
+    assert record["config"]["model"]["image_size"] == 64
+    assert "jax" in record["evaluated"]["versions"]
+    page = (output / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)  # nothing from elsewhere
+    assert page.count("data:image/png;base64,") == 3  # sheet, openings, curves
+    assert page.count("data:video/mp4;base64,") == 1
+    assert "run &amp; co" in page
+    assert f"{100 * record['figures']['accuracy']['audio']['accuracy']:.1f} %" in page
+    assert "words read from the sound" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"--checkpoint": "/nowhere"}, "/nowhere holds no weights"),
+        ({"--data": "/nowhere"}, "/nowhere holds no finished shards"),
+        ({"--split": "exam"}, "no split 'exam'"),
+        ({"--output": "/dev/null/report"}, "/dev/null/report cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(workdir, clips_folder, tmp_path, changed, message):
+    arguments = {"--checkpoint": workdir, "--data": clips_folder, "--output": str(tmp_path / "r")} | changed
+    with pytest.raises(SystemExit, match=message) as stopped:
+        main([part for pair in arguments.items() for part in pair])
+    assert "\n" not in str(stopped.value)
+
+
+def test_a_limit_must_be_a_number(capsys):
+    with pytest.raises(SystemExit):
+        main(["--checkpoint", "w", "--data", "d", "--limit", "0"])
+    assert "'0' is not a number of clips above 0" in capsys.readouterr().err
+
+
+def test_untrained_weights_are_fresh_ones_of_the_same_sizes(model, monkeypatch):
+    monkeypatch.undo()
+    model.config.loss.update(gan_sequence=0.0, pid_uniform=0.0)
+    fresh = evaluation.untrained(model, seed=3)
+    mfcc = np.random.default_rng(0).normal(size=(2, 20, 12)).astype(np.float32)
+    assert fresh.has("person_encoder", "decoder")
+    assert fresh.wid_from_audio(mfcc).shape == model.wid_from_audio(mfcc).shape
+    assert not np.array_equal(fresh.wid_from_audio(mfcc), model.wid_from_audio(mfcc))

@@ -1,0 +1,141 @@
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import wavfile
+from skimage import data
+from tiny import random_model, random_weights
+
+from davs_jax import generate as generation
+from davs_jax.generate import GenerationError, Performance, Speech, generate, main, read_performance, read_speech
+from davs_jax.inference import Davs
+from davs_jax.media import audio, video
+from davs_jax.media.photo import aligned_crop, read_photo
+from davs_jax.records import SAMPLES_PER_FRAME
+from davs_jax.weights import save_weights
+
+POINTS = ("124,100", "176,100", "150,135", "127,156", "173,157")  # of the portrait's face
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A portrait, speech of 1.03 s, and a driving video of 17 frames with sound, in a folder with a space."""
+    folder = tmp_path_factory.mktemp("a folder")
+    portrait = data.astronaut()[:300, 75:375]
+    Image.fromarray(portrait).save(folder / "photo.png")
+    time = np.arange(16_480) / 16_000
+    sound = (0.3 * np.sin(2 * np.pi * 300 * time) * np.sin(2 * np.pi * 3 * time)).astype(np.float32)
+    wavfile.write(folder / "speech.wav", 16_000, sound)
+    with video.Writer(folder / "driver.mp4", samples=sound) as writer:
+        for i in range(17):
+            writer.write(np.roll(portrait, i // 3, 1))
+    with video.Writer(folder / "silent.mp4") as writer:
+        writer.write(np.full((64, 64, 3), 90, np.uint8))
+    return folder
+
+
+@pytest.fixture
+def model(joint_config) -> Davs:
+    return random_model(joint_config)
+
+
+@pytest.fixture
+def photo(folder, model):
+    return read_photo(folder / "photo.png", model.image_size)
+
+
+def test_speech_drives_one_frame_per_40_ms_begun(folder):
+    assert read_speech(folder / "speech.wav").frames == 26
+    assert Speech(np.zeros(SAMPLES_PER_FRAME, np.float32)).frames == 1
+
+
+def test_every_frame_is_driven_by_its_own_window(model, photo, folder, monkeypatch):
+    monkeypatch.setattr(generation, "CHUNK", 7)  # the chunks must not show
+    speech = read_speech(folder / "speech.wav")
+    windows = audio.windows(audio.clip_mfcc(speech.samples, 26), np.arange(26))
+    expected = model.decode(model.encode_person(photo.crop), model.wid_from_audio(windows))
+    np.testing.assert_array_equal(np.stack(list(generate(model, photo, speech))), expected)
+
+
+def test_a_video_drives_by_its_aligned_frames(model, photo, folder, monkeypatch):
+    monkeypatch.setattr(generation, "CHUNK", 5)
+    driver = read_performance(folder / "driver.mp4")
+    assert driver.frames == 17
+    assert len(driver.samples) == pytest.approx(17 * SAMPLES_PER_FRAME, abs=SAMPLES_PER_FRAME)
+    frames = video.read_clip(folder / "driver.mp4").frames
+    crops = np.stack([aligned_crop(f, p, 64) for f, p in zip(frames, driver.points, strict=True)])
+    expected = model.decode(model.encode_person(photo.crop), model.wid_from_video(crops))
+    np.testing.assert_array_equal(np.stack(list(generate(model, photo, driver))), expected)
+
+
+def test_the_weights_must_hold_what_is_needed(model, photo):
+    partial = Davs(model.config, {name: {} for name in ("person_encoder", "visual_encoder", "decoder")}, {})
+    with pytest.raises(GenerationError, match="no audio_encoder"):
+        next(generate(partial, photo, Speech(np.zeros(640, np.float32))))
+
+
+@pytest.fixture
+def checkpoint(joint_config, tmp_path) -> str:
+    params, batch_stats = random_weights(joint_config)
+    save_weights(str(tmp_path / "weights"), joint_config, params, batch_stats, "float32")
+    return str(tmp_path / "weights")
+
+
+def run(folder, checkpoint, *arguments) -> int:
+    fixed = ("--checkpoint", checkpoint, "--output", str(folder / "out.mp4"))
+    return main([*fixed, *(str(folder / a[1:]) if a.startswith("@") else a for a in arguments)])
+
+
+@pytest.mark.parametrize(
+    ("driver", "frames", "seconds"), [(("--audio", "@speech.wav"), 26, 1.03), (("--video", "@driver.mp4"), 17, 0.68)]
+)
+def test_the_result_is_as_long_as_its_driver_and_says_that_it_is_generated(folder, checkpoint, driver, frames, seconds):
+    sheet = folder / "sheet.png"
+    assert run(folder, checkpoint, "--photo", "@photo.png", *driver, "--contact-sheet", "@sheet.png") == 0
+    with av.open(str(folder / "out.mp4")) as container:
+        assert "generated" in container.metadata["comment"]
+        picture, sound = container.streams.video[0], container.streams.audio[0]
+        assert (picture.codec_context.name, picture.width, picture.height) == ("h264", 64, 64)
+        assert float(picture.average_rate) == 25
+        assert float(picture.duration * picture.time_base) == pytest.approx(seconds, abs=0.04)
+        assert float(sound.duration * sound.time_base) == pytest.approx(seconds, abs=0.04)
+        assert sum(1 for _ in container.decode(video=0)) == frames
+    assert Image.open(sheet).size[0] > 8 * 64
+
+
+def test_a_driver_without_sound_gives_a_silent_video(folder, checkpoint, model, photo, tmp_path):
+    driver = Performance(folder / "silent.mp4", np.array([[[20, 22], [44, 22], [32, 34], [24, 46], [40, 46]]]), None)
+    generation.write_video(model, photo, driver, tmp_path / "out.mp4")
+    assert not video.probe(tmp_path / "out.mp4").has_audio
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--photo", "@none.jpg", "--audio", "@speech.wav"), r"none\.jpg: no such file"),
+        (("--photo", "@speech.wav", "--audio", "@speech.wav"), "cannot be read as a picture"),
+        (("--photo", "@photo.png", "--audio", "@photo.png"), "has no sound"),
+        (("--photo", "@photo.png", "--audio", "@none.wav"), r"none\.wav: no such file"),
+        (("--photo", "@photo.png", "--video", "@silent.mp4"), r"silent\.mp4: no face.*--audio"),
+        (("--photo", "@photo.png", "--audio", "@speech.wav", "--points", "1,2"), "--points 1,2: cannot be read"),
+        (("--photo", "@photo.png", "--audio", "@speech.wav", "--output", "@out.avi"), "name end in .mp4"),
+        (("--photo", "@photo.png", "--video", "@driver.mp4", "--output", "@driver.mp4"), "would be overwritten"),
+        (("--photo", "@photo.png", "--audio", "@speech.wav", "--checkpoint", "@nowhere"), "nowhere holds no weights"),
+        (("--photo", "@photo.png", "--audio", "@speech.wav", "--output", "@no/out.mp4"), "out.mp4: cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(folder, checkpoint, arguments, message):
+    with pytest.raises(SystemExit, match=message) as stopped:
+        run(folder, checkpoint, *arguments)
+    assert str(stopped.value).startswith("davs-generate: ")
+    assert "\n" not in str(stopped.value)
+
+
+def test_a_photo_with_given_points_needs_no_detector(folder, checkpoint, monkeypatch):
+    monkeypatch.setattr(generation.face, "default_detector", lambda: pytest.fail("looked for a face"))
+    assert run(folder, checkpoint, "--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS) == 0
+
+
+def test_doubt_about_an_aligned_photo_is_said_aloud(folder, checkpoint, capsys):
+    assert run(folder, checkpoint, "--photo", "@photo.png", "--audio", "@speech.wav", "--aligned") == 0
+    assert "leave out --aligned" in capsys.readouterr().err

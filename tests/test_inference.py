@@ -1,0 +1,74 @@
+import jax
+import numpy as np
+import pytest
+from tiny import random_model, random_weights
+
+from davs_jax import models, sharding
+from davs_jax.inference import Davs
+
+
+@pytest.fixture
+def model(joint_config) -> Davs:
+    return random_model(joint_config, batch=4)
+
+
+@pytest.fixture
+def frames(joint_config):
+    size = joint_config.model.image_size
+    return np.random.default_rng(0).integers(0, 256, (6, size, size, 3), np.uint8)
+
+
+def test_every_network_gives_what_its_module_gives(model, frames):
+    networks = models.build(model.config.model)
+
+    def apply(name, *inputs):
+        weights = {"params": model._variables[name]["params"], "batch_stats": model._variables[name]["batch_stats"]}
+        return networks[name].apply(weights, *inputs, train=False)
+
+    mfcc = np.random.default_rng(1).normal(size=(6, 20, 12)).astype(np.float32)
+    np.testing.assert_allclose(model.wid_from_video(frames), apply("visual_encoder", frames / 255), atol=1e-5)
+    np.testing.assert_allclose(model.wid_from_audio(mfcc), apply("audio_encoder", mfcc), atol=1e-5)
+    wid = np.random.default_rng(2).normal(size=(2, 12, 256)).astype(np.float32)
+    np.testing.assert_allclose(model.word_logits(wid), apply("word_classifier", wid), atol=1e-5)
+    pid, maps = apply("person_encoder", frames / 255)
+    ours, pooled = model.pid_from_frames(frames)
+    np.testing.assert_allclose(ours, pid, atol=1e-5)
+    by_hand = np.asarray(maps[4])[0, :4, :4].mean((0, 1))  # 16 × 16 pooled to 4 × 4: the first 4 × 4 pixels
+    np.testing.assert_allclose(pooled[0, : len(by_hand)], by_hand, atol=1e-5)
+
+
+def test_a_person_is_encoded_once_and_decoded_with_any_number_of_word_vectors(model, frames):
+    person = model.encode_person(frames[0])
+    wid = np.random.default_rng(0).normal(size=(9, 256)).astype(np.float32)
+    together = model.decode(person, wid)
+    assert together.shape == (9, *frames.shape[1:])
+    assert together.dtype == np.uint8
+    one_by_one = np.concatenate([model.decode(person, wid[i : i + 1]) for i in range(9)])
+    assert np.abs(together.astype(int) - one_by_one).max() <= 1
+    assert len(np.unique(together.reshape(9, -1), axis=0)) == 9  # the word vector matters
+
+
+def test_padding_changes_nothing(model, frames):
+    np.testing.assert_allclose(model.wid_from_video(frames)[:5], model.wid_from_video(frames[:5]), atol=1e-5)
+
+
+def test_a_mesh_gives_the_same(model, joint_config, frames):
+    mesh = sharding.make_mesh(joint_config.mesh)
+    params, batch_stats = jax.device_put(random_weights(joint_config), sharding.replicated(mesh))
+    sharded = Davs(joint_config, params, batch_stats, mesh=mesh, batch=3)
+    np.testing.assert_allclose(sharded.wid_from_video(frames), model.wid_from_video(frames), atol=1e-5)
+    person = sharded.encode_person(frames[0])
+    wid = np.zeros((2, 256), np.float32)
+    np.testing.assert_array_equal(sharded.decode(person, wid), model.decode(model.encode_person(frames[0]), wid))
+
+
+def test_a_picture_of_another_size_is_refused(model):
+    with pytest.raises(ValueError, match=r"takes pictures \(64, 64, 3\), got \(32, 32, 3\)"):
+        model.encode_person(np.zeros((32, 32, 3), np.uint8))
+
+
+def test_a_missing_network_is_named(model, frames):
+    partial = Davs(model.config, {"audio_encoder": {}}, {})
+    assert not partial.has("decoder")
+    with pytest.raises(KeyError, match="no visual_encoder; they have audio_encoder"):
+        partial.wid_from_video(frames)

@@ -1,0 +1,105 @@
+"""The networks: the official sizes at 256 px and width 1, and one rule at every other size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import common
+from davs_jax import models
+from davs_jax.models.__main__ import table
+from davs_jax.models.layers import BatchNorm, upsample
+
+# Counted in the official code; layers that no forward uses left out.
+OFFICIAL_PARAMETERS = {
+    "person_encoder": 15_619_584,
+    "visual_encoder": 6_512_817,
+    "audio_encoder": 1_602_112,
+    "decoder": 22_404_547,
+    "word_classifier": 1_829_876,
+    "person_classifier": 256 * 40_145 + 40_145,
+    "word_adversary": 1_412_277,
+    "modality_discriminator": 66_049,
+    "sequence_discriminator": 19_016_770,
+    "frame_discriminator": 18_998_530,
+}
+
+
+def shapes(model, name: str, batch: int = 1):
+    """(outputs, variables) of a network as shapes."""
+    module, inputs = models.build(model)[name], models.example_inputs(model, batch)[name]
+    return jax.eval_shape(
+        lambda *x: module.init_with_output({"params": jax.random.key(0)}, *x, train=False), *inputs
+    )
+
+
+@pytest.mark.parametrize("name", OFFICIAL_PARAMETERS)
+def test_at_full_size_a_network_has_the_official_parameter_count(name):
+    _, variables = shapes(common.get_config().model, name)
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == OFFICIAL_PARAMETERS[name]
+
+
+@pytest.mark.parametrize("size", models.IMAGE_SIZES)
+def test_maps_scale_with_the_image_and_vectors_do_not(size):
+    model = common.get_config().model
+    model.image_size, model.width, model.num_words = size, 1 / 8, 7
+    pid, maps = shapes(model, "person_encoder", batch=2)[0]
+    assert pid.shape == (2, 256)
+    assert {stride: m.shape[1] for stride, m in maps.items()} == {s: size // s for s in (2, 4, 8, 16, 32)}
+    assert shapes(model, "visual_encoder", batch=2)[0].shape == (2, 256)
+    assert shapes(model, "decoder", batch=2)[0].shape == (2, size, size, 3)
+    assert shapes(model, "word_adversary", batch=2)[0].shape == (2, 7)
+    patch, match = shapes(model, "sequence_discriminator", batch=2)[0]
+    assert patch.shape == (2, size // 8 - 2, size // 8 - 2)
+    assert match.shape == (2,)
+
+
+def test_a_blend_decoder_can_return_the_photo_itself():
+    model = common.get_config().model
+    model.image_size, model.width, model.blend = 64, 1 / 16, True
+    decoder = models.build(model)["decoder"]
+    inputs = [
+        jax.tree.map(lambda x: jax.random.uniform(jax.random.key(1), x.shape), x)
+        for x in models.example_inputs(model)["decoder"]
+    ]
+    variables = jax.tree.map(jnp.copy, dict(decoder.init(jax.random.key(0), *inputs, train=False)))
+    closed = variables["params"]["image"]["bias"].at[3].set(-100.0)  # the mask's logit: nothing generated shows
+    variables["params"]["image"]["bias"] = closed
+    np.testing.assert_allclose(decoder.apply(variables, *inputs, train=False), inputs[-1], atol=1e-6)
+
+
+def test_an_unknown_image_size_or_skip_is_refused_by_name():
+    model = common.get_config().model
+    model.image_size = 96
+    with pytest.raises(ValueError, match=r"image_size is 96.*64, 128, 256, 512"):
+        models.build(model)
+    model.image_size, model.skips = 64, (8, 5)
+    with pytest.raises(ValueError, match=r"skips names strides \[5\]"):
+        models.build(model)
+
+
+def test_upsampling_interpolates_by_either_convention():
+    x = jnp.asarray([0.0, 3.0]).reshape(1, 1, 2, 1)
+    np.testing.assert_allclose(upsample(x, align_corners=True)[0, 0, :, 0], [0, 1, 2, 3], atol=1e-6)
+    np.testing.assert_allclose(upsample(x, align_corners=False)[0, 0, :, 0], [0, 0.75, 2.25, 3], atol=1e-6)
+
+
+def test_running_variance_is_unbiased_and_evaluation_uses_it():
+    x = jnp.asarray([[1.0], [3.0], [8.0]])
+    norm = BatchNorm()
+    variables = norm.init(jax.random.key(0), x, train=False)
+    y, updates = norm.apply(variables, x, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(y.mean(), 0, atol=1e-6)
+    stats = updates["batch_stats"]
+    np.testing.assert_allclose(stats["mean"], 0.1 * np.mean(x), rtol=1e-6)
+    np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * np.var(x, ddof=1), rtol=1e-6)
+    evaluated = norm.apply({"params": variables["params"], **updates}, x, train=False)
+    np.testing.assert_allclose(evaluated, (x - stats["mean"]) / np.sqrt(stats["var"] + 1e-5), rtol=1e-5)
+
+
+def test_the_table_names_every_network_with_its_size_and_cost():
+    model = common.get_config().model
+    model.image_size, model.width = 64, 1 / 8
+    lines = table(model).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(models.build(model))
+    assert all(float(line.split()[-1].replace(",", "")) > 0 for line in lines[1:])

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from conftest import CLIPS
+from tiny import random_model, random_weights
+
+from davs_jax.data import eval_batches
+from davs_jax.inference import Davs
+from davs_jax.pictures import VARIANTS, generate_variants, measure, motion_table, opening_curves, partner, picture_table
+from davs_jax.recognition import clips
+from davs_jax.sources import open_clips
+
+
+@pytest.fixture
+def model(joint_config):
+    return random_model(joint_config)
+
+
+@pytest.fixture
+def source(clips_folder):
+    return open_clips(clips_folder, "test")
+
+
+@pytest.fixture
+def words(source):
+    return np.array([source.record(i)["word"] for i in range(len(source))])
+
+
+def test_a_partner_says_another_word():
+    words = np.array([0, 0, 1, 1, 0, 2])
+    assert all(words[partner(i, words)] != words[i] for i in range(len(words)))
+    with pytest.raises(ValueError, match="one word"):
+        partner(0, np.zeros(4))
+
+
+def test_the_variants_differ_in_what_drives_them(model, source):
+    clip, other = list(clips(eval_batches(source, 7)))[:2]
+    variants = generate_variants(model, model, clip, other["mfcc"])
+    assert list(variants) == list(VARIANTS)
+    person = model.encode_person(clip["frames"][0])
+    np.testing.assert_array_equal(variants["audio"], model.decode(person, model.wid_from_audio(clip["mfcc"])))
+    np.testing.assert_array_equal(variants["video"], model.decode(person, model.wid_from_video(clip["frames"])))
+    np.testing.assert_array_equal(variants["shuffled"], model.decode(person, model.wid_from_audio(other["mfcc"])))
+    np.testing.assert_array_equal(variants["untrained"], variants["audio"])  # the same weights were given
+    assert (variants["photo"] == clip["frames"][0]).all()
+
+
+class Copyist(Davs):
+    """Generates the real frames of the clip that it was last shown: the best that there can be."""
+
+    def wid_from_video(self, frames):
+        self.seen = frames if len(frames) == 29 else self.seen
+        return super().wid_from_video(frames)
+
+    def decode(self, person, wid):
+        return self.seen if hasattr(self, "seen") else super().decode(person, wid)
+
+
+def mean_red(frames: np.ndarray) -> np.ndarray:
+    return frames[..., 0].mean((1, 2))
+
+
+def test_perfect_frames_get_perfect_figures_and_the_photo_does_not(joint_config, source, words):
+    model = Copyist(joint_config, *random_weights(joint_config))
+    result = measure(model, None, source, eval_batches(source, 4), words, mean_red)
+    np.testing.assert_array_equal(result.index, np.arange(CLIPS["test"]))
+    table = picture_table(result, None, seed=0)
+    assert table["video"]["psnr"]["mean"] == pytest.approx(100)
+    assert table["video"]["mouth_l1"]["mean"] == 0
+    assert table["photo"]["psnr"]["mean"] < 60
+    assert table["photo"]["ssim"]["mean"] < 1
+    assert "untrained" not in table
+    np.testing.assert_array_equal(result.opening["video"], result.opening["real"])
+    assert np.ptp(result.opening["photo"]) >= 0
+    assert (np.ptp(result.opening["photo"], axis=1) == 0).all()
+
+
+def test_motion_is_judged_on_the_clips_whose_opening_is_known(model, source, words):
+    result = measure(model, None, source, eval_batches(source, 4), words, mean_red)
+    known = np.isfinite(result.true).all(1)
+    assert 0 < known.sum() < len(known)
+    table, skipped = motion_table(result, None, seed=0)
+    assert not skipped
+    assert table["ruler"]["clips"] == known.sum()
+    assert table["photo"]["correlation"] == 0
+    assert not table["ruler"]["trusted"]  # a mean of red is no ruler, and the table says so
+    assert len(opening_curves(result)) == np.isfinite(result.true[list(result.examples)]).all(1).sum()
+
+
+def test_without_known_openings_motion_is_left_out(model, source, words):
+    result = measure(model, None, source, eval_batches(source, 4), words, mean_red)
+    result.true[:] = np.nan
+    table, skipped = motion_table(result, None, seed=0)
+    assert not table
+    assert "never changes" in skipped["motion"] or "known" in skipped["motion"]

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from conftest import CLIPS, WORDS
+from tiny import random_model, random_weights
+
+from davs_jax.data import eval_batches
+from davs_jax.inference import Davs
+from davs_jax.recognition import Vectors, clips, encode, face_probes, probes, recognise, retrieval, word_frames
+from davs_jax.sources import open_clips, open_faces
+
+
+@pytest.fixture
+def model(joint_config):
+    return random_model(joint_config)
+
+
+@pytest.fixture
+def source(clips_folder):
+    return open_clips(clips_folder, "test")
+
+
+def test_every_clip_counts_once_and_padding_not_at_all(model, source):
+    vectors = encode(model, eval_batches(source, 4))
+    np.testing.assert_array_equal(vectors.index, np.arange(CLIPS["test"]))
+    assert vectors.audio.shape == vectors.video.shape == (CLIPS["test"], 12, 256)
+    assert len(list(clips(eval_batches(source, 4)))) == CLIPS["test"]
+
+
+def test_the_batch_size_changes_no_figure(model, source):
+    by_three, by_seven = (recognise(model, eval_batches(source, size)) for size in (3, 7))
+    assert by_three == by_seven
+    assert set(by_three) == {
+        *("audio_accuracy", "video_accuracy", "both_accuracy"),
+        *("audio_to_video_r1", "video_to_audio_r1"),
+    }
+
+
+def test_the_words_are_read_from_frames_2_to_24(model, source):
+    np.testing.assert_array_equal(word_frames(model), np.arange(2, 25, 2))
+    clip = next(clips(eval_batches(source, 1)))
+    vectors = encode(model, eval_batches(source, 7), persons=True)
+    np.testing.assert_allclose(vectors.video[0], model.wid_from_video(clip["frames"][2:25:2]), atol=1e-5)
+    np.testing.assert_allclose(vectors.audio[0], model.wid_from_audio(clip["mfcc"][2:25:2]), atol=1e-5)
+    np.testing.assert_allclose(vectors.pid[0], model.pid_from_frames(clip["frames"][2:25:2])[0], atol=1e-5)
+
+
+def test_accuracy_is_the_share_of_words_named_correctly(model, source):
+    clips_ = list(clips(eval_batches(source, 4)))
+    wid = np.stack([model.wid_from_audio(clip["mfcc"][2:25:2]) for clip in clips_])
+    words = np.array([clip["word"] for clip in clips_])
+    expected = np.mean(model.word_logits(wid).argmax(1) == words)
+    assert recognise(model, eval_batches(source, 4))["audio_accuracy"] == pytest.approx(expected)
+
+
+def test_without_a_word_classifier_only_retrieval_is_judged(joint_config, source):
+    params, batch_stats = random_weights(joint_config)
+    params = {name: value for name, value in params.items() if name != "word_classifier"}
+    figures = recognise(Davs(joint_config, params, batch_stats), eval_batches(source, 4))
+    assert set(figures) == {"audio_to_video_r1", "video_to_audio_r1"}
+
+
+@pytest.fixture
+def vectors():
+    """Audio says the word alone, video the person alone; 5 people × 4 words × 4 times."""
+    rng = np.random.default_rng(0)
+    people, words = np.divmod(np.arange(80) // 4, len(WORDS))
+
+    def say(labels):
+        wid = rng.normal(size=(8, 1, 256))[labels] + rng.normal(size=(80, 12, 256))
+        return wid.astype(np.float32)
+
+    return Vectors(np.arange(80), words, people, audio=say(words), video=say(people))
+
+
+def test_probes_find_what_a_representation_holds_and_no_more(vectors):
+    figures, skipped = probes(vectors, seed=0)
+    assert figures["word_from_audio_wid"]["accuracy"] > 0.9
+    assert figures["person_from_video_wid"]["accuracy"] > 0.9
+    assert figures["word_from_video_wid"]["low"] < 0.25 + 0.1
+    assert figures["person_from_audio_wid"]["low"] < 0.2 + 0.1
+    assert set(skipped) == {"word_from_pid", "word_from_maps", "person_from_pid"}
+
+
+def test_unknown_people_leave_out_their_probes_and_say_so(vectors):
+    unknown = Vectors(vectors.index, vectors.word, np.full(80, -1), vectors.audio, vectors.video)
+    figures, skipped = probes(unknown, seed=0)
+    assert "word_from_audio_wid" in figures
+    assert "not known" in skipped["person_from_video_wid"]
+    assert unknown.people is None
+
+
+def test_retrieval_looks_both_ways(vectors):
+    same = Vectors(vectors.index, vectors.word, vectors.speaker, vectors.audio, vectors.audio)
+    assert {name: values["r1"] for name, values in retrieval(same).items()} == {
+        "audio_to_video": 1.0,
+        "video_to_audio": 1.0,
+    }
+
+
+def test_faces_are_probed_for_people_where_there_are_enough_of_each(model, faces_folder):
+    faces = open_faces(faces_folder, "train")  # two images of each of five people
+    figures, skipped = face_probes(model, faces, seed=0)
+    assert not figures
+    assert "no identity has 5" in skipped["face_probes"]
+    many = type(faces)(faces.folder, "train", [r for r in faces.data for _ in range(3)], faces.identities, 64)
+    figures, skipped = face_probes(model, many, seed=0)
+    assert figures["person_from_pid"]["clips"] == 30
+    assert figures["person_from_pid"]["accuracy"] > 0.8  # the copies give it away
+    assert not skipped

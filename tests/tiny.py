@@ -1,0 +1,42 @@
+"""A model with random weights, for tests of what uses one; compiles nothing."""
+
+import functools
+import json
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from davs_jax import models
+from davs_jax.inference import NETWORKS, Davs
+
+
+def random_weights(config: ConfigDict) -> tuple[dict, dict]:
+    """Params and batch statistics of the generator player's networks, by name."""
+    return _random_weights(ConfigDict({"model": config.model}).to_json())
+
+
+@functools.cache
+def _random_weights(config: str) -> tuple[dict, dict]:
+    model = ConfigDict(json.loads(config)).model
+    networks, inputs, rng = models.build(model), models.example_inputs(model), np.random.default_rng(0)
+
+    def drawn(path, leaf):
+        name = path[-1].key
+        if name in ("var", "scale"):
+            return np.ones(leaf.shape, np.float32)
+        fan_in = max(1, int(np.prod(leaf.shape[:-1])))
+        return (rng.normal(size=leaf.shape) * (name == "kernel") / fan_in**0.5).astype(np.float32)
+
+    variables = {}
+    for name in NETWORKS:
+        shapes = jax.eval_shape(lambda *x, n=name: networks[n].init(jax.random.key(0), *x, train=False), *inputs[name])
+        variables[name] = jax.tree_util.tree_map_with_path(drawn, shapes)
+    return (
+        {name: v["params"] for name, v in variables.items()},
+        {name: v.get("batch_stats", {}) for name, v in variables.items()},
+    )
+
+
+def random_model(config: ConfigDict, **options) -> Davs:
+    return Davs(config, *random_weights(config), **options)
