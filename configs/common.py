@@ -139,3 +139,13 @@ def get_config(stage: str = "joint") -> ConfigDict:
     k.keep = 3  # latest checkpoints kept, beside the best
     k.best = "video_accuracy" if "word_classifier" in trained else ""  # figure that chooses the best; "" is none
     return c
+
+
+def chain(config: ConfigDict, stage: str, root: str) -> None:
+    """Lets a stage start from the workdirs `root/<earlier stage>` of the same recipe."""
+    earlier = {"generator": ("word", "person"), "joint": ("generator", "word", "person")}.get(stage, ())
+    config.init_from = ",".join(f"{root}/{name}" for name in earlier)
+    config.init_networks = {
+        "generator": ("visual_encoder", "audio_encoder"),
+        "joint": STAGES["joint"][0],
+    }.get(stage, ())

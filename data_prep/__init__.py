@@ -1,1 +1,1 @@
-"""From corpora to shards: each source finds its files and labels, one clip pipeline and one shard maker do the rest."""
+"""From corpora to shards: sources find files and labels, one pipeline and one shard maker do the rest."""

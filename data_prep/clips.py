@@ -1,4 +1,4 @@
-"""The one way from a raw recording to clip records: read, track the face, align, cut, measure. Every source uses it."""
+"""The one way from a recording to clip records, for every source: read, track, align, cut, measure."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from davs_jax.records import CLIP_FRAMES, SAMPLES_PER_FRAME, stored_size
 
 JPEG_QUALITY = 95
 MIN_FOUND = (
-    0.5  # a face seen in fewer of the frames looked at is guesswork: the record would show something else
+    0.5  # of the frames looked at; a face seen in fewer is guesswork, and the record might show anything
 )
 UNKNOWN = -1  # label
 
@@ -45,7 +45,13 @@ class Recording:
 
 
 class Unusable(Exception):
-    """A recording, or one cut of it, gives no record: the stage at which it failed, the reason, the remedy."""
+    """A file, or one cut of it, gives no record: the stage at which it failed, the reason, the remedy."""
+
+    @classmethod
+    def because(cls, stage: str, path: Path, error: Exception) -> "Unusable":
+        """From an error whose message reads `path: reason; remedy`."""
+        reason, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
+        return cls(stage, reason, remedy)
 
 
 def clip_records(recording: Recording, image_size: int) -> Iterator[dict | Rejection]:
@@ -99,8 +105,7 @@ def _read(recording: Recording):
     try:
         clip = read_clip(recording.path)
     except MediaError as error:
-        reason, _, remedy = str(error).removeprefix(f"{recording.path}: ").rpartition("; ")
-        raise Unusable("read", reason, remedy) from error
+        raise Unusable.because("read", recording.path, error) from error
     if len(clip.frames) < CLIP_FRAMES:
         raise Unusable(
             "length", f"has {len(clip.frames)} frames, {CLIP_FRAMES} are needed", "copy the file again"
@@ -126,6 +131,11 @@ def _points(recording: Recording, frames: np.ndarray) -> tuple[np.ndarray, dict[
     if found < MIN_FOUND:
         reason = f"the face was found in {found:.0%} of the frames looked at, {MIN_FOUND:.0%} are needed"
         raise Unusable("face", reason, "leave the file out, or give its points")
+    try:
+        for five in points:
+            face.similarity(five)
+    except ValueError as error:
+        raise Unusable("face", str(error), "correct its points, or leave the file out") from error
     return points, {
         "found": round(found, 3),
         "jitter": round(face.jitter(points), 3),

@@ -16,14 +16,13 @@ IMAGE_SIZES = (64, 128, 256, 512)
 def parser(description: str, example: str) -> argparse.ArgumentParser:
     """The flags that every source has."""
     result = argparse.ArgumentParser(
+        prog=example.partition(" --")[0],
         description=description,
         epilog=f"example:\n  {example}\n\nKilled or stopped, the same command goes on where it was.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     result.add_argument("--input", type=Path, required=True, metavar="DIR", help="folder of the corpus")
-    result.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder for the shards; new"
-    )
+    result.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the shards")
     result.add_argument(
         "--image-size",
         type=int,

@@ -1,7 +1,7 @@
 """Draws a talking face: one person in one light, frame by frame.
 
-Whatever stands still is painted once (`portrait.py`) at twice the size of the picture; a frame then moves jaw and
-brows, draws lids and mouth, and shrinks everything by the pose of the head: 2 ms at 256 × 256.
+Whatever stands still is painted once (`portrait.py`) at twice the size of the picture; a frame then moves jaw
+and brows, draws lids and mouth, and shrinks everything by the pose of the head: 2 ms at 256 × 256.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,9 @@ class Picture:
     """A drawn frame and what is known of it."""
 
     image: np.ndarray  # uint8 [S, S, 3], RGB
-    points: np.ndarray  # float64 [5, 2], (x, y) in pixels: left eye, right eye, nose, left and right mouth corner
+    points: (
+        np.ndarray
+    )  # float64 [5, 2], (x, y) in pixels: left eye, right eye, nose, left and right mouth corner
     opening: float  # height of the gap between the lips, in eye distances
 
 
@@ -86,7 +88,8 @@ class Face:
             self._close_eyes(layer, pose.blink)
         draw_mouth(layer, self.frame, self.person, mouth, shape, self._mouth_light)
         matrix = self._matrix(pose)
-        moved = cv2.warpAffine(layer, matrix, (self.size, self.size), flags=cv2.INTER_LINEAR)
+        extended = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}  # shoulders go on below
+        moved = cv2.warpAffine(layer, matrix, (self.size, self.size), **extended)
         hidden = cv2.merge([moved[..., 3]] * 3)
         image = cv2.multiply(self._wall, 255 - hidden, scale=1 / 255) + moved[..., :3]
         corners = mouth.outer_upper[[0, -1]]
@@ -99,7 +102,7 @@ class Face:
         return float(shading[row - near : row + near, column - near : column + near].mean())
 
     def _matrix(self, pose: Pose) -> np.ndarray:
-        """Affine map `[2, 3]` from the painting's pixels to the picture's (whole numbers are pixel centres)."""
+        """Affine map `[2, 3]` from painted pixels to the picture's; whole numbers are pixel centres."""
         scale, angle = pose.scale / FINER, np.deg2rad(pose.roll)
         turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         unit = EYE_DISTANCE * self.size
@@ -132,14 +135,18 @@ class _Field:
         if abs(pixels) > 0.1:
             rows = self._rows - np.float32(pixels) * self._strength
             part = layer[self._box]
-            layer[self._box] = cv2.remap(part, self._columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            layer[self._box] = cv2.remap(
+                part, self._columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
 
 
 def _jaw_field(person: Person, frame: Frame) -> _Field:
     wide = 1.15 * person.face_width
 
     def strength(x, y):
-        falls = _step(person.mouth - 0.05, person.mouth + 0.45, y) * (1 - _step(person.chin, person.chin + 0.55, y))
+        falls = _step(person.mouth - 0.05, person.mouth + 0.45, y) * (
+            1 - _step(person.chin, person.chin + 0.55, y)
+        )
         return falls * (1 - _step(0.55 * wide, wide, np.abs(x)))
 
     return _Field(frame, (-wide, person.mouth - 0.1), (wide, person.chin + 0.6), strength)
@@ -170,7 +177,7 @@ def _portrait(person: Person, size: int) -> Portrait:
 
 
 def _shading(portrait: Portrait, light: Light) -> np.ndarray:
-    """Brightness `[S, S]`: 1 where the surface faces the viewer, more towards the light, less away from it."""
+    """Brightness `[S, S]`: 1 where a surface faces the viewer, more towards the light, less away."""
     direction = np.array(light.direction, np.float32)
     direction /= np.linalg.norm(direction)
     faced = np.clip(portrait.normals @ direction, 0, 1) / direction[2]

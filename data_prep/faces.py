@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -18,6 +17,7 @@ from data_prep.clips import Unusable, encode_jpeg
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection
 from davs_jax.media import face
+from davs_jax.media.photo import PhotoError, read_picture
 from davs_jax.records import face_features, stored_size
 
 PHOTO_KINDS = (".jpg", ".jpeg", ".png")
@@ -61,7 +61,7 @@ def examples(plan: Plan, item: str) -> Iterator[dict | Rejection]:
     """The record of one photo, or why it has none."""
     path = Path(plan.input, item)
     try:
-        photo = _photo(path)
+        photo = _read(path)
         points = _points(path.with_suffix(".json"), photo)
     except Unusable as error:
         yield Rejection(item, *error.args)
@@ -84,14 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command.run(parser.parse_args(argv), make_plan)
 
 
-def _photo(path: Path) -> np.ndarray:
-    """RGB, turned upright."""
-    data = np.fromfile(path, np.uint8)
-    photo = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if photo is None:
-        reason = "cannot be decoded as a picture" if data.size else "is empty (0 bytes)"
-        raise Unusable("read", reason, "copy the file again")
-    return np.ascontiguousarray(photo[..., ::-1])
+def _read(path: Path) -> np.ndarray:
+    try:
+        return read_picture(path)
+    except PhotoError as error:
+        raise Unusable.because("read", path, error) from error
 
 
 def _points(known: Path, photo: np.ndarray) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""GRID (Cooke et al. 2006): sentences of six words with the time of each. Every word becomes one clip, centred on it.
+"""GRID (Cooke et al. 2006): sentences of six words, whose times are known. Each word gives one clip.
 
-Videos (`.mp4`, `.mpg`) and `.align` files may lie in any folders, together or apart (`s1/`, `s1/video/`, `align/s1/`);
-they belong together by the file's name and the speaker's folder (s1, s2, …). A line of an `.align` file is
-`start end word` in thousandths of a video frame: 74500 is the middle of frame 74.
+Videos (`.mp4`, `.mpg`) and `.align` files may lie in any folders, together or apart (`s1/`, `s1/video/`,
+`align/s1/`); they belong together by the file's name and the speaker's folder (s1, s2, …). A line of an
+`.align` file is `start end word` in thousandths of a video frame: 74500 is the middle of frame 74.
 """
 
+import glob
 import re
 import sys
 from argparse import Namespace
@@ -25,7 +26,7 @@ VIDEO_KINDS = (".mp4", ".mpg")
 SILENCES = ("sil", "sp")
 UNITS_PER_FRAME = 1000
 
-# A sentence is a command, a colour, a preposition, a letter (never w), a digit and an adverb: 51 words in all.
+# A sentence is a command, a colour, a preposition, a letter (never w), a digit and an adverb: 51 words.
 GRAMMAR = (
     "bin lay place set",
     "blue green red white",
@@ -38,7 +39,7 @@ WORDS = sorted(word for choices in GRAMMAR for word in choices.split())
 
 
 def make_plan(args: Namespace) -> Plan:
-    """Lists the sentences. An item is `{"video", "align", "speaker"}`, paths in the input folder, align "" if missing.
+    """Lists the sentences. An item is `{"video", "align", "speaker"}`: paths in the input folder, or "".
 
     Raises:
       PreparationError: there is no video in the folder.
@@ -114,24 +115,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _sentences(folder: Path) -> dict[str, dict[str, str]]:
     """The items by video path. Of one sentence in two kinds of file the first in the alphabet counts."""
-    paths = sorted(path for path in folder.rglob("*") if not path.name.startswith("."))
-    aligns = {_key(folder, path): path for path in reversed(paths) if path.suffix.lower() == ".align"}
-    videos = {_key(folder, path): path for path in reversed(paths) if path.suffix.lower() in VIDEO_KINDS}
+    # Unlike Path.rglob, glob follows links to folders: a corpus on another disk is often put in place so.
+    files = sorted(glob.glob("**", root_dir=folder, recursive=True), reverse=True)
+    aligns = {_key(folder, file): file for file in files if file.lower().endswith(".align")}
+    videos = {_key(folder, file): file for file in files if file.lower().endswith(VIDEO_KINDS)}
     return {
-        path.relative_to(folder).as_posix(): {
-            "video": path.relative_to(folder).as_posix(),
-            "align": aligns[key].relative_to(folder).as_posix() if key in aligns else "",
-            "speaker": key[0],
-        }
-        for key, path in sorted(videos.items())
+        video: {"video": video, "align": aligns.get(key, ""), "speaker": key[0]}
+        for key, video in sorted(videos.items())
     }
 
 
-def _key(folder: Path, path: Path) -> tuple[str, str]:
+def _key(folder: Path, file: str) -> tuple[str, str]:
     """(speaker, sentence): the nearest folder called s1, s2, …, else the folder that the file is in."""
-    parents = (folder.resolve().name, *path.relative_to(folder).parts[:-1])
+    parents = (folder.resolve().name, *Path(file).parts[:-1])
     named = (name for name in reversed(parents) if re.fullmatch(r"s\d+", name))
-    return next(named, parents[-1]), path.stem
+    return next(named, parents[-1]), Path(file).stem
 
 
 def _lines(path: Path) -> list[str]:

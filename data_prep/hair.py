@@ -19,7 +19,9 @@ def paint_hair_behind(person: Person, frame: Frame, colour: np.ndarray, cover: n
         np.maximum(cover, mask, out=cover)
 
 
-def paint_hair_in_front(person: Person, frame: Frame, colour: np.ndarray, cover: np.ndarray, head, strands) -> None:
+def paint_hair_in_front(
+    person: Person, frame: Frame, colour: np.ndarray, cover: np.ndarray, head, strands
+) -> None:
     """Paints the hair that lies on the head, with its soft shadow on the forehead."""
     if person.hair == "bald":
         return
@@ -27,7 +29,7 @@ def paint_hair_in_front(person: Person, frame: Frame, colour: np.ndarray, cover:
     mask = frame.mask(*shapes, blur=0.012)
     if person.hair == "buzz":
         mask = 0.8 * cv2.GaussianBlur(mask, (0, 0), 0.05 * frame.unit) * np.maximum(head, mask > 0.6)
-    shadow = frame.mask(*[shape + (0.02, 0.07) for shape in shapes], blur=0.06)
+    shadow = frame.mask(*[np.add(shape, (0.02, 0.07)) for shape in shapes], blur=0.06)
     blend(colour, 0.35 * shadow * head, 0.55 * np.array(person.skin))
     blend(colour, mask, strands)
     np.maximum(cover, mask, out=cover)
@@ -66,7 +68,7 @@ def _behind(person: Person) -> list[np.ndarray]:
     wide, crown, chin = person.face_width, person.crown, person.chin
     if person.hair in ("long", "long fringe"):
         half = [(0, crown - 0.16), (0.75 * wide, 0.86 * crown), (1.16 * wide, -0.4), (1.24 * wide, 0.6),
-                (1.32 * wide, chin), (1.22 * wide, chin + 0.75), (0.7, chin + 0.9), (0, chin + 0.6)]  # fmt: skip
+                (1.32 * wide, chin), (1.22 * wide, chin + 0.75), (0.7, chin + 0.9), (0, chin)]  # fmt: skip
         return [smooth(mirrored(half))]
     if person.hair == "wavy":
         side = [(1.18 * wide + 0.09 * np.sin(5.5 * y + 0.6), y) for y in np.linspace(-0.5, chin + 0.6, 14)]
@@ -84,7 +86,7 @@ def _behind(person: Person) -> list[np.ndarray]:
 
 
 def _cap(person: Person, lift: float, sides: float) -> list[tuple[float, float]]:
-    """Right half of the outer edge of hair that stands `lift` off the skull, from the crown to y = `sides`."""
+    """Right half of the edge of hair that stands `lift` off the skull, from the crown to y = `sides`."""
     wide, crown = person.face_width, person.crown
     return [
         (0, crown - lift),
@@ -96,34 +98,47 @@ def _cap(person: Person, lift: float, sides: float) -> list[tuple[float, float]]
 
 
 def _front(person: Person) -> list[np.ndarray]:
-    wide, line, style = person.face_width, person.hairline, person.hair
-    if style in ("fringe", "long fringe", "fringe bob"):
-        cap = mirrored([*_cap(person, 0.14, 0.15 if style == "fringe" else 0.5)])
-        return [_under(cap, [(0.9 * wide, 0.1), (0.82 * wide, -0.4), (0.4, -0.50), (0, -0.47)])]
-    if style in ("long", "wavy", "bob"):
-        cap = mirrored([*_cap(person, 0.15, 0.7)])
-        return [_under(cap, [(0.93 * wide, 0.5), (0.9 * wide, -0.1), (0.62, -0.62), (0.2, line - 0.1), (0.03, 1.2 * line)])]
-    if style == "receding":
-        cap = mirrored([*_cap(person, 0.04, 0.1)])
-        return [_under(cap, [(0.92 * wide, -0.05), (0.93 * wide, -0.5), (0.72, 1.12 * line), (0.4, 1.34 * line), (0, 1.18 * line)])]
-    if style in CURLED:
-        lift = 0.12 if style == "curly" else 0.3
-        cap = mirrored([*_cap(person, lift, -0.1)])
-        shape = _under(cap, [(0.95 * wide, -0.3), (0.85 * wide, -0.62), (0.4, line), (0, line - 0.02)])
-        return _cloud(shape, 0.13, person.wall_pattern + 1, 46)
-    if style == "parted":
-        outer = np.array(_cap(person, 0.14, 0.05))
-        inner = [(-0.94 * wide, -0.1), (-0.9 * wide, -0.55), (-0.6, line - 0.12), (-0.35, line - 0.2),
-                 (0.1, line + 0.06), (0.6, line + 0.24), (0.88 * wide, -0.42), (0.95 * wide, -0.05)]  # fmt: skip
-        return [np.vstack([smooth(np.vstack([outer[::-1] * (-1, 1), outer[1:]]), closed=False), smooth(inner, closed=False)[::-1]])]
-    lift = {"quiff": 0.26, "bun": 0.05, "buzz": 0.0}.get(style, 0.11)
-    sides = -0.35 if style == "bun" else 0.0
-    cap = mirrored([*_cap(person, lift, sides)])
-    return [_under(cap, [(0.95 * wide, sides - 0.1), (0.88 * wide, -0.6), (0.62, line - 0.06), (0.3, line - 0.12), (0, line - 0.1)])]
+    if person.hair == "parted":
+        return [_parted(person)]
+    wide, line = person.face_width, person.hairline
+    fringe = [(0.9 * wide, 0.1), (0.82 * wide, -0.4), (0.4, -0.50), (0, -0.47)]
+    curtain = [(0.93 * wide, 0.5), (0.9 * wide, -0.1), (0.62, -0.62), (0.2, line - 0.1), (0.03, 1.2 * line)]
+    temples = [(0.92 * wide, -0.05), (0.93 * wide, -0.5), (0.72, 1.12 * line), (0.4, 1.34 * line)]
+    peak = [*temples, (0, 1.18 * line)]
+    round_line = [(0.95 * wide, -0.3), (0.85 * wide, -0.62), (0.4, line), (0, line - 0.02)]
+    plain = [(0.88 * wide, -0.6), (0.62, line - 0.06), (0.3, line - 0.12), (0, line - 0.1)]
+    lift, sides, hairline = {
+        "fringe": (0.14, 0.15, fringe),
+        "fringe bob": (0.14, 0.5, fringe),
+        "long fringe": (0.14, 0.5, fringe),
+        "long": (0.15, 0.7, curtain),
+        "wavy": (0.15, 0.7, curtain),
+        "bob": (0.15, 0.7, curtain),
+        "receding": (0.04, 0.1, peak),
+        "curly": (0.12, -0.1, round_line),
+        "afro": (0.3, -0.1, round_line),
+        "bun": (0.05, -0.35, [(0.95 * wide, -0.45), *plain]),
+        "buzz": (0.0, 0.0, [(0.95 * wide, -0.1), *plain]),
+        "quiff": (0.26, 0.0, [(0.95 * wide, -0.1), *plain]),
+        "short": (0.11, 0.0, [(0.95 * wide, -0.1), *plain]),
+    }[person.hair]
+    shape = _under(mirrored(_cap(person, lift, sides)), hairline)
+    return _cloud(shape, 0.13, person.wall_pattern + 1, 46) if person.hair in CURLED else [shape]
+
+
+def _parted(person: Person) -> np.ndarray:
+    wide, line = person.face_width, person.hairline
+    outer = np.array(_cap(person, 0.14, 0.05))
+    inner = [
+        (0.95 * wide, -0.05), (0.88 * wide, -0.42), (0.6, line + 0.24), (0.1, line + 0.06),
+        (-0.35, line - 0.2), (-0.6, line - 0.12), (-0.9 * wide, -0.55), (-0.94 * wide, -0.1),
+    ]  # fmt: skip
+    both_sides = np.vstack([outer[::-1] * (-1, 1), outer[1:]])
+    return np.vstack([smooth(both_sides, closed=False), smooth(inner, closed=False)])
 
 
 def _under(cap: np.ndarray, hairline) -> np.ndarray:
-    """Closes a cap (outer edge, both sides) with a hairline, given for the right side from outside inwards."""
+    """Closes a cap (outer edge, both sides) with a hairline, given on the right from outside inwards."""
     half = len(cap) // 2 + 1
     outer = np.vstack([cap[half:], cap[:half]])  # from the left end over the crown to the right end
     right = np.asarray(hairline, np.float64)

@@ -40,7 +40,9 @@ def mouth_geometry(person: Person, shape: np.ndarray) -> Mouth:
     x = half * _ACROSS
     inner = (0.93 - 0.28 * rounding) * x
     lens = 1 - np.abs(_ACROSS) ** 2.2
-    gap = lens ** (0.95 - 0.4 * max(rounding, opening))  # spread lips part like a lens, round ones like a ring
+    gap = lens ** (
+        0.95 - 0.4 * max(rounding, opening)
+    )  # spread lips part like a lens, round ones like a ring
     bow = 1 - person.bow * np.exp(-((_ACROSS / 0.13) ** 2))
     return Mouth(
         outer_upper=np.stack([x, corner - (above + upper * bow) * lens**0.85], 1),
@@ -67,11 +69,13 @@ def draw_mouth(
 
     lip = np.array(person.lip_colour) * light
     outline = polygon(mouth.outer_upper, mouth.outer_lower)
-    _soften(patch, polygon(mouth.outer_lower + (0, 0.05), mouth.outer_lower), 0.05 * frame.unit, 0.55, 0.35)
+    _soften(
+        patch, polygon(np.add(mouth.outer_lower, (0, 0.05)), mouth.outer_lower), 0.05 * frame.unit, 0.55, 0.35
+    )
     _fill(patch, outline, lip)
     _fill(patch, polygon(mouth.outer_upper, mouth.inner_upper), 0.84 * lip)
     ridge = 0.5 * (mouth.inner_lower + mouth.outer_lower)
-    gleam = polygon(ridge[9:-9] - (0, 0.012), ridge[9:-9] + (0, 0.02))
+    gleam = polygon(np.add(ridge[9:-9], (0, -0.012)), np.add(ridge[9:-9], (0, 0.02)))
     _soften(patch, gleam, 0.022 * frame.unit, 1.6, 0.7)
     gap = polygon(mouth.inner_upper, mouth.inner_lower)
     if mouth.opening > 0.005:
@@ -121,7 +125,10 @@ def _mix(patch: np.ndarray, other: np.ndarray, mask: np.ndarray) -> None:
 
 def _soften(patch: np.ndarray, outline: np.ndarray, blur: float, gain: float, strength: float) -> None:
     """Darkens or brightens a patch by `gain` around an outline, in place."""
-    mask = np.zeros(patch.shape[:2], np.uint8)
-    _fill(mask, outline, round(255 * strength))
-    mask = cv2.GaussianBlur(mask, (0, 0), blur)
-    _mix(patch, cv2.convertScaleAbs(patch, alpha=gain), mask)
+    reach = round(3 * blur)
+    low = np.maximum((outline.min(axis=0) >> 4) - reach, 0)
+    high = np.minimum((outline.max(axis=0) >> 4) + reach, patch.shape[1::-1])
+    part = patch[low[1] : high[1], low[0] : high[0]]
+    mask = np.zeros(part.shape[:2], np.uint8)
+    _fill(mask, outline - (low << 4), round(255 * strength))
+    _mix(part, cv2.convertScaleAbs(part, alpha=gain), cv2.GaussianBlur(mask, (0, 0), blur))

@@ -1,4 +1,4 @@
-"""LRW, or a corpus in its layout: `WORD/{train,val,test}/WORD_00001.mp4` with a `.txt` beside each, the word centred.
+"""LRW, or a corpus in its layout: `WORD/{train,val,test}/WORD_00001.mp4`, the word centred, with a `.txt`.
 
 A JSON file of the same name may stand beside a video and hold what is known of it: `speaker` (name), `points`
 (`[T, 5, 2]`, taken as exact instead of detection) and `mouth_opening` (`[T]`). LRW itself has none.
@@ -101,7 +101,7 @@ def _words(folder: Path, wanted: Sequence[str] | None) -> list[str]:
 
 def _files(folder: Path, words: Sequence[str], split: str, kind: str) -> Iterator[str]:
     for word in words:
-        for path in sorted((folder / word / split).glob(f"*.{kind}")):
+        for path in sorted((folder / word / split).glob(f"[!.]*.{kind}")):
             yield path.relative_to(folder).as_posix()
 
 
@@ -145,7 +145,7 @@ def _known(path: Path) -> dict:
             raise ValueError(f"points are {list(arrays['points'].shape)}, not [T, 5, 2]")
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError("a number in it is not finite")
-        return {**arrays, "speaker": str(known.get("speaker", ""))}
+        return {**arrays, "speaker": str(known.get("speaker") or "")}
     except (ValueError, TypeError, AttributeError) as error:
         raise Unusable(
             "label", f"{path.name} cannot be read ({error})", "correct it, or delete it"

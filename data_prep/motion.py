@@ -1,11 +1,12 @@
-"""From phonemes to the shape of the mouth over time."""
+"""How a face moves: the mouth by the phonemes, the head, lids and brows by chance."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from data_prep.speech import Phoneme
+from data_prep.drawing import Pose
+from data_prep.speech import Phoneme, SpeechError
 
 # What a shape consists of, each for an average person:
 #   opening   height of the gap between the lips, in eye distances
@@ -18,7 +19,7 @@ FIELDS = ("opening", "width", "rounding", "tongue", "tuck", "press")
 REST = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 TARGETS = {  # by IPA letter; a diphthong or an affricate passes through the shapes of its letters
     **dict.fromkeys("pbm", (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)),
-    **dict.fromkeys("fv", (0.06, 0.1, 0.0, 0.0, 1.0, 0.0)),
+    **dict.fromkeys("fv", (0.08, 0.1, 0.0, 0.0, 1.0, 0.0)),
     **dict.fromkeys("tdnɾ", (0.10, 0.25, 0.0, 0.5, 0.0, 0.0)),
     **dict.fromkeys("sz", (0.07, 0.5, 0.0, 0.0, 0.0, 0.0)),
     **dict.fromkeys("θð", (0.11, 0.2, 0.0, 1.0, 0.0, 0.0)),
@@ -28,7 +29,7 @@ TARGETS = {  # by IPA letter; a diphthong or an affricate passes through the sha
     "l": (0.17, 0.2, 0.0, 0.8, 0.0, 0.0),
     "j": (0.10, 0.7, 0.0, 0.0, 0.0, 0.0),
     "h": (0.20, 0.1, 0.0, 0.0, 0.0, 0.0),
-    "w": (0.07, 0.0, 1.0, 0.0, 0.0, 0.0),
+    **dict.fromkeys("wʍ", (0.07, 0.0, 1.0, 0.0, 0.0, 0.0)),
     "u": (0.09, 0.0, 1.0, 0.0, 0.0, 0.0),
     "ʉ": (0.10, 0.0, 0.9, 0.0, 0.0, 0.0),
     "ʊ": (0.13, 0.0, 0.7, 0.0, 0.0, 0.0),
@@ -45,10 +46,10 @@ TARGETS = {  # by IPA letter; a diphthong or an affricate passes through the sha
     "ɜ": (0.20, 0.0, 0.3, 0.0, 0.0, 0.0),
     "ɛ": (0.28, 0.5, 0.0, 0.0, 0.0, 0.0),
     "e": (0.21, 0.7, 0.0, 0.0, 0.0, 0.0),
-    "ɪ": (0.16, 0.6, 0.0, 0.0, 0.0, 0.0),
+    **dict.fromkeys("ɪᵻ", (0.16, 0.6, 0.0, 0.0, 0.0, 0.0)),
     "i": (0.11, 1.0, 0.0, 0.0, 0.0, 0.0),
 }
-MARKS = "ˈˌː:\u0329\u032a"  # stress, length, syllabic, dental: the shape is the letter's
+MARKS = "ˈˌː:ʲ\u0329\u032a"  # stress, length, palatal, syllabic, dental: the shape is the letter's
 BILABIALS = "pbm"
 CLOSURE = 0.055  # s that the lips are shut before the burst of a "p", which is where its time begins
 ONSET, RELEASE = 0.12, 0.18  # s from rest to the first sound, and from the last back to rest
@@ -69,7 +70,7 @@ def mouth_shapes(phonemes: Sequence[Phoneme], times: np.ndarray) -> np.ndarray:
       float64 `[T, 6]`, the FIELDS.
 
     Raises:
-      ValueError: a phoneme has a letter that is not in TARGETS.
+      SpeechError: a phoneme has a letter that is not in TARGETS.
     """
     keys = [(phonemes[0].start - ONSET, REST)]
     for phoneme in phonemes:
@@ -87,7 +88,9 @@ def _holds(phoneme: Phoneme) -> list[tuple]:
     """(start, end, target) for each letter of a phoneme."""
     letters = [letter for letter in phoneme.symbol if letter not in MARKS]
     if unknown := [letter for letter in letters if letter not in TARGETS]:
-        raise ValueError(f"no mouth shape is known for {unknown[0]!r} of the phoneme {phoneme.symbol!r}")
+        raise SpeechError(
+            f"no mouth shape is known for {unknown[0]!r} in {phoneme.symbol!r}; choose other words"
+        )
     length = (phoneme.end - phoneme.start) / max(1, len(letters))
     holds = []
     for index, letter in enumerate(letters):
@@ -96,3 +99,35 @@ def _holds(phoneme: Phoneme) -> list[tuple]:
         before = CLOSURE if letter == "p" else 0.0
         holds.append((start + first * length - before, start + last * length, TARGETS[letter]))
     return holds
+
+
+def poses(rng: np.random.Generator, times: np.ndarray) -> list[Pose]:
+    """The head of somebody who talks to a camera: held somehow, swaying a little, blinking now and then.
+
+    Args:
+      rng: chooses everything.
+      times: float `[T]`, s.
+    """
+    x, y, roll = rng.normal(0, 0.07), rng.normal(0, 0.05), rng.normal(0, 2.5)
+    scale = rng.uniform(0.93, 1.07)
+    spells = np.arange(times[0], times[-1] + 4, 4)  # s; one blink in each
+    blink_at = spells + rng.uniform(0, 4, len(spells))
+    blink = np.max([1 - np.abs(times - at) / 0.11 for at in blink_at], axis=0).clip(0)
+    sway = {name: _sway(rng, times) for name in ("x", "y", "scale", "roll", "brows")}
+    return [
+        Pose(
+            x=x + 0.05 * sway["x"][t],
+            y=y + 0.03 * sway["y"][t],
+            scale=scale * (1 + 0.012 * sway["scale"][t]),
+            roll=roll + 1.6 * sway["roll"][t],
+            blink=float(blink[t]),
+            brows=0.7 * sway["brows"][t],
+        )
+        for t in range(len(times))
+    ]
+
+
+def _sway(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
+    """A slow random motion `[T]` about 0, of the order of 1."""
+    waves = zip(rng.uniform(0.15, 1.3, 3), rng.uniform(0, 2 * np.pi, 3), rng.normal(0, 0.6, 3), strict=True)
+    return sum(height * np.sin(2 * np.pi * speed * times + phase) for speed, phase, height in waves)

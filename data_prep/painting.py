@@ -49,7 +49,7 @@ class Frame:
         return self._covered(draw, [points], blur, margin=thickness)
 
     def _covered(self, draw, shapes, blur: float, margin: int) -> np.ndarray:
-        """Draws into the smallest patch that holds shapes and blur: a blur of the whole picture costs most."""
+        """Draws into the smallest patch that holds shapes and blur, for blurring costs most."""
         pixels = [self.pixels(shape) for shape in shapes]
         every = np.vstack(pixels)
         margin += round(4 * blur * self.unit)
@@ -98,7 +98,8 @@ def mirrored(right) -> np.ndarray:
     return np.vstack([right, left[np.abs(left[:, 0]) > 1e-9]])
 
 
-def ellipse(x: float, y: float, a: float, b: float, count: int = 48) -> np.ndarray:
-    """Outline of an ellipse with half axes a and b."""
+def ellipse(x: float, y: float, a: float, b: float, count: int = 48, power: float = 2.0) -> np.ndarray:
+    """Outline of an ellipse with half axes a and b; powers above 2 make it squarer."""
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    return np.stack([x + a * np.cos(angle), y + b * np.sin(angle)], axis=1)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return (x, y) + np.sign(circle) * np.abs(circle) ** (2 / power) * (a, b)

@@ -1,7 +1,7 @@
 """The plan of a preparation: which file goes into which shard. It is written first, and settles the result.
 
-Whoever makes a shard (a local process, a cluster's worker, one task of a job array) needs the plan and the shard
-only; the records do not depend on who made them, nor on how many worked.
+Whoever makes a shard (a local process, a cluster's worker, one task of a job array) needs the plan and the
+shard only; the records do not depend on who made them, nor on how many worked.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is made of what. `source` is the module whose `features(plan)` and `examples(plan, item)` do it."""
+    """What is made of what. The module `source` has the `features(plan)` and `examples(plan, item)`."""
 
     dataset: str  # name of the TFDS dataset
     source: str
@@ -66,7 +66,7 @@ class Plan:
 
 
 def shuffled(items: Iterable[Item], seed: int) -> list[Item]:
-    """The items in the order of a seeded hash of each: the same on every machine, wherever they were listed."""
+    """The items in the order of a seeded hash of each: the same on every machine."""
 
     def position(item: Item) -> bytes:
         return hashlib.sha256(f"{seed} {json.dumps(item, sort_keys=True)}".encode()).digest()
@@ -90,15 +90,14 @@ def split_by_share(units: Iterable[str], shares: Mapping[str, float], seed: int)
       seed: of the hash.
 
     Returns:
-      the split of each unit. Every split with a share gets a unit while there are enough.
+      the split of each unit. Every split with a share gets a unit, the first ones first.
     """
     units = shuffled(set(units), seed)
     assigned, start = {}, 0
     wanted = [split for split, share in shares.items() if share > 0]
     for position, split in enumerate(wanted):
-        left = len(wanted) - position - 1  # splits after this one
-        room = len(units) - start - left
-        size = min(max(round(shares[split] * len(units)), 1), max(room, 0)) if left else room
+        left, later = len(units) - start, len(wanted) - position - 1
+        size = min(left, max(1, min(round(shares[split] * len(units)), left - later))) if later else left
         assigned.update(dict.fromkeys(units[start : start + size], split))
         start += size
     return assigned
@@ -143,7 +142,7 @@ def difference(old: Plan, new: Plan) -> str:
 
 @contextmanager
 def replacing(path: Path):
-    """Gives a new temporary file beside `path`, which takes its place if the block ends without an exception."""
+    """Gives a temporary file beside `path`, which takes its place if the block ends without an exception."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)

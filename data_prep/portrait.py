@@ -97,10 +97,12 @@ def _paint_body(person: Person, frame: Frame, colour, cover, skin) -> None:
         (2.35, chin + 1.3), (2.5, chin + 2.4), (0, chin + 2.4),
     ])  # fmt: skip
     throat = mirrored([
-        (0, 0.6), (neck, 0.6), (0.96 * neck, chin), (neck + 0.16, chin + 0.42), (neck + 0.1, chin + 0.9), (0, chin + 1.2),
+        (0, 0.6), (neck, 0.6), (0.96 * neck, chin), (neck + 0.16, chin + 0.42), (neck + 0.1, chin + 0.9),
+        (0, chin + 1.2),
     ])  # fmt: skip
     clothes = np.array(person.clothes)
-    _lay(colour, cover, frame.mask(smooth(shoulders)), clothes)
+    cloth = frame.mask(smooth(shoulders))
+    _lay(colour, cover, cloth, clothes)
     for x in (-1.35, -0.7, 0.75, 1.4):  # folds
         fold = [(x, chin + 0.75), (x * 1.04, chin + 1.3), (x * 1.02, chin + 2.0)]
         blend(colour, 0.35 * frame.stroke(smooth(fold, closed=False), 0.05, blur=0.05), 0.72 * clothes)
@@ -108,16 +110,23 @@ def _paint_body(person: Person, frame: Frame, colour, cover, skin) -> None:
     neckline = mirrored([(0, chin), (neck + 0.2, chin), (neck + 0.12, chin + 0.36), (0.02, chin + depth)])
     neckline = neckline if person.collar in ("v", "shirt") else smooth(neckline)
     throat_mask = frame.mask(throat) * np.maximum(frame.mask(neckline), frame.grid()[1] < chin + 0.3)
-    blend(colour, 0.6 * cover * frame.mask(neckline, blur=0.05), 0.55 * clothes)
+    blend(colour, 0.6 * cloth * frame.mask(neckline, blur=0.05), 0.55 * clothes)
     _lay(colour, cover, throat_mask, 0.9 * skin)
-    shadow = frame.mask(head_outline(person) + (0.03, 0.16), blur=0.07)
+    shadow = frame.mask(np.add(head_outline(person), (0.03, 0.16)), blur=0.07)
     blend(colour, 0.62 * shadow * throat_mask, 0.5 * skin)
     if person.collar == "shirt":
         for side in (-1, 1):
-            wing = np.array([(neck + 0.05, chin + 0.20), (neck + 0.34, chin + 0.44), (0.42, chin + 1.0), (0.04, chin + 0.8)])
-            _lay(colour, cover, frame.mask(wing * (side, 1)), 0.5 * clothes + 0.5 * np.array((245, 245, 245)))
+            wing = [
+                (neck + 0.05, chin + 0.2),
+                (neck + 0.34, chin + 0.44),
+                (0.42, chin + 1),
+                (0.04, chin + 0.8),
+            ]
+            _lay(colour, cover, frame.mask(np.multiply(wing, (side, 1))), 0.5 * clothes + 122)
     if person.collar == "high":
-        band = mirrored([(0, chin + 0.18), (neck + 0.1, chin + 0.05), (neck + 0.2, chin + 0.46), (0, chin + 0.62)])
+        band = mirrored(
+            [(0, chin + 0.18), (neck + 0.1, chin + 0.05), (neck + 0.2, chin + 0.46), (0, chin + 0.62)]
+        )
         _lay(colour, cover, frame.mask(smooth(band)), 0.88 * clothes)
 
 
@@ -128,7 +137,12 @@ def _paint_ears(person: Person, frame: Frame, colour, cover, skin) -> None:
         inner = frame.mask(ellipse(side * (x + 0.04), 0.15, 0.07 * person.ears, 0.6 * height), blur=0.03)
         blend(colour, 0.6 * inner, 0.66 * skin)
         if person.earrings:
-            _lay(colour, cover, frame.mask(ellipse(side * (x + 0.03), 0.2 + height, 0.05, 0.05)), (236, 208, 130))
+            _lay(
+                colour,
+                cover,
+                frame.mask(ellipse(side * (x + 0.03), 0.2 + height, 0.05, 0.05)),
+                (236, 208, 130),
+            )
 
 
 def _paint_skin(person: Person, frame: Frame, colour, head, skin) -> None:
@@ -161,10 +175,18 @@ def _paint_nose(person: Person, frame: Frame, colour, skin) -> None:
     blend(colour, 0.5 * frame.mask(under, blur=0.03), dark)
     for side in (-1, 1):
         wing = smooth(
-            [(side * (half - 0.05), base - 0.15), (side * half, base - 0.06), (side * (half - 0.05), base)], closed=False
+            [(side * (half - 0.05), base - 0.15), (side * half, base - 0.06), (side * (half - 0.05), base)],
+            closed=False,
         )
         blend(colour, 0.5 * frame.stroke(wing, 0.025, blur=0.016), dark)
-        nostril = smooth([(side * 0.04, base + 0.005), (side * 0.10, base - 0.035), (side * (half - 0.06), base - 0.005), (side * 0.09, base + 0.022)])
+        nostril = smooth(
+            [
+                (side * 0.04, base + 0.005),
+                (side * 0.10, base - 0.035),
+                (side * (half - 0.06), base - 0.005),
+                (side * 0.09, base + 0.022),
+            ]
+        )
         blend(colour, 0.85 * frame.mask(nostril, blur=0.010), skin * (0.28, 0.18, 0.16))
         bridge = smooth([(side * 0.17, -0.2), (side * 0.12, 0.05), (side * 0.13, 0.3)], closed=False)
         blend(colour, 0.16 * frame.stroke(bridge, 0.05, blur=0.05), dark)
@@ -175,14 +197,16 @@ def _paint_beard(person: Person, frame: Frame, colour, head) -> None:
         return
     jaw, chin, mouth, half = person.jaw_width, person.chin, person.mouth, 0.5 * person.mouth_width
     cheeks = smooth(mirrored([
-        (0, mouth + 0.22), (half + 0.02, mouth + 0.12), (half + 0.16, mouth - 0.1), (0.98 * jaw, mouth - 0.35),
-        (1.25 * jaw, 0.3), (1.3 * jaw, mouth), (jaw, chin), (0, chin + 0.2),
+        (0, mouth + 0.22), (half + 0.02, mouth + 0.12), (half + 0.16, mouth - 0.1),
+        (0.98 * jaw, mouth - 0.35), (1.25 * jaw, 0.3), (1.3 * jaw, mouth), (jaw, chin), (0, chin + 0.2),
     ]))  # fmt: skip
     lip = smooth(mirrored([
         (0, person.nose + 0.12), (0.25, person.nose + 0.12), (half + 0.03, mouth - 0.07),
         (half + 0.06, mouth + 0.06), (half - 0.1, mouth - 0.13), (0, mouth - 0.17),
     ]))  # fmt: skip
-    chin_patch = smooth(mirrored([(0, mouth + 0.30), (0.16, mouth + 0.28), (0.30, chin - 0.12), (0, chin + 0.1)]))
+    chin_patch = smooth(
+        mirrored([(0, mouth + 0.30), (0.16, mouth + 0.28), (0.30, chin - 0.12), (0, chin + 0.1)])
+    )
     shapes = {
         "stubble": (cheeks, lip), "full": (cheeks, lip), "moustache": (lip,), "goatee": (lip, chin_patch),
     }[person.beard]  # fmt: skip
@@ -208,7 +232,11 @@ def _paint_eye(person: Person, frame: Frame, colour, side: int) -> None:
     outline = eye_outline(person, side)
     blend(colour, 0.95 * frame.stroke(outline[:25], person.lashes, blur=0.006), (34, 24, 24))
     blend(colour, 0.45 * frame.stroke(outline[25:], 0.016, blur=0.008), 0.5 * np.array(person.skin))
-    blend(colour, 0.45 * frame.stroke(outline[:25] * (1, 1.05) - (0, 0.075), 0.018, blur=0.012), 0.5 * np.array(person.skin))
+    blend(
+        colour,
+        0.45 * frame.stroke(outline[:25] * (1, 1.05) - (0, 0.075), 0.018, blur=0.012),
+        0.5 * np.array(person.skin),
+    )
 
 
 def _paint_glasses(person: Person, frame: Frame, colour) -> None:
@@ -219,7 +247,7 @@ def _paint_glasses(person: Person, frame: Frame, colour) -> None:
         if person.glasses == "round":
             rim = ellipse(side * 0.5, 0.04, 0.36, 0.33)
         else:
-            rim = smooth(np.array([(0.13, -0.2), (0.5, -0.23), (0.88, -0.2), (0.84, 0.27), (0.5, 0.31), (0.18, 0.27)]) * (side, 1))
+            rim = ellipse(side * 0.5, 0.04, 0.37, 0.27, power=4.5)
         blend(colour, 0.10 * frame.mask(rim), (235, 245, 255))
         blend(colour, frame.stroke(rim, 0.045, closed=True), ink)
         blend(colour, frame.stroke(np.array([(0.86, -0.06), (1.12, -0.1)]) * (side, 1), 0.04), ink)
@@ -230,7 +258,9 @@ def _normals(person: Person, frame: Frame, head: np.ndarray) -> np.ndarray:
     """Surface directions of a rounded head with brows, nose, lips and chin, over rounded shoulders."""
     x, y = frame.grid()
     middle, half = (person.chin + person.crown) / 2, (person.chin - person.crown) / 2
-    bowl = 1 - (x / (1.22 * max(person.face_width, person.jaw_width))) ** 2 - ((y - middle) / (1.15 * half)) ** 2
+    bowl = (
+        1 - (x / (1.22 * max(person.face_width, person.jaw_width))) ** 2 - ((y - middle) / (1.15 * half)) ** 2
+    )
     relief = 0.95 * np.sqrt(np.maximum(bowl, 0.02))
 
     def bump(at_x, at_y, wide, high):
@@ -239,9 +269,13 @@ def _normals(person: Person, frame: Frame, head: np.ndarray) -> np.ndarray:
     rise = np.clip((y + 0.25) / (person.nose + 0.2), 0, 1) * np.clip((person.nose + 0.05 - y) / 0.13, 0, 1)
     relief = relief + 0.30 * rise * np.exp(-((x / (0.10 + 0.05 * rise)) ** 2))
     relief = relief + 0.10 * bump(0, person.nose - 0.08, 0.8 * person.nose_width, 0.10)
-    relief = relief + 0.07 * bump(0, person.mouth, 0.45, 0.22) + 0.06 * bump(0, person.chin - 0.22, 0.28, 0.16)
+    relief = (
+        relief + 0.07 * bump(0, person.mouth, 0.45, 0.22) + 0.06 * bump(0, person.chin - 0.22, 0.28, 0.16)
+    )
     for side in (-1, 1):
-        relief = relief - 0.10 * bump(side * 0.5, -0.02, 0.28, 0.16) + 0.05 * bump(side * 0.66, 0.5, 0.3, 0.25)
+        relief = (
+            relief - 0.10 * bump(side * 0.5, -0.02, 0.28, 0.16) + 0.05 * bump(side * 0.66, 0.5, 0.3, 0.25)
+        )
     relief = cv2.GaussianBlur(relief.astype(np.float32), (0, 0), 0.03 * frame.unit)
     scale = frame.unit / 8
     slope_x, slope_y = (cv2.Sobel(relief, cv2.CV_32F, *order, scale=scale) for order in ((1, 0), (0, 1)))

@@ -1,4 +1,4 @@
-"""Making a plan's shards: one function makes one; here they run in local processes, and are kept when run again.
+"""Making a plan's shards: one function makes one; here local processes do, and keep those that are finished.
 
 A source (`lrw.py`, `grid.py`, `faces.py`) is a module with
 
@@ -55,14 +55,15 @@ class Rejection:
 
 
 def open_output(plan: Plan, output: Path, overwrite: bool = False) -> list[Shard]:
-    """Writes the plan into the output folder, or finds it there, and returns the shards that are not made yet.
+    """Writes the plan into the output folder, or finds it there; returns the shards that are not made yet.
 
     Raises:
-      PreparationError: the folder holds something else, or another plan's shards and `overwrite` is not given.
+      PreparationError: the folder holds something else, or another plan's shards without `overwrite`.
     """
     output.mkdir(parents=True, exist_ok=True)
     old = read_plan(output)
-    if old is None and any(output.iterdir()):
+    strangers = (path for path in output.iterdir() if not path.name.startswith(f".{PLAN_FILE}."))
+    if old is None and any(strangers):
         raise PreparationError(f"{output} is not empty and holds no {PLAN_FILE}; choose another --output")
     if old and overwrite:
         _delete(old, output)
@@ -71,7 +72,8 @@ def open_output(plan: Plan, output: Path, overwrite: bool = False) -> list[Shard
         write_plan(plan, output)
     elif changed := difference(old, plan):
         raise PreparationError(
-            f"{output} was made by another command: {changed}; choose another --output, or start anew with --overwrite"
+            f"{output} was made by another command: {changed}; choose another --output, or start anew with "
+            "--overwrite"
         )
     return [shard for shard in plan.shards() if not _result_file(output, shard).exists()]
 
@@ -123,7 +125,7 @@ def make_all(plan: Plan, pending: list[Shard], output: Path, workers: int) -> No
 
 
 def finish(plan: Plan, output: Path) -> dict[str, Counter]:
-    """Turns a folder of finished shards into a TFDS dataset, and writes what was rejected into rejected.jsonl.
+    """Turns a folder of finished shards into a TFDS dataset, and lists what was rejected in rejected.jsonl.
 
     Returns:
       by split, the number of `records`, and of rejections by stage.
@@ -133,19 +135,24 @@ def finish(plan: Plan, output: Path) -> dict[str, Counter]:
     """
     tables, infos, rejected = {}, [], []
     for split in plan.splits:
-        reports = [_checked_report(plan, shard, output) for shard in plan.shards() if shard.split == split]
+        shards = [shard for shard in plan.shards() if shard.split == split]
+        reports = [_checked_report(plan, shard, output) for shard in shards]
         rejections = [rejection for report in reports for rejection in report["rejections"]]
         lengths = [report["records"] for report in reports]
         tables[split] = Counter(records=sum(lengths))
         tables[split].update(rejection["stage"] for rejection in rejections)
         rejected += rejections
-        size = sum(report["bytes"] for report in reports)
-        info = {"name": split, "shard_lengths": lengths, "num_bytes": size, "filename_template": None}
-        infos.append(tfds.core.SplitInfo(**info))
+        if any(lengths):
+            size = sum(report["bytes"] for report in reports)
+            info = {"name": split, "shard_lengths": lengths, "num_bytes": size, "filename_template": None}
+            infos.append(tfds.core.SplitInfo(**info))
+        else:  # TFDS cannot open a split that is empty
+            for shard in shards:
+                (output / plan.records_file(shard)).unlink(missing_ok=True)
     with replacing(output / REJECTED_FILE) as temporary:
         lines = (json.dumps(rejection, ensure_ascii=False) + "\n" for rejection in rejected)
         temporary.write_text("".join(lines), encoding="utf-8")
-    if not any(table["records"] for table in tables.values()):
+    if not infos:
         raise PreparationError(f"every input was rejected; {output / REJECTED_FILE} says why")
     tfds.folder_dataset.write_metadata(
         data_dir=str(output),
@@ -160,7 +167,7 @@ def finish(plan: Plan, output: Path) -> dict[str, Counter]:
 
 
 def _outcomes(source, plan: Plan, item: Any) -> list:
-    """An item's examples and rejections; a fault of ours on one file rejects that file, and not a night's work."""
+    """An item's examples and rejections; a fault of ours on one file costs that file, not a night's work."""
     try:
         outcomes = list(source.examples(plan, item))
     except Exception as error:
@@ -176,7 +183,7 @@ def _outcomes(source, plan: Plan, item: Any) -> list:
 
 
 def _serialized(features: tfds.features.FeaturesDict, example: dict) -> bytes:
-    """As `features.serialize_example`, but with the fields in a fixed order: there it differs from run to run."""
+    """As `features.serialize_example`, whose order of fields differs from run to run, but in a fixed one."""
     message = ExampleSerializer(features.get_serialized_info()).get_tf_example(
         features.encode_example(example)
     )
@@ -197,8 +204,8 @@ def _make_in_processes(plan: Plan, pending: list[Shard], output: Path, workers: 
                 future.result()
     except BrokenProcessPool as error:
         raise PreparationError(
-            "a worker process died, perhaps for lack of memory; finished shards are kept: run the same command "
-            "again, with fewer --workers"
+            "a worker process died, perhaps for lack of memory; finished shards are kept: run the same "
+            "command again, with fewer --workers"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -236,11 +243,11 @@ def _checked_report(plan: Plan, shard: Shard, output: Path) -> dict:
     if not path.exists():
         raise PreparationError(f"shard {shard.name} is not made yet; run the preparation again")
     report = json.loads(path.read_text(encoding="utf-8"))
-    reader = ArrayRecordReader(str(records)) if records.exists() else None
-    held = reader.num_records() if reader else "no"
+    held = ArrayRecordReader(str(records)).num_records() if records.exists() else 0
     if report["items"] != len(shard.items) or report["records"] != held:
         raise PreparationError(
-            f"{records} holds {held} records of {report['records']}; delete {path} and run the preparation again"
+            f"{records} holds {held} records of {report['records']}; delete {path} and run the preparation "
+            "again"
         )
     return report
 

@@ -42,7 +42,7 @@ class Checkpoints:
     Args:
       workdir: folder of the run; made where it is missing.
       keep: latest checkpoints kept.
-      best: validation figure whose greatest value keeps its checkpoint too.
+      best: validation figure whose greatest value keeps its checkpoint too; "" is none.
 
     Raises:
       CheckpointError: the folder cannot be made.
@@ -54,7 +54,11 @@ class Checkpoints:
 
         kept = policies.AnyPreservationPolicy([policies.LatestN(keep), policies.BestN(get_metric_fn=value, n=1)])
         options = policies.CheckpointManagerOptions(
-            best_fn=value, cleanup_tmp_directories=True, preservation_policy=kept
+            best_fn=value,
+            cleanup_tmp_directories=True,
+            preservation_policy=kept,
+            # A folder that cannot be made is then told at once; else the writers wait five minutes for it.
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )
         self._folder = checkpoints_folder(workdir)
         with writing(self._folder):
@@ -252,11 +256,12 @@ def _list(workdir: str) -> None:
     """Prints one line per checkpoint: step, the figure that chooses the best, size on disk."""
     folders = [checkpoints_folder(workdir) / str(step) for step in checkpoint_steps(workdir)]
     name = _read_config(find_checkpoint(workdir)).checkpoint.best
-    values = [figures(folder).get(name, math.nan) for folder in folders]
-    print(f"{'step':>10}  {name:>16}  {'MB':>8}")
-    for folder, value in zip(folders, values, strict=True):
-        best = "  best" if value == max(filter(math.isfinite, values), default=None) else ""
-        print(f"{folder.name:>10}  {value:16.4f}  {_size(folder) / 1e6:8.1f}{best}")
+    values = {folder: figures(folder).get(name, -math.inf) for folder in folders}
+    best = max(reversed(folders), key=values.get)  # of equals, the later is kept
+    print(f"{'step':>10}  {name or 'figure':>16}  {'MB':>8}")
+    for folder, value in values.items():
+        shown, mark = (f"{value:.4f}", "  best" * (folder == best)) if math.isfinite(value) else ("–", "")
+        print(f"{folder.name:>10}  {shown:>16}  {_size(folder) / 1e6:8.1f}{mark}")
 
 
 def _size(path: epath.Path) -> int:

@@ -15,25 +15,24 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
 import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from davs_jax import checkpoint, generate, mouth, pictures, plots, recognition, report, sharding
 from davs_jax.data import eval_batches, open_clips, open_faces
 from davs_jax.inference import Davs
 from davs_jax.media.video import MediaError, Writer
 from davs_jax.pictures import Pictures
-from davs_jax.recognition import recognise
+from davs_jax.recognition import Vectors
 from davs_jax.sources import ClipSource, DataError, FaceSource
 from davs_jax.state import init_state
 from davs_jax.weights import CheckpointError
-
-__all__ = ["Evaluation", "evaluate", "main", "recognise"]
 
 BATCH = 16  # clips
 SHEET_FRAMES = (4, 8, 12, 16, 20, 24)  # of each example, beside its photo
@@ -51,13 +50,15 @@ class Evaluation:
       figures: by section and name, as report.json holds them.
       skipped: by name, why a part could not be computed.
       pictures: the generated frames' raw figures and examples; None where the weights cannot generate.
+      curves: the examples' mouth openings, as `plots.openings` takes them.
     """
 
     clips: int
     intervals: str
     figures: dict
     skipped: dict[str, str]
-    pictures: Pictures | None
+    pictures: Pictures | None = None
+    curves: list = field(default_factory=list)
 
 
 def evaluate(
@@ -82,7 +83,8 @@ def evaluate(
 
     figures, skipped, vectors, people = {}, {}, None, None
     if model.has("visual_encoder", "audio_encoder"):
-        vectors = recognition.encode(model, batches(), persons=model.has("person_encoder"))
+        bar = tqdm(batches(), total=-(-count // BATCH), desc="reading", unit="batch")
+        vectors = recognition.encode(model, bar, persons=model.has("person_encoder"))
         _check_count(vectors.index, count)
         people = vectors.people
         figures["retrieval"] = recognition.retrieval(vectors)
@@ -99,19 +101,30 @@ def evaluate(
         skipped |= reasons
     if vectors is None or not model.has("person_encoder", "decoder"):
         skipped["pictures"] = "the weights have no person encoder, word encoders and decoder together"
-        return Evaluation(count, resampled(people), figures, skipped, None)
-    ruler = None
+        return Evaluation(count, resampled(people), figures, skipped)
     try:
-        ruler = mouth.fit_ruler(eval_batches(open_clips(source.folder, "train"), BATCH), vectors.speaker)
+        ruler = _ruler(source, vectors)
     except ValueError as error:
-        skipped["motion"] = str(error)
+        ruler, skipped["motion"] = None, str(error)
     generated = pictures.measure(model, untrained(model, seed), source, batches(), vectors.word, ruler)
     _check_count(generated.index, count)
     figures["pictures"] = pictures.picture_table(generated, people, seed)
     if ruler:
-        figures["motion"], reasons = pictures.motion_table(generated, people, seed)
-        skipped |= reasons
-    return Evaluation(count, resampled(people), figures, skipped, generated)
+        figures["motion"] = pictures.motion_table(generated, vectors.mouth_opening, people, seed)
+        curves = pictures.opening_curves(generated, vectors.mouth_opening)
+    return Evaluation(count, resampled(people), figures, skipped, generated, curves if ruler else [])
+
+
+def _ruler(source: ClipSource, vectors: Vectors) -> mouth.Ruler:
+    """A ruler for mouths, fitted on the training split without the people of this one.
+
+    Raises:
+      ValueError: there is nothing to fit it on, or nothing to compare it with.
+    """
+    known = vectors.mouth_opening[np.isfinite(vectors.mouth_opening).all(1)]
+    if not np.ptp(known, axis=1).any():
+        raise ValueError("no clip has a known mouth opening that changes")
+    return mouth.fit_ruler(eval_batches(open_clips(source.folder, "train"), BATCH), vectors.speaker)
 
 
 def resampled(people: np.ndarray | None) -> str:
@@ -194,8 +207,8 @@ def save(evaluation: Evaluation, source: ClipSource, config: ConfigDict, folder:
         with tempfile.TemporaryDirectory() as place:
             example_video(generated.examples, source, video := Path(place) / "examples.mp4")
             media["video"] = video.read_bytes()
-    if evaluation.figures.get("motion"):
-        media["openings"] = pictures.opening_curves(generated)
+    if evaluation.curves:
+        media["openings"] = evaluation.curves
     report.write_report(folder, record, _curves(evaluated["checkpoint"]), media)
     return record
 

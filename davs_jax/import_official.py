@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import jax
 import numpy as np
 from jax.tree_util import tree_flatten_with_path, tree_map_with_path
+from ml_collections import ConfigDict
 
 from configs import common
 from davs_jax import models
@@ -116,11 +117,12 @@ LAYERS = {
 }
 
 
-def convert(state_dicts: Mapping[str, Arrays]) -> tuple[dict, dict]:
-    """Official weights → ours, at the published sizes.
+def convert(state_dicts: Mapping[str, Arrays], model: ConfigDict | None = None) -> tuple[dict, dict]:
+    """Official weights → ours.
 
     Args:
       state_dicts: by official network name (any of `NETWORKS`), arrays by key, with or without `module.` before it.
+      model: `config.model`, by default the published one; another vocabulary or other clip lengths have other shapes.
 
     Returns:
       params and batch_stats by our network name, float32; networks without batch norm have `{}` statistics.
@@ -133,7 +135,7 @@ def convert(state_dicts: Mapping[str, Arrays]) -> tuple[dict, dict]:
         f"{name}: not an official network; they are {', '.join(NETWORKS)}" for name in set(state_dicts) - set(NETWORKS)
     ]
     params, batch_stats = {}, {}
-    for network, expected in _expected({NETWORKS[name] for name in state_dicts if name in NETWORKS}).items():
+    for network, expected in _expected({NETWORKS[name] for name in state_dicts if name in NETWORKS}, model).items():
         official = {ours: name for name, ours in NETWORKS.items()}[network]
         found = {key.removeprefix("module."): np.asarray(value) for key, value in state_dicts[official].items()}
         if wrong := _problems(official, expected, found):
@@ -182,9 +184,9 @@ def _is_unused(official: str, key: str) -> bool:
     return layer in UNUSED.get(official, ()) or tensor == "num_batches_tracked"
 
 
-def _expected(networks: set[str]) -> dict[str, dict]:
-    """Shapes of our variables at the published sizes, by network, in the order of `NETWORKS`."""
-    model = common.get_config().model
+def _expected(networks: set[str], model: ConfigDict | None) -> dict[str, dict]:
+    """Shapes of our variables, by network, in the order of `NETWORKS`."""
+    model = model or common.get_config().model
     modules, inputs = models.build(model), models.example_inputs(model)
 
     def shapes(name: str) -> dict:

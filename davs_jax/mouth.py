@@ -10,7 +10,7 @@ from davs_jax import losses
 
 SIZE = 32, 16  # pixels that the mouth box is reduced to: its own size at 64 px
 FIT_CLIPS = 600
-RIDGE = 30.0  # penalty; anything from 3 to 100 measured the same on the synthetic corpus
+RIDGE = 30.0  # penalty; on unseen drawn people 3 … 100 all correlate 0.98 with the truth, 30 keeps the amplitude
 TRUSTED = 0.9  # least correlation with the truth on real frames of unseen people; below it motion is not measured
 
 Ruler = Callable[[np.ndarray], np.ndarray]

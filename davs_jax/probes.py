@@ -42,22 +42,24 @@ def probe(
 
     Args:
       features: `[N, D]`.
-      labels: `[N]`, what the probe tries to read.
+      labels: `[N]`, what the probe tries to read; clips of labels with fewer than FOLDS clips are left out.
       held_out: `[N]`; clips that share this value stay in one fold. A probe for words holds out people (it must read
         words of people it has not met), a probe for people holds out words. None: plain stratified folds.
       people: `[N]`, where known: the interval resamples whole people.
       seed: of the choice of at most `MAX_CLIPS` clips, of the folds without groups and of the interval.
 
     Raises:
-      ValueError: fewer than two labels, or fewer than two folds are possible.
+      ValueError: fewer than two labels are left, or fewer than two folds are possible.
     """
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MAX_CLIPS])
+    values, counts = np.unique(labels, return_counts=True)
+    usable = np.flatnonzero(np.isin(labels, values[counts >= FOLDS]))
+    chosen = np.sort(np.random.default_rng(seed).permutation(usable)[:MAX_CLIPS])
     features, labels = features[chosen], labels[chosen]
     held_out, people = (None if g is None else g[chosen] for g in (held_out, people))
     classes, counts = np.unique(labels, return_counts=True)
-    folds = min(FOLDS, len(np.unique(held_out)) if held_out is not None else counts.min())
+    folds = min(FOLDS, len(np.unique(held_out))) if held_out is not None else FOLDS
     if len(classes) < 2 or folds < 2:
-        raise ValueError(f"{len(classes)} classes and {folds} folds; a probe needs at least two of each")
+        raise ValueError(f"a probe needs two labels of {FOLDS} clips and two folds; got {len(classes)} and {folds}")
     splitter = GroupKFold(folds) if held_out is not None else StratifiedKFold(folds, shuffle=True, random_state=seed)
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
     with warnings.catch_warnings():

@@ -16,11 +16,12 @@ FACES = 5000  # identity images read for a probe
 
 @dataclass(frozen=True)
 class Vectors:
-    """The vectors of N clips at their word frames; labels are −1 where unknown, the last two None where not asked."""
+    """The vectors of N clips at their word frames, and what is known of the clips; the last two only where asked."""
 
     index: np.ndarray  # [N], position in the source
-    word: np.ndarray  # [N]
-    speaker: np.ndarray  # [N]
+    word: np.ndarray  # [N], −1 where unknown
+    speaker: np.ndarray  # [N], −1 where unknown
+    mouth_opening: np.ndarray  # [N, 29], NaN where unknown
     audio: np.ndarray  # wid [N, 12, E]
     video: np.ndarray  # wid [N, 12, E]
     pid: np.ndarray | None = None  # [N, 12, E]
@@ -28,8 +29,9 @@ class Vectors:
 
     @property
     def people(self) -> np.ndarray | None:
-        """The speakers where all are known: what intervals resample and folds hold out."""
-        return self.speaker if (self.speaker >= 0).all() else None
+        """The speakers, whom intervals resample and folds hold out; None where some are unknown or they are few."""
+        known = (self.speaker >= 0).all() and len(np.unique(self.speaker)) >= FOLDS
+        return self.speaker if known else None
 
 
 def word_frames(model: Davs) -> np.ndarray:
@@ -56,7 +58,7 @@ def encode(model: Davs, batches: Iterable[dict], persons: bool = False) -> Vecto
         pictures, windows = (np.concatenate(batch[key][keep][:, frames]) for key in ("frames", "mfcc"))
         vectors = [model.wid_from_audio(windows), model.wid_from_video(pictures)]
         vectors += model.pid_from_frames(pictures) if persons else ()
-        labels = [batch[key][keep] for key in ("index", "word", "speaker")]
+        labels = [batch[key][keep] for key in ("index", "word", "speaker", "mouth_opening")]
         parts.append([*labels, *(v.reshape(int(keep.sum()), len(frames), -1) for v in vectors)])
     return Vectors(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 

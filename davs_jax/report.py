@@ -25,7 +25,7 @@ section { padding: 1.5rem; margin-top: 1.25rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .45rem .75rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; white-space: normal; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 13rem; }
 th { font-size: .85rem; color: var(--soft); font-weight: 600; }
 td small { color: var(--soft); display: block; }
 tr.main td { font-weight: 600; } tr.main small { font-weight: 400; }
@@ -65,7 +65,7 @@ def write_report(folder: Path, record: dict, curves: Path | None, media: dict) -
 
 def summary(record: dict) -> str:
     """The chief figures in a few lines of text."""
-    return "\n".join(f"{name:<42}{value}" for name, value in _headline(record["figures"]))
+    return "\n".join(f"{name:<48}{value:>10}" for name, value in _headline(record["figures"]))
 
 
 def _page(record: dict, training: bytes | None, media: dict) -> str:
@@ -184,14 +184,14 @@ def _generated(table: dict | None, evaluated: dict) -> str:
         "and at the distance between right and wrong sound. Mouth L1 is on the 0…255 scale. The last column asks the "
         f"model's own lip reader for the word (guessing: {_percent(1 / evaluated['words'])}): a judge that is not "
         "independent, but a photo or the wrong sound cannot fool it.",
-        _table(("", *columns.values()), rows, main=("audio", "video"), keys=list(table)),
+        _table(("driven by", *columns.values()), rows, main=("audio", "video"), keys=list(table)),
     )
 
 
 def _motion(table: dict | None, openings) -> str:
     if not table:
         return ""
-    names = {"real": "real frames (what the ruler itself reaches)"} | VARIANTS
+    names = {"real": "real frames: what the ruler itself reaches"} | VARIANTS
     rows = [
         (names[v], _bracketed(table[v], "correlation"), f"{table[v]['amplitude']:.2f}") for v in names if v in table
     ]
@@ -205,9 +205,15 @@ def _motion(table: dict | None, openings) -> str:
         "Mouth motion",
         "How far the mouth is open is read from the pixels by a ridge regression fitted on real frames of the training "
         f"split, and compared with the true opening ({table['ruler']['clips']:,} clips), each clip's mean taken off. "
-        "Correlation says that the mouth moves at the right time; amplitude that it moves as far (1 is the truth).",
+        "Correlation says that the mouth moves at the right time; amplitude that it moves as far (1 is the truth; a "
+        "blurred mouth measures smaller).",
         warning
-        + _table(("", "correlation", "amplitude"), rows, main=("audio", "video"), keys=[v for v in names if v in table])
+        + _table(
+            ("driven by", "correlation", "amplitude"),
+            rows,
+            main=("audio", "video"),
+            keys=[v for v in names if v in table],
+        )
         + (f"<figure>{_image(plots.openings(openings))}</figure>" if openings else ""),
     )
 

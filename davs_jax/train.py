@@ -102,8 +102,8 @@ def _check(config) -> tuple[jax.sharding.Mesh, dict[str, jax.ShapeDtypeStruct], 
     for name in AT_LEAST_ONE:
         if (value := operator.attrgetter(name)(config)) < 1:
             raise ConfigError(f"config.{name} is {value}; it must be at least 1")
-    if config.checkpoint.best not in FIGURES:
-        raise ConfigError(f"config.checkpoint.best is {config.checkpoint.best!r}; it must be one of {FIGURES}")
+    if config.checkpoint.best not in ("", *FIGURES):
+        raise ConfigError(f"config.checkpoint.best is {config.checkpoint.best!r}; it must be one of {FIGURES} or empty")
     try:
         mesh = sharding.make_mesh(config.mesh)
         return mesh, step.batch_spec(config), state.abstract_state(config, mesh)
@@ -147,8 +147,10 @@ def _compile(config, mesh, spec, abstract: DavsState) -> Callable:
     _say(f"compiling the step (kept in {jax.config.jax_compilation_cache_dir}) …")
     began = time.perf_counter()
     compiled = step.make_train_step(config, mesh).lower(abstract, spec).compile()
-    memory = compiled.memory_analysis().peak_memory_in_bytes
-    _say(f"compiled in {time.perf_counter() - began:.0f} s; a step takes {memory / 1e9:.2f} GB of each device")
+    used = compiled.memory_analysis()
+    new = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+    memory = (used.argument_size_in_bytes + new) / 2**20
+    _say(f"compiled in {time.perf_counter() - began:.0f} s; a step needs {memory:,.0f} MiB of each device")
     return compiled
 
 

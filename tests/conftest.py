@@ -1,12 +1,14 @@
 """What the tests share: small real shards, and the smallest configuration that trains on them."""
 
 import math
+import os
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
+from ml_collections import ConfigDict
 
 from configs import common
 from davs_jax import records
@@ -16,6 +18,11 @@ SPEAKERS = ("p000", "p001", "p002")
 IMAGE_SIZE = 64
 CLIPS = {"train": 16, "val": 5, "test": 7}
 FACES = {"train": 10}
+
+
+def pytest_configure(config):
+    """Tests, and the processes that they start, compile each step once, and not again in the next run."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("xla")))
 
 
 def jpeg(image: np.ndarray) -> bytes:
@@ -100,27 +107,22 @@ def faces_folder(tmp_path_factory) -> str:
     return write_shards(tmp_path_factory.mktemp("faces"), "faces", features, splits)
 
 
-@pytest.fixture
-def joint_config(clips_folder, faces_folder):
-    """The published stage on these shards, as small as the topology goes."""
-    config = common.get_config()
+def tiny(config: ConfigDict, clips: str, faces: str) -> ConfigDict:
+    """A stage on these shards, as small as the topology goes."""
     config.steps = 6
-    config.model.image_size = IMAGE_SIZE
-    config.model.width = 1 / 16
-    config.model.num_words = len(WORDS)
-    config.model.num_identities = 5
-    config.data.update(clips=clips_folder, faces=faces_folder, batch_size=4, face_batch_size=2, threads=2)
+    config.model.update(image_size=IMAGE_SIZE, width=1 / 16, num_words=len(WORDS), num_identities=5)
+    config.data.update(clips=clips, faces=faces, batch_size=4, face_batch_size=2, threads=2)
     config.log.update(every=1, images_every=0, eval_every=0)
     config.checkpoint.every = 3
     return config
 
 
 @pytest.fixture
-def word_config(joint_config):
-    """The word stage, whose step compiles in a fraction of the joint one's time."""
-    config = joint_config
-    config.trained = ("visual_encoder", "audio_encoder", "word_classifier")
-    config.loss.update({name: float(name in ("word_ce", "contrastive", "modality")) for name in config.loss})
-    config.contrastive = "chunks"
-    config.data.face_batch_size = 0
-    return config
+def joint_config(clips_folder, faces_folder):
+    return tiny(common.get_config("joint"), clips_folder, faces_folder)
+
+
+@pytest.fixture
+def word_config(clips_folder):
+    """The stage whose step compiles in a fraction of the joint one's time."""
+    return tiny(common.get_config("word"), clips_folder, "")

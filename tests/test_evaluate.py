@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import CLIPS, SPEAKERS, WORDS, clip_record, write_shards
+from conftest import CLIPS, WORDS, clip_record, write_shards
 from tiny import random_model, random_weights
 
 from davs_jax import evaluate as evaluation
@@ -24,10 +24,10 @@ def spoken_folder(tmp_path_factory):
 
     splits = {
         "train": [clip(seed, 0) for seed in range(4)],
-        "test": [clip(seed, 1 + seed % 2) for seed in range(8)],
+        "test": [clip(seed, 1 + seed % 5) for seed in range(25)],
     }
     folder = tmp_path_factory.mktemp("spoken")
-    return write_shards(folder, "clips", records.clip_features(WORDS, SPEAKERS), splits)
+    return write_shards(folder, "clips", records.clip_features(WORDS, [f"p{i:03d}" for i in range(6)]), splits)
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def same_weights_as_untrained(monkeypatch):
 
 def test_a_corpus_with_everything_known_gets_every_figure(model, spoken_folder):
     result = evaluate(model, open_clips(spoken_folder, "test"))
-    assert result.clips == 8
+    assert result.clips == 25
     assert set(result.figures) == {"accuracy", "retrieval", "probes", "pictures", "motion"}
     assert not result.skipped
     assert set(result.figures["pictures"]) == set(VARIANTS)
     assert set(result.figures["motion"]) == {*VARIANTS, "real", "ruler"}
-    assert result.intervals == "resampling the 2 people, whose clips resemble each other"
+    assert result.intervals == "resampling the 5 people, whose clips resemble each other"
     json.dumps(result.figures)  # nothing but plain numbers
 
 
@@ -57,6 +57,13 @@ def test_what_is_not_known_is_left_out_with_its_reason(model, clips_folder):
     assert result.clips == CLIPS["test"]
     assert "motion" not in result.figures
     assert "no training clip" in result.skipped["motion"]
+
+
+def test_a_corpus_of_recordings_is_not_searched_for_openings(model, clips_folder, monkeypatch):
+    vectors = evaluation.recognition.encode(model, evaluation.eval_batches(open_clips(clips_folder, "test"), 7))
+    vectors.mouth_opening[:] = np.nan
+    with pytest.raises(ValueError, match="no clip has a known mouth opening"):
+        evaluation._ruler(open_clips(clips_folder, "test"), vectors)
 
 
 def test_a_limit_counts_the_first_clips(model, clips_folder):
@@ -105,7 +112,7 @@ def test_the_command_writes_one_self_contained_report(workdir, spoken_folder, tm
     assert main(["--checkpoint", workdir, "--data", spoken_folder, "--output", str(output), "--limit", "6"]) == 0
     record = json.loads((output / "report.json").read_text())
     assert record["clips"] == 6
-    assert record["evaluated"]["clips"] == "6 of 8"
+    assert record["evaluated"]["clips"] == "6 of 25"
     assert record["config"]["model"]["image_size"] == 64
     assert "jax" in record["evaluated"]["versions"]
     page = (output / "report.html").read_text()

@@ -9,6 +9,7 @@ from configs import common
 from davs_jax import models
 from davs_jax.models.__main__ import table
 from davs_jax.models.layers import BatchNorm, upsample
+from tiny import random_weights
 
 # Counted in the official code; layers that no forward uses left out.
 OFFICIAL_PARAMETERS = {
@@ -28,9 +29,7 @@ OFFICIAL_PARAMETERS = {
 def shapes(model, name: str, batch: int = 1):
     """(outputs, variables) of a network as shapes."""
     module, inputs = models.build(model)[name], models.example_inputs(model, batch)[name]
-    return jax.eval_shape(
-        lambda *x: module.init_with_output({"params": jax.random.key(0)}, *x, train=False), *inputs
-    )
+    return jax.eval_shape(lambda *x: module.init_with_output({"params": jax.random.key(0)}, *x, train=False), *inputs)
 
 
 @pytest.mark.parametrize("name", OFFICIAL_PARAMETERS)
@@ -55,17 +54,14 @@ def test_maps_scale_with_the_image_and_vectors_do_not(size):
 
 
 def test_a_blend_decoder_can_return_the_photo_itself():
-    model = common.get_config().model
-    model.image_size, model.width, model.blend = 64, 1 / 16, True
-    decoder = models.build(model)["decoder"]
-    inputs = [
-        jax.tree.map(lambda x: jax.random.uniform(jax.random.key(1), x.shape), x)
-        for x in models.example_inputs(model)["decoder"]
-    ]
-    variables = jax.tree.map(jnp.copy, dict(decoder.init(jax.random.key(0), *inputs, train=False)))
-    closed = variables["params"]["image"]["bias"].at[3].set(-100.0)  # the mask's logit: nothing generated shows
-    variables["params"]["image"]["bias"] = closed
-    np.testing.assert_allclose(decoder.apply(variables, *inputs, train=False), inputs[-1], atol=1e-6)
+    config = common.get_config()
+    config.model.image_size, config.model.width, config.model.blend = 64, 1 / 16, True
+    params, batch_stats = random_weights(config)
+    params["decoder"]["image"]["bias"][3] = -100.0  # the mask's logit: nothing generated shows
+    inputs = jax.tree.map(lambda x: np.full(x.shape, 0.3, np.float32), models.example_inputs(config.model)["decoder"])
+    variables = {"params": params["decoder"], "batch_stats": batch_stats["decoder"]}
+    decode = jax.jit(lambda v, *x: models.build(config.model)["decoder"].apply(v, *x, train=False))
+    np.testing.assert_allclose(decode(variables, *inputs), inputs[-1], atol=1e-6)
 
 
 def test_an_unknown_image_size_or_skip_is_refused_by_name():

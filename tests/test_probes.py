@@ -40,7 +40,13 @@ def test_large_sets_are_reduced_by_a_seeded_choice(rng, monkeypatch):
     assert probe(features, labels, seed=1) != probe(features, labels, seed=2)
 
 
+def test_labels_of_too_few_clips_are_left_out(rng):
+    labels = np.array([0] * 20 + [1] * 20 + [2] * 4)
+    result = probe(rng.normal(size=(44, 3)), labels)
+    assert (result.clips, result.classes) == (40, 2)
+
+
 @pytest.mark.parametrize("labels", [np.zeros(10, int), np.arange(10)])
-def test_a_probe_needs_two_classes_and_two_folds(labels):
-    with pytest.raises(ValueError, match="needs at least two of each"):
+def test_a_probe_needs_two_labels(labels):
+    with pytest.raises(ValueError, match="needs two labels of 5 clips and two folds"):
         probe(np.zeros((10, 3)), labels)

@@ -69,7 +69,7 @@ def vectors():
         wid = rng.normal(size=(8, 1, 256))[labels] + rng.normal(size=(80, 12, 256))
         return wid.astype(np.float32)
 
-    return Vectors(np.arange(80), words, people, audio=say(words), video=say(people))
+    return Vectors(np.arange(80), words, people, np.zeros((80, 29)), audio=say(words), video=say(people))
 
 
 def test_probes_find_what_a_representation_holds_and_no_more(vectors):
@@ -82,7 +82,7 @@ def test_probes_find_what_a_representation_holds_and_no_more(vectors):
 
 
 def test_unknown_people_leave_out_their_probes_and_say_so(vectors):
-    unknown = Vectors(vectors.index, vectors.word, np.full(80, -1), vectors.audio, vectors.video)
+    unknown = Vectors(vectors.index, vectors.word, np.full(80, -1), vectors.mouth_opening, vectors.audio, vectors.video)
     figures, skipped = probes(unknown, seed=0)
     assert "word_from_audio_wid" in figures
     assert "not known" in skipped["person_from_video_wid"]
@@ -90,7 +90,7 @@ def test_unknown_people_leave_out_their_probes_and_say_so(vectors):
 
 
 def test_retrieval_looks_both_ways(vectors):
-    same = Vectors(vectors.index, vectors.word, vectors.speaker, vectors.audio, vectors.audio)
+    same = Vectors(vectors.index, vectors.word, vectors.speaker, vectors.mouth_opening, vectors.audio, vectors.audio)
     assert {name: values["r1"] for name, values in retrieval(same).items()} == {
         "audio_to_video": 1.0,
         "video_to_audio": 1.0,

@@ -1,4 +1,4 @@
-"""MFCC as the published system computes them: HTK's definition, in the MATLAB routine `mfcc.m` of K. Wojcicki.
+"""MFCC as the published system computes them: HTK's definition, as in the MATLAB routine of K. Wojcicki.
 
 Columns are 10 ms apart, so a video frame of 25 fps is four of them, and the window of one frame is twenty.
 """
@@ -23,8 +23,8 @@ INT16_SCALE = 32_768
 COLUMNS_BEFORE = 8
 COLUMNS_BESIDE = MFCC_LENGTH - MFCC_PER_FRAME  # columns of a padded clip beyond its frames' own
 
-# The smallest normal number: only an exact zero, digital silence, is raised to it. All filters of a silent column
-# then agree, and coefficients 1…12 of equal energies are 0. No column that was finite before changes.
+# The smallest normal number: only an exact zero, digital silence, is raised to it. All filters of a silent
+# column then agree, and coefficients 1…12 of equal energies are 0. No column that was finite before changes.
 ENERGY_FLOOR = np.finfo(np.float64).tiny
 
 _BLOCK = 16_384  # columns computed at once, so that memory does not grow with an hour of sound
@@ -33,9 +33,9 @@ _BLOCK = 16_384  # columns computed at once, so that memory does not grow with a
 def mfcc(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """Mel-frequency cepstral coefficients 1…12 of a sound, a column every 10 ms.
 
-    Pre-emphasis 0.97; 25 ms columns without padding; symmetric Hamming window; 512-point magnitude spectrum; 13
-    triangular filters of unit height between 300 and 3700 Hz on HTK's mel scale; natural logarithm; DCT
-    √(2/13)·cos(πn(m − ½)/13); lifter 1 + 11·sin(πn/22). Computed in float64. Equals the official preprocessing.
+    Pre-emphasis 0.97; 25 ms columns without padding; symmetric Hamming window; 512-point magnitude spectrum;
+    13 triangular filters of unit height between 300 and 3700 Hz on HTK's mel scale; natural logarithm; DCT
+    √(2/13)·cos(πn(m − ½)/13); lifter 1 + 11·sin(πn/22). In float64. Equals the official preprocessing.
 
     Args:
       samples: `[N]` mono sound, int16 or a float type in −1…1 (scaled by 2^15 here).
@@ -61,8 +61,9 @@ def mfcc(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 def clip_mfcc(samples: np.ndarray, num_frames: int) -> np.ndarray:
     """MFCC of a clip whose sound is padded with silence, so that every video frame has its whole window.
 
-    1,280 zeros go in front (8 columns) and 1,520 behind. Sound beyond the last frame counts as silence too, so the
-    result depends on the clip's own sound only. The official code skips the frames whose window leaves the sound.
+    1,280 zeros go in front (8 columns) and 1,520 behind. Sound beyond the last frame counts as silence too,
+    so the result depends on the clip's own sound only. The official code skips frames whose window leaves the
+    sound.
 
     Args:
       samples: `[N]` mono 16 kHz sound from the first frame's time, int16 or float in −1…1; N may differ from

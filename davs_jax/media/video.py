@@ -5,7 +5,6 @@ shifts the two by more than a frame: AAC begins with 1,024 samples of priming (6
 readers skip and some do not, and recordings start their two streams at different times.
 """
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,17 +15,22 @@ import av
 import numpy as np
 from av.video.reformatter import Colorspace
 
+from davs_jax.media.streams import (
+    MediaError,
+    audio_stream,
+    check_complete,
+    decode,
+    frame_rate,
+    opened,
+    shown_for,
+    sound_pieces,
+    time_of,
+    timed_frames,
+    video_stream,
+)
 from davs_jax.records import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 
 AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
-LONGEST_GAP = 60.0  # s without a frame or a sound; more is a damaged timestamp, to be filled for hours
-SOUND_TOLERANCE = 0.02  # s by which a piece of sound may miss the end of the one before without being moved
-
-log = logging.getLogger(__name__)
-
-
-class MediaError(Exception):
-    """A file cannot be read or written as asked. The message names the file, the trouble and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +61,18 @@ def probe(path: str | Path) -> Media:
     Raises:
       MediaError: the file is missing, empty, or not a media file.
     """
-    with _open(path) as container:
-        video, audio = _video_stream(container), _audio_stream(container)
-        first = next(_timed_frames(path, container, video), None) if video else None
-        if first is None and audio:
-            first_sound = next(_decode(path, container, audio), None)
-            return Media(False, True, _seconds(container), 0.0, 0, 0, audio.rate, _time(first_sound) or 0.0)
-        if first is None:
+    with opened(path) as container:
+        video, audio = video_stream(container), audio_stream(container)
+        first = next(timed_frames(path, container, video), None) if video else None
+        sound = next(decode(path, container, audio), None) if audio and first is None else None
+        if first is None and sound is None:
             raise MediaError(f"{path}: nothing of it can be decoded; copy it again (it may be damaged)")
+        duration, rate = (container.duration or 0) / av.time_base, audio.rate if audio else 0
+        if first is None:
+            return Media(False, True, duration, 0.0, 0, 0, rate, time_of(sound) or 0.0)
         start, frame = first
         width, height = (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
-        rate = audio.rate if audio else 0
-        return Media(True, audio is not None, _seconds(container), _rate(video), width, height, rate, start)
+        return Media(True, audio is not None, duration, frame_rate(video), width, height, rate, start)
 
 
 def read_clip(path: str | Path) -> Clip:
@@ -92,13 +96,13 @@ def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
     Raises:
       MediaError: the file is missing, empty, not media, without picture, or ends before its header says.
     """
-    with _open(path) as container:
-        stream = _video_stream(container)
+    with opened(path) as container:
+        stream = video_stream(container)
         if stream is None:
             raise MediaError(f"{path}: has no picture; give a video file")
         held = start = None
         ticks = 0  # how many pictures were given out
-        for time, frame in _timed_frames(path, container, stream):
+        for time, frame in timed_frames(path, container, stream):
             if held is None:
                 start, size = time, (frame.width, frame.height)
             else:
@@ -110,8 +114,8 @@ def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
             raise MediaError(
                 f"{path}: none of its pictures can be decoded; copy it again (it may be truncated)"
             )
-        end = held[0] + _shown_for(held[1], stream)
-        _check_complete(path, stream, end)
+        end = held[0] + shown_for(held[1], stream)
+        check_complete(path, stream, end)
         for _ in range(ticks, max(1, round((end - start) * fps))):
             yield _picture(held[1], size)
 
@@ -127,11 +131,11 @@ def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """
     origin = probe(path).start
     pieces = []  # (first sample's position, samples)
-    with _open(path) as container:
-        stream = _audio_stream(container)
+    with opened(path) as container:
+        stream = audio_stream(container)
         if stream is None:
             raise MediaError(f"{path}: has no sound; give a file with an audio track")
-        for time, samples in _sound_pieces(path, container, stream, sample_rate):
+        for time, samples in sound_pieces(path, container, stream, sample_rate):
             pieces.append((round((time - origin) * sample_rate), samples))
     if not pieces:
         raise MediaError(f"{path}: none of its sound can be decoded; copy it again (it may be truncated)")
@@ -160,6 +164,7 @@ class Writer:
       sample_rate: of the samples, Hz; one of AAC_RATES.
       metadata: container tags, e.g. title, comment; any name is kept.
       preset: x264's trade of time for size.
+      threads: of x264; 0 is one per core. The bytes depend on it.
 
     Raises:
       MediaError: the file cannot be written, or the block ended without a frame.
@@ -174,6 +179,7 @@ class Writer:
         sample_rate: int = SAMPLE_RATE,
         metadata: Mapping[str, str] | None = None,
         preset: str = "veryfast",
+        threads: int = 0,
     ):
         if sample_rate not in AAC_RATES:
             raise ValueError(f"AAC has no sample rate of {sample_rate} Hz; resample to one of {AAC_RATES}")
@@ -189,10 +195,12 @@ class Writer:
         self._container.metadata.update(metadata or {})
         self._video = self._container.add_stream("libx264", rate=fps, options={"preset": preset, "crf": "18"})
         self._video.pix_fmt = "yuv420p"
+        self._video.codec_context.thread_count = threads
         self._video.codec_context.colorspace = Colorspace.SMPTE170M  # what the conversion from RGB makes
         self._audio = None
         if samples is not None:
-            self._audio = self._container.add_stream("aac", rate=sample_rate, layout="mono")
+            coder = {"aac_coder": "fast"}  # the default takes as long as the pictures
+            self._audio = self._container.add_stream("aac", rate=sample_rate, layout="mono", options=coder)
             self._audio.bit_rate = min(128_000, 6 * sample_rate)
 
     def __enter__(self) -> "Writer":
@@ -248,125 +256,6 @@ def _naming(path: str | Path, done: str):
         raise MediaError(f"{path}: cannot be {done} ({reason.lower()}); check its folder and disk") from error
 
 
-@contextmanager
-def _open(path: str | Path):
-    path = Path(path)
-    if not path.is_file():
-        raise MediaError(f"{path}: no such file; check the path")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path}: is empty (0 bytes); copy or download it again")
-    try:  # "file:" so that no name is taken for a network address; tags may be in any encoding
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
-            yield container
-    except av.error.FFmpegError as error:
-        reason = (error.strerror or "unknown error").lower()
-        remedy = "copy it again (it may be truncated), or convert it to mp4"
-        raise MediaError(f"{path}: cannot be read as sound or video ({reason}); {remedy}") from error
-
-
-def _video_stream(container):
-    streams = (s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic)
-    return next(streams, None)  # an mp3's cover is no video
-
-
-def _audio_stream(container):
-    return next(iter(container.streams.audio), None)
-
-
-def _rate(stream) -> float:
-    return float(stream.average_rate or stream.guessed_rate or FPS)
-
-
-def _seconds(container) -> float:
-    return (container.duration or 0) / av.time_base
-
-
-def _time(frame) -> float | None:
-    return None if frame is None or frame.pts is None else float(frame.pts * frame.time_base)
-
-
-def _shown_for(frame, stream) -> float:
-    return float(frame.duration * frame.time_base) if frame.duration else 1 / _rate(stream)
-
-
-def _decode(path, container, stream) -> Iterator:
-    """Decodes one stream; damaged packets are left out and counted in a warning."""
-    damaged = 0
-    for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
-            damaged += 1
-    if damaged:
-        log.warning("%s: %d damaged packets of %s were left out", path, damaged, stream.type)
-
-
-def _timed_frames(path, container, stream) -> Iterator[tuple]:
-    """Yields (seconds, frame) with strictly growing times, even where the container's do not."""
-    last = None
-    for frame in _decode(path, container, stream):
-        time = _time(frame)
-        if last is None:
-            time = time or 0.0
-        elif time is None or time <= last:
-            time = last + 1 / _rate(stream)
-        else:
-            _check_gap(path, last, time)
-        yield time, frame
-        last = time
-
-
-def _sound_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[float, np.ndarray]]:
-    """Yields (seconds, float32 samples): stretches with continuous timestamps, each resampled on its own."""
-    resampler = start = kind = frame = None
-    parts, decoded = [], 0
-
-    for frame in _decode(path, container, stream):
-        expected = None if start is None else start + decoded / kind[0]
-        time = _time(frame)
-        time = (expected or 0.0) if time is None else time
-        if kind != _kind(frame) or abs(time - expected) > SOUND_TOLERANCE:
-            if parts:
-                _check_gap(path, expected, time)
-                yield start, _joined(parts, resampler)
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
-            start, kind, parts, decoded = time, _kind(frame), [], 0
-        parts += resampler.resample(frame)
-        decoded += frame.samples
-    if frame is not None:
-        length = decoded / frame.sample_rate
-        _check_complete(path, stream, start + length)
-        if (
-            frame.duration
-        ):  # the last packet of AAC is filled up to 1,024 samples, but says where its sound ends
-            length -= max(0.0, frame.samples / frame.sample_rate - float(frame.duration * frame.time_base))
-        yield start, _joined(parts, resampler)[: round(length * sample_rate)]
-
-
-def _kind(frame) -> tuple:
-    return frame.sample_rate, frame.format.name, frame.layout.name
-
-
-def _joined(parts: list, resampler) -> np.ndarray:
-    return np.concatenate([part.to_ndarray()[0] for part in parts + resampler.resample(None)])
-
-
 def _picture(frame, size: tuple[int, int]) -> np.ndarray:
     pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
     return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))
-
-
-def _check_gap(path, before: float, after: float) -> None:
-    if after - before > LONGEST_GAP:
-        jump = f"its clock jumps from {before:.2f} s to {after:.2f} s"
-        raise MediaError(f"{path}: {jump}, so its timestamps are damaged; convert it to mp4")
-
-
-def _check_complete(path, stream, end: float) -> None:
-    if stream.duration is None:
-        return
-    declared = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    slack = 2 / _rate(stream) if stream.type == "video" else 0.1
-    if declared - end > max(0.1, slack):
-        stop = f"its {stream.type} stops at {end:.2f} s of {declared:.2f} s"
-        raise MediaError(f"{path}: {stop}, so the file is truncated; copy it again")

@@ -73,8 +73,15 @@ class BatchNorm(nn.Module):
 
 
 def max_pool(x: Array) -> Array:
-    """2×2 max pooling, [N, H, W, C] → [N, H/2, W/2, C]."""
-    return nn.max_pool(x, (2, 2), strides=(2, 2))
+    """2×2 max pooling, [N, H, W, C] → [N, H/2, W/2, C].
+
+    As maxima of strided slices: XLA's own pooling builds index arrays for its gradient, which made the visual
+    encoder's gradient 1.5 times slower on a CPU.
+    """
+    upper, lower = x[:, ::2], x[:, 1::2]
+    return jnp.maximum(
+        jnp.maximum(upper[:, :, ::2], upper[:, :, 1::2]), jnp.maximum(lower[:, :, ::2], lower[:, :, 1::2])
+    )
 
 
 def leaky_relu(x: Array) -> Array:

@@ -43,9 +43,7 @@ def write(path: Path, frames: np.ndarray, **options) -> Path:
     return path
 
 
-def write_offset(
-    path: Path, video_start: float, audio_start: float, hole: tuple[float, float] = (9, 9)
-) -> Path:
+def write_offset(path: Path, video_start: float, audio_start: float, hole: tuple[float, float] = (9, 9)) -> Path:
     """A Matroska file whose streams start apart: flash and click are both at 1.2 s on its clock.
 
     Sound within `hole` (seconds) is left out of the file, without a substitute.
@@ -75,9 +73,7 @@ def write_offset(
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 @pytest.mark.parametrize("fps", [25, 30, 50])
 def test_flash_and_click_stay_together_through_h264_and_aac(tmp_path, rate, fps):
-    path = write(
-        tmp_path / "a.mp4", flash(2, 1.2, fps), fps=fps, samples=click(2, 1.2, rate), sample_rate=rate
-    )
+    path = write(tmp_path / "a.mp4", flash(2, 1.2, fps), fps=fps, samples=click(2, 1.2, rate), sample_rate=rate)
     clip = read_clip(path)
     assert clip.frames.shape == (50, 64, 96, 3) and clip.samples.shape == (50 * 640,)
     assert brightest(clip.frames) == pytest.approx(1.2, abs=TICK / 2)
@@ -85,9 +81,7 @@ def test_flash_and_click_stay_together_through_h264_and_aac(tmp_path, rate, fps)
 
 
 @pytest.mark.parametrize(("video_start", "audio_start"), [(0, 0.4), (0.4, 0), (0.6, 0.2), (0, 0)])
-def test_sound_is_placed_by_the_clock_of_the_container_not_by_its_first_sample(
-    tmp_path, video_start, audio_start
-):
+def test_sound_is_placed_by_the_clock_of_the_container_not_by_its_first_sample(tmp_path, video_start, audio_start):
     clip = read_clip(write_offset(tmp_path / "a.mkv", video_start, audio_start))
     assert brightest(clip.frames) == pytest.approx(1.2 - video_start)
     assert loudest(clip.samples) == pytest.approx(1.2 - video_start, abs=0.004)
@@ -246,9 +240,7 @@ def test_frames_of_another_size_and_unknown_sample_rates_are_refused(tmp_path):
         Writer(tmp_path / "b.mp4", samples=np.zeros(9, np.float32), sample_rate=12_345)
 
 
-@pytest.mark.skipif(
-    not (REAL / "grid").exists(), reason="no real recordings in shared/data beside the repository"
-)
+@pytest.mark.skipif(not (REAL / "grid").exists(), reason="no real recordings in shared/data beside the repository")
 def test_an_original_grid_recording_speaks_where_its_alignment_says():
     video = REAL / "grid" / "s1" / "bgah2p.mpg"
     spoken = np.zeros(75 * 640, bool)

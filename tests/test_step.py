@@ -1,0 +1,214 @@
+"""The one step: which term moves which network, what a stage reads, and that devices do not change it."""
+
+import functools
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import common
+from davs_jax import losses, state, step
+
+ALL = P, V, A, D, W, C = (
+    "person_encoder",
+    "visual_encoder",
+    "audio_encoder",
+    "decoder",
+    "word_classifier",
+    "person_classifier",
+)
+
+# Every term of the generator player's loss by its full name, and exactly the networks that it moves.
+MOVES = {
+    "person_ce": {P, C},
+    "word_ce_audio": {A, W},
+    "word_ce_video": {V, W},
+    "contrastive": {A},  # the video side is detached
+    "modality_audio": {A},
+    "modality_video": {V},
+    "pid_uniform": {P},
+    "wid_uniform": {V},
+    "l1_audio": {P, A, D},
+    "l1_video": {P, V, D},
+    "mouth_audio": {P, A, D},
+    "mouth_video": {P, V, D},
+    "temporal": {P, A, D},
+    "gan_sequence_patch": {P, V, A, D},
+    "gan_sequence_match": {P, V, A, D},
+    "gan_frame_patch": {P, V, A, D},
+    "gan_frame_match": {P, V, A, D},
+}
+OPPONENT_MOVES = {
+    "modality": {"modality_discriminator"},
+    "word_adversary": {"word_adversary"},
+    "person_adversary": {"person_adversary"},
+    "sequence_discriminator_patch": {"sequence_discriminator"},
+    "sequence_discriminator_match": {"sequence_discriminator"},
+    "frame_discriminator_patch": {"frame_discriminator"},
+    "frame_discriminator_match": {"frame_discriminator"},
+}
+
+
+def tiny(stage: str = "joint"):
+    config = common.get_config(stage)
+    config.model.update(image_size=64, width=1 / 16, num_words=3, num_identities=4, adversary_frames=12)
+    config.model.sequence_frames = 2
+    config.data.update(batch_size=8, face_batch_size=8)
+    return config
+
+
+def random_batch(config, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+
+    def draw(spec):
+        if spec.dtype == jnp.uint8:
+            return rng.integers(0, 256, spec.shape, np.uint8)
+        if spec.dtype == jnp.int32:
+            return rng.integers(0, 3, spec.shape, np.int32)
+        return rng.normal(size=spec.shape).astype(np.float32)
+
+    return {key: draw(spec) for key, spec in step.batch_spec(config).items()}
+
+
+def norms(gradients: dict) -> dict[str, float]:
+    return {name: sum(float(jnp.sum(jnp.abs(g))) for g in jax.tree.leaves(tree)) for name, tree in gradients.items()}
+
+
+@pytest.fixture(scope="module")
+def gradient_of_term():
+    """(player, full term name) → {network: size of the term's gradient}, all terms in one compiled function."""
+    config = tiny()
+    config.trained = ALL
+    config.loss.update(dict.fromkeys(config.loss, 1.0))
+    batch, key = random_batch(config), jax.random.key(1)
+    fresh = jax.jit(lambda: state._init(config), compiler_options={"xla_backend_optimization_level": 0})()
+    opponents = state.adversaries(config)
+
+    def terms_of(player: str, own: dict):
+        params = fresh.params | own
+        networks = step.Networks(config, params, fresh.batch_stats, ALL, key)
+        outputs = step.forward(config, networks, batch)
+        if player == "discriminator":
+            outputs = jax.lax.stop_gradient(outputs)
+        networks = step.Networks(config, params, networks.batch_stats, opponents, key)
+        losses_of = step.discriminator_losses if player == "discriminator" else step.generator_losses
+        return losses_of(config, networks, outputs, batch)[0]
+
+    @functools.cache
+    def compiled(player: str):
+        def weighted(own, weights):
+            terms = terms_of(player, own)
+            assert terms.keys() == weights.keys()
+            return sum(weights[name] * value for name, value in terms.items())
+
+        return jax.jit(jax.grad(weighted))
+
+    def gradient(player: str, term: str) -> dict[str, float]:
+        names = MOVES if player == "generator" else OPPONENT_MOVES
+        networks = ALL if player == "generator" else opponents
+        own = {name: fresh.params[name] for name in networks}
+        return norms(compiled(player)(own, {name: float(name == term) for name in names}))
+
+    return gradient
+
+
+@pytest.mark.parametrize("term", MOVES)
+def test_a_generator_term_moves_its_networks_and_no_other(gradient_of_term, term):
+    moved = {name for name, size in gradient_of_term("generator", term).items() if size > 0}
+    assert moved == MOVES[term]
+
+
+@pytest.mark.parametrize("term", OPPONENT_MOVES)
+def test_a_discriminator_term_moves_its_own_network_only(gradient_of_term, term):
+    moved = {name for name, size in gradient_of_term("discriminator", term).items() if size > 0}
+    assert moved == OPPONENT_MOVES[term]
+
+
+def test_the_table_of_terms_names_what_the_gradients_move():
+    for name, term in losses.TERMS.items():
+        parts = [moved for full, moved in MOVES.items() if full.startswith(name)]
+        joint_only = {"visual_encoder"} if name == "contrastive" else set()  # it moves in pretraining's form
+        assert set(term.moves) - joint_only == set().union(*parts)
+
+
+def test_wid_gradient_zero_keeps_pictures_from_moving_the_word_encoders():
+    config = tiny()
+    config.wid_gradient = 0.0
+    config.loss.update(dict.fromkeys(config.loss, 0.0) | {"l1": 1.0})
+    config.trained = ("visual_encoder", "audio_encoder", "decoder")
+    batch = random_batch(config)
+    fresh = jax.jit(lambda: state._init(config), compiler_options={"xla_backend_optimization_level": 0})()
+
+    @jax.jit
+    @jax.grad
+    def gradient(own):
+        networks = step.Networks(config, fresh.params | own, fresh.batch_stats, config.trained, jax.random.key(0))
+        outputs = step.forward(config, networks, batch)
+        return sum(step.generator_losses(config, networks, outputs, batch)[0].values())
+
+    sizes = norms(gradient({name: fresh.params[name] for name in config.trained}))
+    assert sizes["decoder"] > 0
+    assert sizes["visual_encoder"] == sizes["audio_encoder"] == 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "keys"),
+    [
+        ("person", {"faces", "face_id"}),
+        ("word", {"frames", "mfcc", "word"}),
+        ("generator", {"frames", "mfcc", "generate_start", "identity_frame"}),
+        ("joint", {"frames", "mfcc", "word", "generate_start", "identity_frame", "faces", "face_id"}),
+    ],
+)
+def test_a_stage_reads_only_what_its_terms_need(stage, keys):
+    assert set(step.batch_spec(tiny(stage))) == keys
+
+
+def test_the_published_adversary_reads_twenty_frames_of_its_own():
+    config = tiny()
+    config.model.adversary_frames = 20
+    assert step.batch_spec(config)["adversary_frames"].shape == (8, 20, 64, 64, 3)
+
+
+def test_a_stage_that_needs_faces_and_has_none_is_told_how_to_get_them():
+    config = tiny()
+    config.data.face_batch_size = 0
+    with pytest.raises(ValueError, match=r"face_batch_size is 0.*wid_uniform"):
+        step.batch_spec(config)
+
+
+def test_a_trained_network_that_no_term_moves_is_refused():
+    config = tiny("word")
+    config.trained = (*config.trained, "decoder")
+    with pytest.raises(ValueError, match=r"\['decoder'\], but no term"):
+        state.trained_networks(config)
+
+
+def test_frozen_networks_keep_their_weights_and_statistics_and_the_average_follows_the_trained():
+    config = tiny("generator")
+    config.data.batch_size = 2
+    config.optim.ema_decay = 0.5
+    quick = {"xla_backend_optimization_level": 0}
+    before = jax.jit(lambda: state._init(config), compiler_options=quick)()
+    after, metrics = jax.jit(lambda s, b: step.train_step(config, s, b))(before, random_batch(config))
+    assert after.step == 1
+    same = jax.tree.map(
+        lambda a, b: bool(jnp.all(a == b)), (before.params, before.batch_stats), (after.params, after.batch_stats)
+    )
+    for name in ("visual_encoder", "audio_encoder"):
+        assert all(jax.tree.leaves([tree[name] for tree in same]))
+    assert not all(jax.tree.leaves(same[0]["decoder"]))
+    assert not all(jax.tree.leaves(same[1]["decoder"]))
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, before.params["decoder"], after.params["decoder"])
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), after.ema["decoder"], mean)
+    assert set(metrics) >= {"loss/total", "loss/l1_audio", "gradient_norm/decoder"}
+
+
+def test_one_device_and_eight_devices_agree_batch_norm_included():
+    """Run in a process of its own, since a process cannot change how many devices it has."""
+    done = subprocess.run([sys.executable, "tests/eight_devices.py"], capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "8 devices agree with 1" in done.stdout
