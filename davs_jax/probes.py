@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from davs_jax import metrics
 
@@ -62,7 +63,8 @@ def probe(
         raise ValueError(f"a probe needs two labels of {FOLDS} clips and two folds; got {len(classes)} and {folds}")
     splitter = GroupKFold(folds) if held_out is not None else StratifiedKFold(folds, shuffle=True, random_state=seed)
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
-    with warnings.catch_warnings():
+    # One thread: these products are small, and beside other work threads that wait for each other cost 20 times more.
+    with threadpool_limits(1), warnings.catch_warnings():
         # Stopped at 300 iterations it is a regularised classifier still; its accuracy is what is reported.
         warnings.simplefilter("ignore", ConvergenceWarning)
         predicted = cross_val_predict(classifier, features, labels, groups=held_out, cv=splitter)

@@ -290,7 +290,7 @@ def train_step(config, state: DavsState, batch: Batch) -> tuple[DavsState, Metri
 
     def update(player: str, gradients: dict) -> None:
         """Steps one player, and notes each network's gradient norm."""
-        metrics.update({f"gradient_norm/{name}": optax.global_norm(g) for name, g in gradients.items()})
+        metrics.update({f"gradient_norm/{name}": optax.tree.norm(g) for name, g in gradients.items()})
         own = {name: params[name] for name in gradients}
         updates, opt[player] = optimizers[player].update(gradients, opt[player], own)
         params.update(optax.apply_updates(own, updates))

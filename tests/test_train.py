@@ -1,19 +1,25 @@
+import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import NamedTuple
 
-import jax
 import numpy as np
 import pytest
-from conftest import SPEAKERS, WORDS, clip_record, write_shards
+from conftest import SPEAKERS, WORDS, clip_record, tiny, write_shards
+from ml_collections import ConfigDict
 
+from configs import common
 from davs_jax import checkpoint, records, sharding
+from davs_jax import train as train_module
 from davs_jax.monitor import NotFiniteError
 from davs_jax.state import abstract_state
-from davs_jax.train import ConfigError, train
+from davs_jax.train import ConfigError, _stop_signals, train
 from davs_jax.weights import leaves
 
 # Takes four of the batches and no more, so that step 4 and its checkpoint never come.
@@ -53,53 +59,83 @@ def wait_for(found, process, seconds=240):
         time.sleep(0.01)
 
 
-@pytest.fixture
-def config_file(word_config, tmp_path):
-    path = tmp_path / "stage.json"
-    path.write_text(word_config.to_json())
-    return path
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once():
+    """Runs of the same stage in this file share one compiled step."""
+    compiled = {}
+
+    def compile_once(config, *arguments):
+        key = str([config.model, config.loss, config.optim])
+        if key not in compiled:
+            compiled[key] = compile_step(config, *arguments)
+        return compiled[key]
+
+    compile_step = train_module._compile
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module, "_compile", compile_once)
+        yield
 
 
-def test_three_steps_killed_and_three_more_are_six_bit_for_bit(word_config, config_file, tmp_path):
-    assert train(word_config, tmp_path / "whole")
-    command = [sys.executable, "-c", STALLING, config_file, tmp_path / "killed"]
+class Finished(NamedTuple):
+    """A run of six steps, validated at the last, and what it printed."""
+
+    workdir: Path
+    config: ConfigDict
+    said: str
+
+
+@pytest.fixture(scope="module")
+def finished(clips_folder, tmp_path_factory):
+    config, workdir = tiny(common.get_config("word"), clips_folder, ""), tmp_path_factory.mktemp("finished")
+    config.log.eval_every = 6
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert train(config, workdir)
+    return Finished(workdir, config, said.getvalue())
+
+
+def test_three_steps_killed_and_three_more_are_six_bit_for_bit(finished, tmp_path):
+    (tmp_path / "stage.json").write_text(finished.config.to_json())
+    command = [sys.executable, "-c", STALLING, tmp_path / "stage.json", tmp_path / "killed"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         wait_for((tmp_path / "killed" / "checkpoints" / "3" / "metrics").exists, process)
         process.kill()
     assert checkpoint.checkpoint_steps(tmp_path / "killed") == [3]
-    assert train(word_config, tmp_path / "killed")
-    whole, killed = (leaves(final_state(tmp_path / name, word_config)) for name in ("whole", "killed"))
+    assert train(finished.config, tmp_path / "killed")
+    runs = (finished.workdir, tmp_path / "killed")
+    whole, killed = (leaves(final_state(workdir, finished.config)) for workdir in runs)
     assert whole["step"] == 6 and whole.keys() == killed.keys()
     for name in whole:
         np.testing.assert_array_equal(whole[name], killed[name], err_msg=name)
-    told = [events(tmp_path / name, "loss/", "gradient_norm/") for name in ("whole", "killed")]
-    assert [event["step"] for event in told[0]] == [1, 2, 3, 4, 5, 6]
+    told = [events(workdir, "loss/", "gradient_norm/", "video_", "audio_") for workdir in runs]
+    assert [event["step"] for event in told[0]] == [1, 2, 3, 4, 5, 6, 6]
     assert told[0] == told[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_finishes_the_step_and_saves(number, word_config, config_file, tmp_path):
-    word_config.update(steps=1_000_000)
-    word_config.checkpoint.every = 1_000_000
-    config_file.write_text(word_config.to_json())
+def test_sigterm_finishes_the_step_and_saves(word_config, tmp_path):
+    word_config.steps = word_config.checkpoint.every = 1_000_000
     file, workdir = tmp_path / "stage.py", tmp_path / "run"
-    file.write_text(f"""
-import json
-from ml_collections import ConfigDict
-
-def get_config():
-    return ConfigDict(json.load(open({str(config_file)!r})))
-""")
+    settings = f"ConfigDict({word_config.to_dict()!r})"
+    file.write_text(f"from ml_collections import ConfigDict\n\ndef get_config():\n    return {settings}\n")
     command = [sys.executable, "-m", "davs_jax.main", f"--config={file}", f"--workdir={workdir}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_for(lambda: (workdir / "metrics.jsonl").exists() and len(events(workdir)) >= 2, process)
-        process.send_signal(number)
+        process.terminate()
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 75
     (step,) = checkpoint.checkpoint_steps(workdir)
     assert said.splitlines()[-1].startswith(f"step {step} of 1000000, saved in {workdir}/checkpoints/{step}: stopped")
     assert events(workdir)[-1]["step"] == step
     assert int(final_state(workdir, word_config).step) == step
+
+
+def test_a_second_signal_ends_the_process_at_once():
+    with _stop_signals() as asked:
+        assert not asked()
+        signal.raise_signal(signal.SIGINT)
+        assert asked()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_validation_chooses_the_best_and_counts_every_clip(word_config, tmp_path, monkeypatch):
@@ -120,52 +156,35 @@ def test_validation_chooses_the_best_and_counts_every_clip(word_config, tmp_path
     assert figures == [{"step": s, "video_accuracy": v} for s, v in ((2, 0.25), (4, 0.75), (6, 0.5))]
 
 
-def test_validation_reads_lips_with_the_networks_in_training(word_config, tmp_path):
-    word_config.log.eval_every = 6
-    assert train(word_config, tmp_path)
-    last = events(tmp_path, "video_", "audio_", "both_")[-1]
-    assert set(last) == {
-        "step",
-        "video_accuracy",
-        "audio_accuracy",
-        "both_accuracy",
-        "audio_to_video_r1",
-        "video_to_audio_r1",
-    }
+def test_validation_reads_lips_with_the_networks_in_training(finished):
+    *_, last = events(finished.workdir, "video_", "audio_", "both_")
+    accuracies = {f"{side}_accuracy" for side in ("audio", "video", "both")}
+    assert set(last) == accuracies | {"step", "audio_to_video_r1", "video_to_audio_r1"}
     assert all(round(value * 5, 6) % 1 == 0 for name, value in last.items() if name != "step")  # of five clips
 
 
-def test_a_finished_run_is_left_as_it_is(word_config, tmp_path, capsys):
-    word_config.steps = 3
-    assert train(word_config, tmp_path)
-    before = (tmp_path / "metrics.jsonl").read_text()
-    capsys.readouterr()
-    assert train(word_config, tmp_path)
-    assert "is at step 3 of 3: nothing left to do" in capsys.readouterr().out
-    assert (tmp_path / "metrics.jsonl").read_text() == before
+def test_a_finished_run_is_left_as_it_is(finished, capsys):
+    before = (finished.workdir / "metrics.jsonl").read_text()
+    assert train(finished.config, finished.workdir)
+    assert "is at step 6 of 6: nothing left to do" in capsys.readouterr().out
+    assert (finished.workdir / "metrics.jsonl").read_text() == before
 
 
-def test_the_tables_say_what_is_trained_on_what(word_config, tmp_path, capsys):
+def test_the_tables_say_what_is_trained_on_what(finished):
+    assert "modality_discriminator       66,049 parameters  adversary  from fresh" in finished.said
+    assert "batch frames                  uint8 [4, 12, 64, 64, 3]" in finished.said
+    assert f"kept in {os.environ['JAX_COMPILATION_CACHE_DIR']}" in finished.said
+    assert (finished.workdir / "images" / "batch_00000001.png").exists()
+
+
+def test_a_stage_starts_from_the_weights_of_another(finished, word_config, tmp_path, capsys):
     word_config.steps = 1
+    word_config.init_from = str(finished.workdir)
     train(word_config, tmp_path)
     said = capsys.readouterr().out
-    assert "modality_discriminator       66,049 parameters  adversary  from fresh" in said
-    assert "batch frames                  uint8 [4, 12, 64, 64, 3]" in said
-    assert (tmp_path / "images" / "batch_00000001.png").exists()
-
-
-def test_a_stage_starts_from_the_weights_of_another(word_config, tmp_path, capsys):
-    word_config.steps = 1
-    train(word_config, tmp_path / "first")
-    word_config.init_from = str(tmp_path / "first")
-    word_config.optim.learning_rate = word_config.optim.discriminator_learning_rate = 0.0
-    capsys.readouterr()
-    train(word_config, tmp_path / "second")
-    assert (
-        f"visual_encoder               42,545 parameters  trained    from {tmp_path}/first" in capsys.readouterr().out
-    )
-    (_, before, _), (_, after, _) = (checkpoint.load_weights(tmp_path / name) for name in ("first", "second"))
-    jax.tree.map(np.testing.assert_array_equal, before, after)  # at learning rate 0 they stay
+    assert f"visual_encoder               42,545 parameters  trained    from {finished.workdir}\n" in said
+    fresh, carried = events(finished.workdir, "loss/")[0], events(tmp_path, "loss/")[0]
+    assert carried["loss/total"] < fresh["loss/total"]  # the same first batch, read by what six steps have learnt
 
 
 def test_a_number_that_is_not_finite_stops_the_run_before_it_is_saved(word_config, tmp_path):
@@ -195,9 +214,3 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_is_made(word_config
     with pytest.raises(ConfigError, match=says):
         train(word_config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_the_compilation_cache_of_the_environment_is_used(word_config, tmp_path, capsys):
-    word_config.steps = 1
-    train(word_config, tmp_path)
-    assert f"kept in {os.environ['JAX_COMPILATION_CACHE_DIR']}" in capsys.readouterr().out

@@ -95,7 +95,7 @@ def timed_frames(path, container, stream) -> Iterator[tuple]:
 
 
 def sound_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[float, np.ndarray]]:
-    """Yields (seconds, float32 samples `[N]`): stretches with continuous timestamps, each resampled on its own.
+    """Yields (seconds, float32 samples `[N]`): stretches with continuous times, each resampled on its own.
 
     Raises:
       MediaError: the times leap, or the sound ends before its header says.

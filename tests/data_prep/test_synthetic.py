@@ -10,9 +10,10 @@ import pytest
 pytest.importorskip("espeakng_loader", reason="needs the extra: pip install 'davs_jax[synthetic]'")
 
 from data_prep import synthetic
+from data_prep.corpus import Settings, Task, make_clip, plan, run_task
 from data_prep.people import MENS_VOICES
 from data_prep.speech import SpeechError
-from data_prep.synthetic import Settings, Task, main, plan, run_task
+from data_prep.synthetic import main
 from davs_jax.media.video import read_audio, read_clip
 
 WORDS = ("BECAUSE", "FAMILY", "PEOPLE")
@@ -123,7 +124,7 @@ def test_who_makes_it_and_in_what_order_changes_no_byte(corpus, tmp_path):
 
 
 def test_what_is_complete_is_kept_and_what_is_not_is_made_again(tmp_path):
-    task = Task("make_clip", "p000", tuple(("train", "FAMILY", number) for number in (1, 2)))
+    task = Task(make_clip, "p000", tuple(("train", "FAMILY", number) for number in (1, 2)))
     run_task(tmp_path, SETTINGS, task)
     before = content(tmp_path)
     first, second = (tmp_path / "lipread_mp4/FAMILY/train" / f"FAMILY_0000{n}.mp4" for n in (1, 2))
