@@ -2,7 +2,7 @@
 
 example: python -m davs_jax.main --config configs/common.py --workdir runs/joint --config.data.batch_size=32
 
-  --config FILE        a configuration file; configs/common.py states every setting, its unit and its reason
+  --config FILE[:STAGE]  a configuration file; configs/common.py states every setting, its unit and its reason
   --config.KEY=VALUE   changes one setting, as --config.model.width=0.5 or --config.loss.gan_frame=1
   --workdir FOLDER     checkpoints, metrics.jsonl, tensorboard/ and images/ go here; local, or gs://…
   --help               this text
@@ -66,7 +66,8 @@ def _check_settings(argv: list[str]) -> None:
     if not files or not files[0]:
         _refuse("--config is missing; see --help")
     try:
-        known = list(_keys(runpy.run_path(files[0])["get_config"]()))
+        path, _, argument = files[0].partition(":")  # as config_flags: FILE:ARGUMENT
+        known = list(_keys(runpy.run_path(path)["get_config"](*[argument] if argument else [])))
     except Exception as error:  # the file is the user's own code: it may raise anything
         _refuse(f"--config={files[0]} cannot be loaded ({type(error).__name__}: {error})")
     for name, _, _ in names:

@@ -19,12 +19,12 @@ h2 { font-size: 1.25rem; margin: 0 0 .5rem; letter-spacing: -.01em; }
 p { margin: .25rem 0 1rem; max-width: 46rem; } .soft, figcaption { color: var(--soft); font-size: .9rem; }
 section { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; }
 section { padding: 1.5rem; margin-top: 1.25rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: 1rem; margin-top: 1.5rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 1rem; margin-top: 1.5rem; }
 .card { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 1rem 1.25rem; }
 .card b { display: block; font-size: 1.7rem; font-variant-numeric: tabular-nums; letter-spacing: -.02em; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .45rem .75rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { text-align: right; padding: .45rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 13rem; }
 th { font-size: .85rem; color: var(--soft); font-weight: 600; }
 td small { color: var(--soft); display: block; }
@@ -172,7 +172,7 @@ def _generated(table: dict | None, evaluated: dict) -> str:
     columns = {"psnr": "PSNR, dB ↑", "ssim": "SSIM ↑", "mouth_psnr": "mouth PSNR, dB ↑", "mouth_l1": "mouth L1 ↓"}
     formats = {"ssim": "{:.3f}".format, "read": _percent}
     if "read" in table["audio"]:
-        columns["read"] = "read by our lip reader ↑"
+        columns["read"] = "words read ↑"
     rows = []
     for variant, figures in table.items():
         cells = [_bracketed(figures[k], "mean", formats.get(k, "{:.2f}".format)) for k in columns]
@@ -181,9 +181,9 @@ def _generated(table: dict | None, evaluated: dict) -> str:
         "Generated frames",
         "Every clip is generated from its first frame and compared with its real frames, the first left out. "
         "Copying the photo is hard to beat over the whole picture, for most of it never moves: look at the mouth box, "
-        "and at the distance between right and wrong sound. Mouth L1 is on the 0…255 scale. The last column asks the "
+        "and at the distance between right and wrong sound. Mouth L1 is on the 0…255 scale. “Words read” asks the "
         f"model's own lip reader for the word (guessing: {_percent(1 / evaluated['words'])}): a judge that is not "
-        "independent, but a photo or the wrong sound cannot fool it.",
+        "independent, so compare with the copied photo and the wrong sound.",
         _table(("driven by", *columns.values()), rows, main=("audio", "video"), keys=list(table)),
     )
 

@@ -19,9 +19,6 @@ SOFTNESS = 0.05  # of the discriminators' labels: the middle of the official 0â€
 WORD_FRAMES, ADVERSARY_FRAMES, GENERATED_FRAMES = 6, 4, 3
 L1_WEIGHT, MOUTH_WEIGHT, LEARNING_RATE = 0.01, 0.02, 2e-5
 
-# These draw smaller: tanh must not be saturated, and the match heads' gradient must not hide the other terms'.
-_GAINS = {"Decoder.conv7_2": 0.3, "netD_mul.fc2": 0.1, "netD.fc2": 0.1}
-
 
 def noise(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """float64 `shape`, independent, uniform, of mean 0 and variance 1; the same for a name on every machine."""
@@ -45,9 +42,17 @@ def weight(network: str, key: str, shape: tuple[int, ...]) -> np.ndarray:
     elif len(shape) == 1:
         values = 1 + 0.1 * values
     else:
-        gain = _GAINS.get(f"{network}.{key.rpartition('.')[0]}", 1.0)
-        values = gain * values / math.sqrt(math.prod(shape[1:]))
+        values = _gain(network, key) * values / math.sqrt(math.prod(shape[1:]))
     return values.astype(np.float32)
+
+
+def _gain(network: str, key: str) -> float:
+    """Such that with these running statistics a signal neither dies nor grows much from layer to layer."""
+    if (network, key) == ("Decoder", "conv7_2.weight"):
+        return 0.3  # tanh must not be saturated
+    if key == "fc2.weight" and network in ("netD", "netD_mul"):
+        return 0.1  # the match heads' gradient must not hide the other terms'
+    return 1.0 if network == "ID_encoder" else 1.25  # the others lose part of the signal in rectifiers
 
 
 def state_dict(network: str, shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
