@@ -23,7 +23,7 @@ def test_every_network_gives_what_its_module_gives(model, frames):
 
     def apply(name, *inputs):
         weights = {"params": model._variables[name]["params"], "batch_stats": model._variables[name]["batch_stats"]}
-        return networks[name].apply(weights, *inputs, train=False)
+        return jax.jit(lambda *x: networks[name].apply(weights, *x, train=False))(*inputs)
 
     mfcc = np.random.default_rng(1).normal(size=(6, 20, 12)).astype(np.float32)
     np.testing.assert_allclose(model.wid_from_video(frames), apply("visual_encoder", frames / 255), atol=1e-5)

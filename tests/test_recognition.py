@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from conftest import CLIPS, WORDS
 from tiny import random_model, random_weights
 
 from davs_jax.data import eval_batches
 from davs_jax.inference import Davs
 from davs_jax.recognition import Vectors, clips, encode, face_probes, probes, recognise, retrieval, word_frames
 from davs_jax.sources import open_clips, open_faces
+
+WORDS = 4
 
 
 @pytest.fixture
@@ -21,9 +22,9 @@ def source(clips_folder):
 
 def test_every_clip_counts_once_and_padding_not_at_all(model, source):
     vectors = encode(model, eval_batches(source, 4))
-    np.testing.assert_array_equal(vectors.index, np.arange(CLIPS["test"]))
-    assert vectors.audio.shape == vectors.video.shape == (CLIPS["test"], 12, 256)
-    assert len(list(clips(eval_batches(source, 4)))) == CLIPS["test"]
+    np.testing.assert_array_equal(vectors.index, np.arange(len(source)))
+    assert vectors.audio.shape == vectors.video.shape == (len(source), 12, 256)
+    assert len(list(clips(eval_batches(source, 4)))) == len(source)
 
 
 def test_the_batch_size_changes_no_figure(model, source):
@@ -63,7 +64,7 @@ def test_without_a_word_classifier_only_retrieval_is_judged(joint_config, source
 def vectors():
     """Audio says the word alone, video the person alone; 5 people × 4 words × 4 times."""
     rng = np.random.default_rng(0)
-    people, words = np.divmod(np.arange(80) // 4, len(WORDS))
+    people, words = np.divmod(np.arange(80) // 4, WORDS)
 
     def say(labels):
         wid = rng.normal(size=(8, 1, 256))[labels] + rng.normal(size=(80, 12, 256))

@@ -9,17 +9,19 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pytest
 from conftest import SPEAKERS, WORDS, clip_record, tiny, write_shards
 from ml_collections import ConfigDict
+from tiny import random_weights
 
 from configs import common
-from davs_jax import checkpoint, records, sharding
+from davs_jax import checkpoint, data, records, sharding
 from davs_jax import train as train_module
-from davs_jax.monitor import NotFiniteError
-from davs_jax.state import abstract_state
-from davs_jax.train import ConfigError, _stop_signals, train
+from davs_jax.monitor import Monitor, NotFiniteError
+from davs_jax.state import DavsState, abstract_state
+from davs_jax.train import ConfigError, _draw, _stop_signals, train
 from davs_jax.weights import leaves
 
 # Takes four of the batches and no more, so that step 4 and its checkpoint never come.
@@ -214,3 +216,18 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_is_made(word_config
     with pytest.raises(ConfigError, match=says):
         train(word_config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_pictures_show_real_audio_driven_and_video_driven_rows(joint_config, clips_folder, tmp_path):
+    params, batch_stats = random_weights(joint_config)
+    now = DavsState(np.int32(1), params, batch_stats, {}, {})
+    with contextlib.closing(Monitor(tmp_path, 0, 1, 1)) as monitor:
+        source = data.open_clips(clips_folder, "val")
+        _draw(joint_config, sharding.make_mesh(joint_config.mesh), now, source, monitor, 1)
+    sheet = cv2.imread(str(tmp_path / "images" / "generated_00000001.png"), cv2.IMREAD_COLOR_RGB)
+    side = len(sheet) // 9  # three clips
+    photo, *real = np.split(sheet[:side], sheet.shape[1] // side, 1)
+    assert len(real) == 9  # every third of frames 2…26
+    below = np.split(sheet[side : 2 * side], 10, 1)
+    np.testing.assert_array_equal(below[0], photo)
+    assert all((a != b).mean() > 0.5 for a, b in zip(below[1:], real, strict=True))  # drawn by random weights

@@ -1,0 +1,165 @@
+"""The one forward of any stage: a batch through the generator player's networks, as far as the terms need it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from davs_jax import losses, models
+from davs_jax.records import MFCC_LENGTH, MFCC_WIDTH
+
+Array = jax.Array
+Batch = dict[str, Array]
+
+
+def batch_spec(config) -> dict[str, jax.ShapeDtypeStruct]:
+    """Exactly the arrays that the stage's step reads, by key (see the table in docs/design.md).
+
+    Raises:
+      ValueError: faces are needed but `config.data.face_batch_size` is 0.
+    """
+    model, data, terms = config.model, config.data, losses.active(config)
+    clips, faces, size = data.batch_size, data.face_batch_size, model.image_size
+    generates, spec = bool(terms & losses.GENERATION_TERMS), {}
+
+    def add(key: str, *shape: int, dtype=jnp.uint8) -> None:
+        spec[key] = jax.ShapeDtypeStruct(shape, dtype)
+
+    own_adversary_frames = model.adversary_frames != model.word_frames
+    if terms & losses.WORD_TERMS or generates or ("pid_uniform" in terms and not own_adversary_frames):
+        add("frames", clips, model.word_frames, size, size, 3)
+    if terms & losses.WORD_TERMS or generates:
+        add("mfcc", clips, model.word_frames, MFCC_LENGTH, MFCC_WIDTH, dtype=jnp.float32)
+    if terms & {"word_ce", "pid_uniform"}:
+        add("word", clips, dtype=jnp.int32)
+    if "pid_uniform" in terms and own_adversary_frames:
+        add("adversary_frames", clips, model.adversary_frames, size, size, 3)
+    if generates:
+        add("generate_start", clips, dtype=jnp.int32)
+        add("identity_frame", clips, size, size, 3)
+    if terms & losses.FACE_TERMS:
+        if not faces:
+            raise ValueError(
+                f"config.data.face_batch_size is 0, but {sorted(terms & losses.FACE_TERMS)} need identity images; "
+                "set it above 0 and config.data.faces to a folder of identity shards, or set those weights to 0"
+            )
+        add("faces", faces, size, size, 3)
+        add("face_id", faces, dtype=jnp.int32)
+    return spec
+
+
+class Networks:
+    """Applies networks by name, and carries their batch statistics and dropout keys from call to call."""
+
+    def __init__(self, config, params: dict, batch_stats: dict, trained: tuple[str, ...], key: Array):
+        self.modules = models.build(config.model)
+        self.official_grouping = config.bn_grouping == "official"
+        self.params, self.batch_stats, self.trained, self.key = params, dict(batch_stats), trained, key
+
+    def __call__(self, name: str, *inputs) -> Any:
+        """One call: in training mode where the stage trains the network, else with its running statistics."""
+        train = name in self.trained
+        self.key, dropout = jax.random.split(self.key)
+        variables = {"params": self.params[name], "batch_stats": self.batch_stats[name]}
+        outputs, updates = self.modules[name].apply(
+            variables, *inputs, train=train, rngs={"dropout": dropout}, mutable=["batch_stats"] if train else []
+        )
+        self.batch_stats[name] = updates.get("batch_stats", self.batch_stats[name])
+        return outputs
+
+    def each(self, name: str, calls: list[tuple]) -> list:
+        """Several calls of one network: as one batch, or (`bn_grouping='official'`) one after the other."""
+        if self.official_grouping:
+            return [self(name, *inputs) for inputs in calls]
+        sizes = [len(jax.tree.leaves(inputs)[0]) for inputs in calls]
+        outputs = self(name, *jax.tree.map(lambda *parts: jnp.concatenate(parts), *calls))
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        return [
+            jax.tree.map(lambda leaf, a=start, n=size: leaf[a : a + n], outputs)
+            for start, size in zip(starts, sizes, strict=True)
+        ]
+
+
+def images(frames: Array) -> Array:
+    """uint8 → float32 in 0…1."""
+    return frames.astype(jnp.float32) / 255
+
+
+def select(x: Array, start: Array, length: int) -> Array:
+    """`length` consecutive frames of `[B, T, …]`, from each clip's own start `[B]`."""
+    return jax.vmap(lambda clip, first: jax.lax.dynamic_slice_in_dim(clip, first, length))(x, start)
+
+
+def forward(config, networks: Networks, batch: Batch) -> dict[str, Array]:
+    """All that the generator player's networks produce for the stage's terms.
+
+    Returns a dictionary with, as the terms need them: `wid_video`, `wid_audio` `[B, 12, E]`, `word_video`, `word_audio`
+    logits, `adversary_maps` `[B, T, S/4, S/4, C]`, `face_logits`, `face_wid` `[I, E]`, and generated frames
+    `fake_video`, `fake_audio` `[B, 6, S, S, 3]`.
+    """
+    terms = losses.active(config)
+    outputs: dict[str, Array] = {}
+    if terms & (losses.WORD_TERMS | losses.GENERATION_TERMS | {"wid_uniform"}):
+        outputs |= _words(config, networks, batch, terms)
+    if terms & (losses.GENERATION_TERMS | {"pid_uniform", "person_ce"}):
+        persons = _persons(config, networks, batch, terms)
+        if "pid_uniform" in terms:
+            outputs["adversary_maps"] = persons["adversary"][1][4].reshape(
+                config.data.batch_size, config.model.adversary_frames, *persons["adversary"][1][4].shape[1:]
+            )
+        if "person_ce" in terms:
+            outputs["face_logits"] = networks("person_classifier", persons["face"][0])
+        if terms & losses.GENERATION_TERMS:
+            outputs |= _generate(config, networks, batch, persons["identity"], outputs)
+    return outputs
+
+
+def _words(config, networks: Networks, batch: Batch, terms: set[str]) -> dict[str, Array]:
+    """Word vectors of both modalities, and of the identity images for the person adversary."""
+    outputs, calls = {}, {}
+    if "frames" in batch and terms & (losses.WORD_TERMS | losses.GENERATION_TERMS):
+        frames, mfcc = batch["frames"], batch["mfcc"]
+        if not terms & losses.WORD_TERMS:  # only the generated frames need word vectors
+            length = config.model.sequence_frames
+            frames, mfcc = (select(x, batch["generate_start"], length) for x in (frames, mfcc))
+        shape = (*frames.shape[:2], -1)
+        calls["wid_video"] = images(models.flatten_time(frames))
+        outputs["wid_audio"] = networks("audio_encoder", models.flatten_time(mfcc)).reshape(shape)
+    if "wid_uniform" in terms:
+        calls["face_wid"] = images(batch["faces"])
+    encoded = networks.each("visual_encoder", [(x,) for x in calls.values()])
+    outputs |= dict(zip(calls, encoded, strict=True))
+    if "wid_video" in outputs:
+        outputs["wid_video"] = outputs["wid_video"].reshape(shape)
+    if "word_ce" in terms:
+        for side in ("audio", "video"):
+            outputs[f"word_{side}"] = networks("word_classifier", outputs[f"wid_{side}"])
+    return outputs
+
+
+def _persons(config, networks: Networks, batch: Batch, terms: set[str]) -> dict[str, tuple]:
+    """Person vectors and maps of the identity frame, the adversary's frames and the identity images."""
+    calls = {}
+    if terms & losses.GENERATION_TERMS:
+        calls["identity"] = batch["identity_frame"]
+    if "pid_uniform" in terms:
+        calls["adversary"] = models.flatten_time(batch.get("adversary_frames", batch.get("frames")))
+    if "person_ce" in terms:
+        calls["face"] = batch["faces"]
+    encoded = networks.each("person_encoder", [(images(x),) for x in calls.values()])
+    return dict(zip(calls, encoded, strict=True))
+
+
+def _generate(config, networks: Networks, batch: Batch, person: tuple, outputs: dict) -> dict[str, Array]:
+    """Frames from the identity frame's person and the word vectors of either modality."""
+    length, (pid, maps), photo = config.model.sequence_frames, person, images(batch["identity_frame"])
+    wids = {}
+    for side in ("video", "audio"):
+        wid = outputs[f"wid_{side}"]
+        wid = wid if wid.shape[1] == length else select(wid, batch["generate_start"], length)
+        share = config.wid_gradient
+        wids[side] = share * wid + jax.lax.stop_gradient((1 - share) * wid)
+    maps = {stride: maps[stride] for stride in config.model.skips}
+    calls = [(pid, wids[side][:, t], maps, photo) for t in range(length) for side in wids]
+    frames = networks.each("decoder", calls)
+    return {f"fake_{side}": jnp.stack(frames[i::2], 1) for i, side in enumerate(wids)}
