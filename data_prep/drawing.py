@@ -1,7 +1,7 @@
 """Draws a talking face: one person in one light, frame by frame.
 
 Whatever stands still is painted once (`portrait.py`) at twice the size of the picture; a frame then moves jaw
-and brows, draws lids and mouth, and shrinks everything by the pose of the head: 2 ms at 256 × 256.
+and brows, draws lids and mouth, and shrinks everything by the pose of the head: 3 ms at 256 × 256.
 """
 
 from dataclasses import dataclass

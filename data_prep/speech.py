@@ -15,12 +15,8 @@ from scipy.signal import resample_poly
 
 from davs_jax.records import SAMPLE_RATE
 
-_SYNCHRONOUS, _PHONEME_EVENTS, _PHONEME_IPA, _UTF8 = (
-    2,
-    1,
-    2,
-    1,
-)  # arguments of espeak_Initialize and espeak_Synth
+_SYNCHRONOUS, _UTF8 = 2, 1  # output of espeak_Initialize, flag of espeak_Synth
+_OPTIONS = 1 | 2 | 0x8000  # of espeak_Initialize: phoneme events, in IPA; return errors, do not exit
 _RATE, _PITCH, _RANGE = 1, 3, 4  # parameters of espeak_SetParameter
 _END, _WORD_EVENT, _PHONEME_EVENT = 0, 1, 7  # event types
 
@@ -142,9 +138,10 @@ def _fresh_library():
     loader = _loader()
     library, data = ctypes.CDLL(loader.get_library_path()), loader.get_data_path()
     try:
-        rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(), _PHONEME_EVENTS | _PHONEME_IPA)
+        rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(), _OPTIONS)
         if rate <= 0:
-            raise SpeechError(f"eSpeak NG cannot use its voices in {data}; reinstall espeakng-loader")
+            remedy = "reinstall espeakng-loader, in a folder whose path is shorter than 160 characters"
+            raise SpeechError(f"eSpeak NG cannot use its voices in {data}; {remedy}")
         library.espeak_ng_SetRandSeed(1)
         yield library, rate
         library.espeak_Terminate()

@@ -39,7 +39,11 @@ def main(argv: list[str]) -> int:
         return 0 if train.train(_CONFIG.value, _WORKDIR.value) else STOPPED
     except (distributed.JobError, train.ConfigError, DataError, CheckpointError, NotFiniteError) as error:
         print(f"davs_jax.main: {error}", file=sys.stderr)
-        return 1
+    except KeyboardInterrupt:  # the second Ctrl-C; the first one saves
+        print("davs_jax.main: interrupted before the step was saved", file=sys.stderr)
+    except OSError as error:  # a full disk, most likely
+        print(f"davs_jax.main: {error}; --workdir={_WORKDIR.value} keeps its checkpoints", file=sys.stderr)
+    return 1
 
 
 def parse(argv: list[str]) -> list[str]:

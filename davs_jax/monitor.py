@@ -20,7 +20,8 @@ from tqdm import tqdm
 from davs_jax import plots
 
 DELAY = 2  # steps after which a step's metrics are looked at: the devices always have work, and never too much
-SHOWN = ("loss/total", "loss/l1_audio", "accuracy/word_video")  # beside the progress bar, where the stage has them
+# Beside the progress bar, where the stage has them.
+SHOWN = ("time/clips_per_second", "time/waiting_for_data", "loss/total", "loss/l1_audio", "accuracy/word_video")
 
 
 class NotFiniteError(ArithmeticError):
@@ -111,16 +112,11 @@ class Monitor:
         """
         self.settle()
         scalars = {name: total / self._steps for name, total in self._sums.items()}
+        scalars["time/steps_per_second"] = self._steps / self._busy
+        scalars["time/clips_per_second"] = self._steps * self._clips / self._busy
+        scalars["time/waiting_for_data"] = self._waited / self._busy
+        self.scalars(step, scalars)
         self._bar.set_postfix({name.split("/")[1]: f"{scalars[name]:.3g}" for name in SHOWN if name in scalars})
-        self.scalars(
-            step,
-            scalars
-            | {
-                "time/steps_per_second": self._steps / self._busy,
-                "time/clips_per_second": self._steps * self._clips / self._busy,
-                "time/waiting_for_data": self._waited / self._busy,
-            },
-        )
         self._sums.clear()
         self._steps, self._busy, self._waited = 0, 0.0, 0.0
 

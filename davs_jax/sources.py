@@ -10,6 +10,8 @@ from etils import epath
 
 from davs_jax import records
 
+MFCC_ROWS = records.MFCC_PER_FRAME * (records.CLIP_FRAMES - 1) + records.MFCC_LENGTH  # of the shortest clip
+
 
 class DataError(ValueError):
     """A folder, a record or a setting with which no batch can be made; the message says what to do."""
@@ -33,13 +35,14 @@ class ClipSource:
         """Clip i: the fields of `records.clip_features`, its pictures still JPEG.
 
         Raises:
-          DataError: the record cannot be read, or holds too few frames.
+          DataError: the record cannot be read, or is too short.
         """
         record = _read(self, i)
-        if len(record["frames"]) < records.CLIP_FRAMES:
+        found = len(record["frames"]), len(record["mfcc"])
+        if found[0] < records.CLIP_FRAMES or found[1] < MFCC_ROWS:
             raise DataError(
-                f"{self.folder}: clip {text(record['clip_id'])} has {len(record['frames'])} frames, expected "
-                f"{records.CLIP_FRAMES}; make the shards again with data_prep"
+                f"{self.folder}: clip {text(record['clip_id'])} has {found[0]} frames and {found[1]} MFCC columns, "
+                f"expected {records.CLIP_FRAMES} and {MFCC_ROWS}; make the shards again with data_prep"
             )
         return record
 

@@ -21,7 +21,16 @@ from davs_jax.state import DavsState
 
 FIGURES = ("audio_accuracy", "video_accuracy", "both_accuracy", "audio_to_video_r1", "video_to_audio_r1")
 CACHE = "~/.cache/davs_jax/xla"  # compiled steps, where JAX_COMPILATION_CACHE_DIR names no other folder
-AT_LEAST_ONE = ("steps", "data.batch_size", "data.threads", "data.prefetch", "log.every", "checkpoint.every")
+SMALLEST = {
+    "seed": 0,
+    "steps": 1,
+    "data.batch_size": 1,
+    "data.threads": 1,
+    "data.prefetch": 1,
+    "log.every": 1,
+    "checkpoint.every": 1,
+    "checkpoint.keep": 1,
+}
 
 
 class ConfigError(ValueError):
@@ -65,11 +74,11 @@ def train(config, workdir: str) -> bool:
                 if stopping or _due(config, config.log.every, number):
                     monitor.log(number)
                 figures = {}
-                if source and _due(config, config.log.eval_every, number):
+                if source and not stopping and _due(config, config.log.eval_every, number):
                     figures = _validate(config, mesh, now, source)
                     monitor.scalars(number, figures)
                     monitor.say(f"step {number}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
-                if source and _due(config, config.log.images_every, number):
+                if source and not stopping and _due(config, config.log.images_every, number):
                     _draw(config, mesh, now, source, monitor, number)
                 if figures or stopping or _due(config, config.checkpoint.every, number):
                     monitor.settle()
@@ -99,9 +108,9 @@ def _cache_compilations() -> None:
 
 def _check(config) -> tuple[jax.sharding.Mesh, dict[str, jax.ShapeDtypeStruct], DavsState]:
     """The mesh, the batch and the state that the configuration describes; nothing is computed yet."""
-    for name in AT_LEAST_ONE:
-        if (value := operator.attrgetter(name)(config)) < 1:
-            raise ConfigError(f"config.{name} is {value}; it must be at least 1")
+    for name, smallest in SMALLEST.items():
+        if (value := operator.attrgetter(name)(config)) < smallest:
+            raise ConfigError(f"config.{name} is {value}; it must be at least {smallest}")
     if config.checkpoint.best not in ("", *FIGURES):
         raise ConfigError(f"config.checkpoint.best is {config.checkpoint.best!r}; it must be one of {FIGURES} or empty")
     try:

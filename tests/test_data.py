@@ -3,6 +3,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from conftest import SPEAKERS, WORDS, clip_record, write_shards
 
 from davs_jax import data, records, sharding, step
 from davs_jax.data import DataError
@@ -233,5 +234,15 @@ def test_a_short_clip_is_refused(clips_folder):
     source = data.open_clips(clips_folder, "val")
     short = [record | {"frames": record["frames"][:20]} for record in (source.record(0),)]
     broken = data.ClipSource("folder", "val", short, source.words, source.speakers, 64)
-    with pytest.raises(DataError, match=rf"has 20 frames, expected {records.CLIP_FRAMES}"):
+    with pytest.raises(DataError, match=rf"has 20 frames and 132 MFCC columns, expected {records.CLIP_FRAMES} and 132"):
         broken.record(0)
+
+
+def test_a_damaged_record_ends_the_stream_with_its_name(word_config, tmp_path):
+    clips = [clip_record(i) for i in range(4)]
+    clips[2]["frames"] = [b"damaged"] * 29
+    features = records.clip_features(WORDS, SPEAKERS)
+    word_config.data.clips = write_shards(tmp_path, "clips", features, {"train": clips})
+    mesh, spec = sharding.make_mesh(word_config.mesh), step.batch_spec(word_config)
+    with pytest.raises(DataError, match="clip MONEY_00002, frame"):
+        next(data.train_batches(word_config, mesh, spec))

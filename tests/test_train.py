@@ -24,7 +24,7 @@ from davs_jax.state import DavsState, abstract_state
 from davs_jax.train import ConfigError, _draw, _stop_signals, train
 from davs_jax.weights import leaves
 
-# Takes four of the batches and no more, so that step 4 and its checkpoint never come.
+# Three batches come, the fourth never does.
 STALLING = """
 import itertools, json, sys, time
 from ml_collections import ConfigDict

@@ -22,11 +22,14 @@ def _random_weights(config: str) -> tuple[dict, dict]:
     networks, inputs, rng = models.build(model), models.example_inputs(model), np.random.default_rng(0)
 
     def drawn(path, leaf):
-        name = path[-1].key
+        """Weights under which every network's answer depends on its inputs: no dead units, no saturated pictures."""
+        layer, name = path[-2].key, path[-1].key
         if name in ("var", "scale"):
             return np.ones(leaf.shape, np.float32)
-        fan_in = max(1, int(np.prod(leaf.shape[:-1])))
-        return (rng.normal(size=leaf.shape) * (name == "kernel") / fan_in**0.5).astype(np.float32)
+        if name == "bias":
+            return np.full(leaf.shape, 0.0 if layer == "image" else 0.3, np.float32)
+        gain = 0.1 if layer == "image" else 2**0.5
+        return (gain * rng.normal(size=leaf.shape) / max(1, np.prod(leaf.shape[:-1])) ** 0.5).astype(np.float32)
 
     variables = {}
     for name in NETWORKS:

@@ -74,6 +74,12 @@ def test_nothing_to_say_is_an_error(text):
         say(text, Voice("en"))
 
 
+def test_missing_voices_are_an_error_where_espeak_itself_would_end_the_program(monkeypatch, tmp_path):
+    monkeypatch.setattr("espeakng_loader.get_data_path", lambda: str(tmp_path / "gone"))
+    with pytest.raises(SpeechError, match="gone; reinstall"):
+        say("about", Voice("en"))
+
+
 def test_without_espeak_the_error_tells_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(SpeechError, match=r"pip install 'davs_jax\[synthetic\]'"):
