@@ -38,6 +38,7 @@ from data_prep.plan import (
     replacing,
     write_plan,
 )
+from davs_jax.progress import progress
 
 RESULTS = "shards"  # folder of what each finished shard's maker reports
 REJECTED_FILE = "rejected.jsonl"
@@ -116,7 +117,7 @@ def make_all(plan: Plan, pending: list[Shard], output: Path, workers: int) -> No
     """
     total = sum(len(shard.items) for shard in plan.shards())
     left = sum(len(shard.items) for shard in pending)
-    with tqdm(total=total, initial=total - left, unit="file", desc=plan.dataset, disable=not left) as bar:
+    with progress(total=total, initial=total - left, unit="file", desc=plan.dataset, disable=not left) as bar:
         if workers == 1:
             for shard in pending:
                 make_shard(plan, shard, output, bar.update)

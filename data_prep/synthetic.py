@@ -18,11 +18,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import cv2
-from tqdm import tqdm
 
 from data_prep.corpus import SPLITS, Settings, Task, make_clip, plan, run_task, write_last
 from data_prep.speech import SpeechError, Voice, say
 from davs_jax.media.video import MediaError
+from davs_jax.progress import progress
 
 
 class CorpusError(Exception):
@@ -41,7 +41,7 @@ def make_corpus(output: Path, settings: Settings, workers: int) -> dict:
     description = _describe(settings)
     _claim(output, description)
     tasks = plan(settings)
-    with tqdm(total=sum(len(task.items) for task in tasks), unit="file", smoothing=0.05) as bar:
+    with progress(total=sum(len(task.items) for task in tasks), unit="file", smoothing=0.05) as bar:
         for done in _run_all(output, settings, tasks, workers):
             bar.update(done)
     return description

@@ -22,13 +22,13 @@ import jax
 import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from davs_jax import checkpoint, generate, mouth, pictures, plots, recognition, report, sharding
 from davs_jax.data import eval_batches, open_clips, open_faces
 from davs_jax.inference import Davs
 from davs_jax.media.video import MediaError, Writer
 from davs_jax.pictures import Pictures
+from davs_jax.progress import progress
 from davs_jax.recognition import Vectors
 from davs_jax.sources import ClipSource, DataError, FaceSource
 from davs_jax.state import init_state
@@ -83,7 +83,7 @@ def evaluate(
 
     figures, skipped, vectors, people = {}, {}, None, None
     if model.has("visual_encoder", "audio_encoder"):
-        bar = tqdm(batches(), total=-(-count // BATCH), desc="reading", unit="batch")
+        bar = progress(batches(), total=-(-count // BATCH), desc="reading", unit="batch")
         vectors = recognition.encode(model, bar, persons=model.has("person_encoder"))
         _check_count(vectors.index, count)
         people = vectors.people

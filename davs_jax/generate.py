@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from davs_jax import checkpoint, plots
 from davs_jax.inference import Davs
@@ -23,6 +22,7 @@ from davs_jax.media import face, video
 from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.photo import POINTS, Photo, PhotoError, aligned_crop, parse_points, read_photo
 from davs_jax.media.video import MediaError
+from davs_jax.progress import progress
 from davs_jax.records import FPS, SAMPLES_PER_FRAME
 from davs_jax.weights import CheckpointError
 
@@ -129,7 +129,7 @@ class _Frames:
             first, count = frame if first is None else first, count + 1
         self.shape = count, *first.shape
         self._frames = video.read_frames(path)
-        self._bar = tqdm(total=count, desc="following the face", unit="frame")
+        self._bar = progress(total=count, desc="following the face", unit="frame")
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -170,7 +170,7 @@ def write_video(model: Davs, photo: Photo, driver: Driver, output: Path) -> np.n
     shown = set(np.linspace(0, driver.frames - 1, SHEET_ROWS * SHEET_COLUMNS - 1).astype(int).tolist())
     pictures = [photo.crop]
     with video.Writer(output, samples=driver.samples, metadata=METADATA) as writer:
-        crops = tqdm(generate(model, photo, driver), total=driver.frames, desc="generating", unit="frame")
+        crops = progress(generate(model, photo, driver), total=driver.frames, desc="generating", unit="frame")
         for i, crop in enumerate(crops):
             writer.write(crop)
             if i in shown:

@@ -7,7 +7,6 @@ import collections
 import contextlib
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping
 
@@ -18,6 +17,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from davs_jax import plots
+from davs_jax.progress import progress
 
 DELAY = 2  # steps after which a step's metrics are looked at: the devices always have work, and never too much
 # Beside the progress bar, where the stage has them.
@@ -43,14 +43,7 @@ class Monitor:
         self._pending: collections.deque[tuple[int, Mapping[str, jax.Array]]] = collections.deque()
         self._sums: collections.Counter[str] = collections.Counter()
         self._steps, self._busy, self._waited, self._began = 0, 0.0, 0.0, 0.0
-        self._bar = tqdm(
-            total=last,
-            initial=first,
-            unit="step",
-            disable=not self._writes,
-            dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file wants few lines
-        )
+        self._bar = progress(total=last, initial=first, unit="step", disable=not self._writes)
         if self._writes:
             (workdir / "images").mkdir(parents=True, exist_ok=True)
             self._events = workdir / "metrics.jsonl"

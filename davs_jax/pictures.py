@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from davs_jax import metrics
 from davs_jax.inference import Davs
 from davs_jax.media.audio import windows
 from davs_jax.mouth import TRUSTED, Ruler
+from davs_jax.progress import progress
 from davs_jax.recognition import clips, word_frames
 from davs_jax.sources import ClipSource
 
@@ -93,7 +93,7 @@ def measure(
     wrong = len(np.unique(words)) > 1
     kept = set(np.linspace(0, len(words) - 1, min(EXAMPLES, len(words))).astype(int).tolist())
     rows, examples = [], {}
-    for clip in tqdm(clips(batches), total=len(words), desc="generating", unit="clip"):
+    for clip in progress(clips(batches), total=len(words), desc="generating", unit="clip"):
         i, real = int(clip["index"]), clip["frames"]
         other = windows(source.record(partner(i, words))["mfcc"], np.arange(len(real))) if wrong else None
         variants = generate_variants(model, untrained, clip, other)
