@@ -22,7 +22,8 @@ FACES = {"train": 10}
 
 def pytest_configure(config):
     """Tests, and the processes that they start, compile each step once, and not again in the next run."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("xla")))
+    if hasattr(config, "cache"):  # absent under `-p no:cacheprovider`
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("xla")))
 
 
 def jpeg(image: np.ndarray) -> bytes:

@@ -3,8 +3,8 @@ import itertools
 import jax
 import numpy as np
 import pytest
-from conftest import SPEAKERS, WORDS, clip_record, write_shards
 
+from conftest import SPEAKERS, WORDS, clip_record, write_shards
 from davs_jax import data, records, sharding, step
 from davs_jax.data import DataError
 

@@ -105,5 +105,9 @@ def test_two_processes_join_by_coordinator_variables():
         )
         for i in range(2)
     ]
-    said = [process.communicate(timeout=60)[0].strip() for process in processes]
+    try:
+        said = [process.communicate(timeout=60)[0].strip() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert said == [f"process {i} of 2 (coordinator; process 0 is at {address}) {i} 2" for i in range(2)]
