@@ -16,9 +16,7 @@ from davs_jax.media.video import MediaError, read_clip
 from davs_jax.records import CLIP_FRAMES, SAMPLES_PER_FRAME, stored_size
 
 JPEG_QUALITY = 95
-MIN_FOUND = (
-    0.5  # of the frames looked at; a face seen in fewer is guesswork, and the record might show anything
-)
+MIN_FOUND = 0.5  # of the frames looked at; a face seen in fewer is guesswork, and the record might show anything
 UNKNOWN = -1  # label
 
 
@@ -107,9 +105,7 @@ def _read(recording: Recording):
     except MediaError as error:
         raise Unusable.because("read", recording.path, error) from error
     if len(clip.frames) < CLIP_FRAMES:
-        raise Unusable(
-            "length", f"has {len(clip.frames)} frames, {CLIP_FRAMES} are needed", "copy the file again"
-        )
+        raise Unusable("length", f"has {len(clip.frames)} frames, {CLIP_FRAMES} are needed", "copy the file again")
     if clip.samples is None:
         raise Unusable("sound", "has no sound track", "leave it out, or give a file with sound")
     return clip
@@ -125,9 +121,7 @@ def _points(recording: Recording, frames: np.ndarray) -> tuple[np.ndarray, dict[
             raise Unusable("face", str(error), "leave the file out, or give its points") from error
     for name, known in (("points", points), ("mouth_opening", recording.mouth_opening)):
         if known is not None and len(known) != len(frames):
-            raise Unusable(
-                "label", f"{name} of {len(known)} frames, the video has {len(frames)}", "correct them"
-            )
+            raise Unusable("label", f"{name} of {len(known)} frames, the video has {len(frames)}", "correct them")
     if found < MIN_FOUND:
         reason = f"the face was found in {found:.0%} of the frames looked at, {MIN_FOUND:.0%} are needed"
         raise Unusable("face", reason, "leave the file out, or give its points")

@@ -30,13 +30,9 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
         default=256,
         help="of the networks, in pixels; frames are stored at 260/256 of it (default 256)",
     )
-    result.add_argument(
-        "--workers", type=_positive, default=os.cpu_count(), help="processes (default: one per core)"
-    )
+    result.add_argument("--workers", type=_positive, default=os.cpu_count(), help="processes (default: one per core)")
     result.add_argument("--seed", type=int, default=0, help="of the order and the splits (default 0)")
-    result.add_argument(
-        "--overwrite", action="store_true", help="delete what another command made in --output"
-    )
+    result.add_argument("--overwrite", action="store_true", help="delete what another command made in --output")
     return result
 
 

@@ -61,9 +61,7 @@ class Settings:
             "further": self.further_people,
         }
         letters = {"train": "p", "val": "v", "test": "t", "further": "f"}
-        return {
-            role: [f"{letters[role]}{index:03d}" for index in range(count)] for role, count in counts.items()
-        }
+        return {role: [f"{letters[role]}{index:03d}" for index in range(count)] for role, count in counts.items()}
 
     def person(self, name: str) -> Person:
         return random_person(self.random("person", name), unseen=name[0] in "vt")
@@ -110,9 +108,7 @@ def run_task(output: Path, settings: Settings, task: Task) -> int:
     return len(task.items)
 
 
-def make_clip(
-    output: Path, settings: Settings, name: str, person: Person, split: str, word: str, number: int
-) -> None:
+def make_clip(output: Path, settings: Settings, name: str, person: Person, split: str, word: str, number: int) -> None:
     """A word, the video first and the facts last: where the facts are, the clip is complete."""
     path = output / "lipread_mp4" / word / split / f"{word}_{number:05d}.mp4"
     if path.with_suffix(".json").exists():

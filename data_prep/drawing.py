@@ -1,7 +1,7 @@
 """Draws a talking face: one person in one light, frame by frame.
 
 Whatever stands still is painted once (`portrait.py`) at twice the size of the picture; a frame then moves jaw
-and brows, draws lids and mouth, and shrinks everything by the pose of the head: 3 ms at 256 × 256.
+and brows, draws lids and mouth, and shrinks everything by the pose of the head: 2.3 ms at 256 × 256.
 """
 
 from dataclasses import dataclass
@@ -48,9 +48,7 @@ class Picture:
     """A drawn frame and what is known of it."""
 
     image: np.ndarray  # uint8 [S, S, 3], RGB
-    points: (
-        np.ndarray
-    )  # float64 [5, 2], (x, y) in pixels: left eye, right eye, nose, left and right mouth corner
+    points: np.ndarray  # float64 [5, 2], (x, y) in pixels: eyes, nose, mouth corners, the left ones first
     opening: float  # height of the gap between the lips, in eye distances
 
 
@@ -73,9 +71,7 @@ class Face:
         self._layer = cv2.merge([*cv2.split(np.clip(lit, 0, 255)), 255 * portrait.cover]).astype(np.uint8)
         self._wall = np.clip(_wall(person, size) * np.float32(light.colour), 0, 255).astype(np.uint8)
         self._mouth_light = self._light_at(shading, 0, person.mouth) * np.array(light.colour)
-        self._lid_light = {
-            side: self._light_at(shading, side * 0.5, 0) * np.array(light.colour) for side in (-1, 1)
-        }
+        self._lid_light = {side: self._light_at(shading, side * 0.5, 0) * np.array(light.colour) for side in (-1, 1)}
         self._jaw, self._brows = _jaw_field(person, self.frame), _brow_field(person, self.frame)
 
     def draw(self, shape: np.ndarray, pose: Pose) -> Picture:
@@ -91,7 +87,7 @@ class Face:
         extended = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}  # shoulders go on below
         moved = cv2.warpAffine(layer, matrix, (self.size, self.size), **extended)
         hidden = cv2.merge([moved[..., 3]] * 3)
-        image = cv2.multiply(self._wall, 255 - hidden, scale=1 / 255) + moved[..., :3]
+        image = cv2.add(cv2.multiply(self._wall, 255 - hidden, scale=1 / 255), moved[..., :3])
         corners = mouth.outer_upper[[0, -1]]
         points = np.vstack([[(-0.5, 0), (0.5, 0), (0, self.person.nose - 0.07)], corners])
         return Picture(image, self.frame.pixels(points) @ matrix[:, :2].T + matrix[:, 2], mouth.opening)
@@ -135,18 +131,14 @@ class _Field:
         if abs(pixels) > 0.1:
             rows = self._rows - np.float32(pixels) * self._strength
             part = layer[self._box]
-            layer[self._box] = cv2.remap(
-                part, self._columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
+            layer[self._box] = cv2.remap(part, self._columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _jaw_field(person: Person, frame: Frame) -> _Field:
     wide = 1.15 * person.face_width
 
     def strength(x, y):
-        falls = _step(person.mouth - 0.05, person.mouth + 0.45, y) * (
-            1 - _step(person.chin, person.chin + 0.55, y)
-        )
+        falls = _step(person.mouth - 0.05, person.mouth + 0.45, y) * (1 - _step(person.chin, person.chin + 0.55, y))
         return falls * (1 - _step(0.55 * wide, wide, np.abs(x)))
 
     return _Field(frame, (-wide, person.mouth - 0.1), (wide, person.chin + 0.6), strength)

@@ -36,9 +36,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         if path.suffix.lower() in PHOTO_KINDS and not path.name.startswith(".")
     )
     if not photos:
-        raise PreparationError(
-            f"{args.input}: no NAME/*.jpg or .png in it; give one folder for each identity"
-        )
+        raise PreparationError(f"{args.input}: no NAME/*.jpg or .png in it; give one folder for each identity")
     split_of = split_by_share(photos, {"train": 1 - args.val_fraction, "val": args.val_fraction}, args.seed)
     splits = {split: [photo for photo in photos if split_of[photo] == split] for split in ("train", "val")}
     return Plan(
@@ -47,9 +45,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         input=str(args.input.resolve()),
         options={"image_size": args.image_size, "seed": args.seed, "val_fraction": args.val_fraction},
         labels={"identity": sorted({photo.split("/")[0] for photo in photos})},
-        splits={
-            split: into_shards(items, PHOTOS_PER_SHARD, args.seed) for split, items in splits.items() if items
-        },
+        splits={split: into_shards(items, PHOTOS_PER_SHARD, args.seed) for split, items in splits.items() if items},
     )
 
 
@@ -102,9 +98,7 @@ def _points(known: Path, photo: np.ndarray) -> np.ndarray:
     try:
         return face.track(photo[None]).points[0]
     except face.NoFace as error:
-        raise Unusable(
-            "face", "no face was found in it", "leave the photo out, or give its points"
-        ) from error
+        raise Unusable("face", "no face was found in it", "leave the photo out, or give its points") from error
 
 
 def _fraction(text: str) -> float:

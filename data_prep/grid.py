@@ -46,27 +46,18 @@ def make_plan(args: Namespace) -> Plan:
     """
     sentences = _sentences(args.input)
     if not sentences:
-        raise PreparationError(
-            f"{args.input}: holds no {' or '.join(VIDEO_KINDS)}; give the folder of the corpus"
-        )
+        raise PreparationError(f"{args.input}: holds no {' or '.join(VIDEO_KINDS)}; give the folder of the corpus")
     by_speaker = args.split_by == "speaker"
     unit = {video: item["speaker"] if by_speaker else video for video, item in sentences.items()}
     split_of = split_by_share(unit.values(), SHARES, args.seed)
-    splits = {
-        split: [item for video, item in sentences.items() if split_of[unit[video]] == split]
-        for split in SHARES
-    }
+    splits = {split: [item for video, item in sentences.items() if split_of[unit[video]] == split] for split in SHARES}
     return Plan(
         dataset="grid",
         source="data_prep.grid",
         input=str(args.input.resolve()),
         options={"image_size": args.image_size, "seed": args.seed, "split_by": args.split_by},
         labels={"word": WORDS, "speaker": sorted({item["speaker"] for item in sentences.values()})},
-        splits={
-            split: into_shards(items, SENTENCES_PER_SHARD, args.seed)
-            for split, items in splits.items()
-            if items
-        },
+        splits={split: into_shards(items, SENTENCES_PER_SHARD, args.seed) for split, items in splits.items() if items},
     )
 
 

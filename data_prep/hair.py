@@ -19,9 +19,7 @@ def paint_hair_behind(person: Person, frame: Frame, colour: np.ndarray, cover: n
         np.maximum(cover, mask, out=cover)
 
 
-def paint_hair_in_front(
-    person: Person, frame: Frame, colour: np.ndarray, cover: np.ndarray, head, strands
-) -> None:
+def paint_hair_in_front(person: Person, frame: Frame, colour: np.ndarray, cover: np.ndarray, head, strands) -> None:
     """Paints the hair that lies on the head, with its soft shadow on the forehead."""
     if person.hair == "bald":
         return

@@ -9,7 +9,7 @@ from data_prep.painting import Frame, fixed
 from data_prep.people import Person
 
 LIFT, CORNER = 0.2, 0.12  # shares of the opening by which the upper lip rises and the corners sink
-TEETH, GUMS, TONGUE, CAVITY = (238, 232, 222), (150, 70, 72), (190, 88, 92), (52, 18, 22)
+TEETH, TONGUE, CAVITY = (238, 232, 222), (190, 88, 92), (52, 18, 22)
 _ACROSS = np.linspace(-1, 1, 33)
 
 
@@ -40,9 +40,7 @@ def mouth_geometry(person: Person, shape: np.ndarray) -> Mouth:
     x = half * _ACROSS
     inner = (0.93 - 0.28 * rounding) * x
     lens = 1 - np.abs(_ACROSS) ** 2.2
-    gap = lens ** (
-        0.95 - 0.4 * max(rounding, opening)
-    )  # spread lips part like a lens, round ones like a ring
+    gap = lens ** (0.95 - 0.4 * max(rounding, opening))  # spread lips part like a lens, round ones like a ring
     bow = 1 - person.bow * np.exp(-((_ACROSS / 0.13) ** 2))
     return Mouth(
         outer_upper=np.stack([x, corner - (above + upper * bow) * lens**0.85], 1),
@@ -68,11 +66,9 @@ def draw_mouth(
         return fixed(frame.pixels(np.vstack([curves[0], *(curve[::-1] for curve in curves[1:])])) - low)
 
     lip = np.array(person.lip_colour) * light
-    outline = polygon(mouth.outer_upper, mouth.outer_lower)
-    _soften(
-        patch, polygon(np.add(mouth.outer_lower, (0, 0.05)), mouth.outer_lower), 0.05 * frame.unit, 0.55, 0.35
-    )
-    _fill(patch, outline, lip)
+    shadow = polygon(np.add(mouth.outer_lower, (0, 0.05)), mouth.outer_lower)
+    _soften(patch, shadow, 0.05 * frame.unit, 0.55, 0.35)
+    _fill(patch, polygon(mouth.outer_upper, mouth.outer_lower), lip)
     _fill(patch, polygon(mouth.outer_upper, mouth.inner_upper), 0.84 * lip)
     ridge = 0.5 * (mouth.inner_lower + mouth.outer_lower)
     gleam = polygon(np.add(ridge[9:-9], (0, -0.012)), np.add(ridge[9:-9], (0, 0.02)))
@@ -81,8 +77,8 @@ def draw_mouth(
     if mouth.opening > 0.005:
         inside = _inside(patch.shape, frame, low, person, mouth, shape, light)
         mask = np.zeros(patch.shape[:2], np.uint8)
-        _fill(mask, gap, 255)
-        _mix(patch, inside, mask)
+        cv2.fillPoly(mask, [gap], 255, shift=4)
+        cv2.copyTo(inside, mask, patch)  # a hard edge, which the rim drawn next covers
     cv2.polylines(patch, [gap], True, tuple(0.42 * lip), max(1, round(0.014 * frame.unit)), cv2.LINE_AA, 4)
     picture[low[1] : high[1], low[0] : high[0], :3] = patch
 
@@ -116,13 +112,6 @@ def _fill(patch: np.ndarray, outline: np.ndarray, colour) -> None:
     cv2.fillPoly(patch, [outline], colour, cv2.LINE_AA, 4)
 
 
-def _mix(patch: np.ndarray, other: np.ndarray, mask: np.ndarray) -> None:
-    """Puts another picture over a patch where a uint8 mask says, in place."""
-    share = cv2.merge([mask] * 3)
-    below = cv2.multiply(patch, 255 - share, scale=1 / 255)
-    np.add(below, cv2.multiply(other, share, scale=1 / 255), out=patch)
-
-
 def _soften(patch: np.ndarray, outline: np.ndarray, blur: float, gain: float, strength: float) -> None:
     """Darkens or brightens a patch by `gain` around an outline, in place."""
     reach = round(3 * blur)
@@ -131,4 +120,6 @@ def _soften(patch: np.ndarray, outline: np.ndarray, blur: float, gain: float, st
     part = patch[low[1] : high[1], low[0] : high[0]]
     mask = np.zeros(part.shape[:2], np.uint8)
     _fill(mask, outline - (low << 4), round(255 * strength))
-    _mix(part, cv2.convertScaleAbs(part, alpha=gain), cv2.GaussianBlur(mask, (0, 0), blur))
+    share = cv2.merge([cv2.GaussianBlur(mask, (0, 0), blur)] * 3)
+    changed = cv2.multiply(cv2.convertScaleAbs(part, alpha=gain), share, scale=1 / 255)
+    part[:] = cv2.add(cv2.multiply(part, 255 - share, scale=1 / 255), changed)  # saturates; numpy's sum wraps

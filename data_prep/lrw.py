@@ -51,9 +51,7 @@ def make_plan(args: Namespace) -> Plan:
             "words": "all" if args.words is None else words,
         },
         labels={"word": words, "speaker": sorted(speakers - {""})},
-        splits={
-            split: into_shards(items, CLIPS_PER_SHARD, args.seed) for split, items in videos.items() if items
-        },
+        splits={split: into_shards(items, CLIPS_PER_SHARD, args.seed) for split, items in videos.items() if items},
     )
 
 
@@ -89,9 +87,7 @@ def _words(folder: Path, wanted: Sequence[str] | None) -> list[str]:
     """The vocabulary: sorted names of the word folders."""
     there = sorted(path.name for path in folder.iterdir() if any((path / split).is_dir() for split in SPLITS))
     if not there:
-        raise PreparationError(
-            f"{folder}: no WORD/train, WORD/val or WORD/test in it; give the folder lipread_mp4"
-        )
+        raise PreparationError(f"{folder}: no WORD/train, WORD/val or WORD/test in it; give the folder lipread_mp4")
     for word in wanted or ():
         if word not in there:
             near = difflib.get_close_matches(word.upper(), there, 3) or there[:3]
@@ -126,9 +122,7 @@ def _duration(path: Path) -> float:
     if not path.exists():
         raise Unusable("label", f"{path.name} is missing", "copy it from the corpus")
     if not (found := DURATION.search(path.read_text(encoding="utf-8", errors="replace"))):
-        raise Unusable(
-            "label", f"{path.name} has no line `Duration: x.xx seconds`", "copy it from the corpus again"
-        )
+        raise Unusable("label", f"{path.name} has no line `Duration: x.xx seconds`", "copy it from the corpus again")
     return float(found[1])
 
 
@@ -138,18 +132,14 @@ def _known(path: Path) -> dict:
         return {}
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-        arrays = {
-            name: np.asarray(known[name], np.float32) for name in ("points", "mouth_opening") if name in known
-        }
+        arrays = {name: np.asarray(known[name], np.float32) for name in ("points", "mouth_opening") if name in known}
         if "points" in arrays and (arrays["points"].ndim != 3 or arrays["points"].shape[1:] != (5, 2)):
             raise ValueError(f"points are {list(arrays['points'].shape)}, not [T, 5, 2]")
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError("a number in it is not finite")
         return {**arrays, "speaker": str(known.get("speaker") or "")}
     except (ValueError, TypeError, AttributeError) as error:
-        raise Unusable(
-            "label", f"{path.name} cannot be read ({error})", "correct it, or delete it"
-        ) from error
+        raise Unusable("label", f"{path.name} cannot be read ({error})", "correct it, or delete it") from error
 
 
 def _speaker(path: Path) -> str:

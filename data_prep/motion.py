@@ -88,9 +88,7 @@ def _holds(phoneme: Phoneme) -> list[tuple]:
     """(start, end, target) for each letter of a phoneme."""
     letters = [letter for letter in phoneme.symbol if letter not in MARKS]
     if unknown := [letter for letter in letters if letter not in TARGETS]:
-        raise SpeechError(
-            f"no mouth shape is known for {unknown[0]!r} in {phoneme.symbol!r}; choose other words"
-        )
+        raise SpeechError(f"no mouth shape is known for {unknown[0]!r} in {phoneme.symbol!r}; choose other words")
     length = (phoneme.end - phoneme.start) / max(1, len(letters))
     holds = []
     for index, letter in enumerate(letters):

@@ -13,19 +13,8 @@ from davs_jax.records import CLIP_FRAMES, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 
 # What is said before and after a word, where it is cut from continuous speech.
 BEFORE = (
-    "now",
-    "then",
-    "many",
-    "some",
-    "other",
-    "good",
-    "they",
-    "we know",
-    "he said",
-    "today",
-    "all her",
-    "so",
-)
+    "now", "then", "many", "some", "other", "good", "they", "we know", "he said", "today", "all her", "so",
+)  # fmt: skip
 AFTER = ("now", "then", "today", "came", "here", "said no", "there", "know", "works", "did", "looks", "again")
 ROOM = 0.3  # s before and after a sentence
 

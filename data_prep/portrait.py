@@ -124,9 +124,7 @@ def _paint_body(person: Person, frame: Frame, colour, cover, skin) -> None:
             ]
             _lay(colour, cover, frame.mask(np.multiply(wing, (side, 1))), 0.5 * clothes + 122)
     if person.collar == "high":
-        band = mirrored(
-            [(0, chin + 0.18), (neck + 0.1, chin + 0.05), (neck + 0.2, chin + 0.46), (0, chin + 0.62)]
-        )
+        band = mirrored([(0, chin + 0.18), (neck + 0.1, chin + 0.05), (neck + 0.2, chin + 0.46), (0, chin + 0.62)])
         _lay(colour, cover, frame.mask(smooth(band)), 0.88 * clothes)
 
 
@@ -204,9 +202,7 @@ def _paint_beard(person: Person, frame: Frame, colour, head) -> None:
         (0, person.nose + 0.12), (0.25, person.nose + 0.12), (half + 0.03, mouth - 0.07),
         (half + 0.06, mouth + 0.06), (half - 0.1, mouth - 0.13), (0, mouth - 0.17),
     ]))  # fmt: skip
-    chin_patch = smooth(
-        mirrored([(0, mouth + 0.30), (0.16, mouth + 0.28), (0.30, chin - 0.12), (0, chin + 0.1)])
-    )
+    chin_patch = smooth(mirrored([(0, mouth + 0.30), (0.16, mouth + 0.28), (0.30, chin - 0.12), (0, chin + 0.1)]))
     shapes = {
         "stubble": (cheeks, lip), "full": (cheeks, lip), "moustache": (lip,), "goatee": (lip, chin_patch),
     }[person.beard]  # fmt: skip
@@ -258,9 +254,7 @@ def _normals(person: Person, frame: Frame, head: np.ndarray) -> np.ndarray:
     """Surface directions of a rounded head with brows, nose, lips and chin, over rounded shoulders."""
     x, y = frame.grid()
     middle, half = (person.chin + person.crown) / 2, (person.chin - person.crown) / 2
-    bowl = (
-        1 - (x / (1.22 * max(person.face_width, person.jaw_width))) ** 2 - ((y - middle) / (1.15 * half)) ** 2
-    )
+    bowl = 1 - (x / (1.22 * max(person.face_width, person.jaw_width))) ** 2 - ((y - middle) / (1.15 * half)) ** 2
     relief = 0.95 * np.sqrt(np.maximum(bowl, 0.02))
 
     def bump(at_x, at_y, wide, high):
@@ -269,13 +263,9 @@ def _normals(person: Person, frame: Frame, head: np.ndarray) -> np.ndarray:
     rise = np.clip((y + 0.25) / (person.nose + 0.2), 0, 1) * np.clip((person.nose + 0.05 - y) / 0.13, 0, 1)
     relief = relief + 0.30 * rise * np.exp(-((x / (0.10 + 0.05 * rise)) ** 2))
     relief = relief + 0.10 * bump(0, person.nose - 0.08, 0.8 * person.nose_width, 0.10)
-    relief = (
-        relief + 0.07 * bump(0, person.mouth, 0.45, 0.22) + 0.06 * bump(0, person.chin - 0.22, 0.28, 0.16)
-    )
+    relief = relief + 0.07 * bump(0, person.mouth, 0.45, 0.22) + 0.06 * bump(0, person.chin - 0.22, 0.28, 0.16)
     for side in (-1, 1):
-        relief = (
-            relief - 0.10 * bump(side * 0.5, -0.02, 0.28, 0.16) + 0.05 * bump(side * 0.66, 0.5, 0.3, 0.25)
-        )
+        relief = relief - 0.10 * bump(side * 0.5, -0.02, 0.28, 0.16) + 0.05 * bump(side * 0.66, 0.5, 0.3, 0.25)
     relief = cv2.GaussianBlur(relief.astype(np.float32), (0, 0), 0.03 * frame.unit)
     scale = frame.unit / 8
     slope_x, slope_y = (cv2.Sobel(relief, cv2.CV_32F, *order, scale=scale) for order in ((1, 0), (0, 1)))

@@ -73,8 +73,7 @@ def open_output(plan: Plan, output: Path, overwrite: bool = False) -> list[Shard
         write_plan(plan, output)
     elif changed := difference(old, plan):
         raise PreparationError(
-            f"{output} was made by another command: {changed}; choose another --output, or start anew with "
-            "--overwrite"
+            f"{output} was made by another command: {changed}; choose another --output, or start anew with --overwrite"
         )
     return [shard for shard in plan.shards() if not _result_file(output, shard).exists()]
 
@@ -175,9 +174,7 @@ def _outcomes(source, plan: Plan, item: Any) -> list:
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}:{where.lineno}"
         reason = f"{type(error).__name__} at {place}: {error}"
-        outcomes = [
-            Rejection(json.dumps(item), "unexpected", reason, "report this as a fault of the program")
-        ]
+        outcomes = [Rejection(json.dumps(item), "unexpected", reason, "report this as a fault of the program")]
     if not outcomes:
         raise PreparationError(f"{plan.source} gave neither a record nor a rejection for {item}")
     return outcomes
@@ -185,9 +182,7 @@ def _outcomes(source, plan: Plan, item: Any) -> list:
 
 def _serialized(features: tfds.features.FeaturesDict, example: dict) -> bytes:
     """As `features.serialize_example`, whose order of fields differs from run to run, but in a fixed one."""
-    message = ExampleSerializer(features.get_serialized_info()).get_tf_example(
-        features.encode_example(example)
-    )
+    message = ExampleSerializer(features.get_serialized_info()).get_tf_example(features.encode_example(example))
     return message.SerializeToString(deterministic=True)
 
 
@@ -247,8 +242,7 @@ def _checked_report(plan: Plan, shard: Shard, output: Path) -> dict:
     held = ArrayRecordReader(str(records)).num_records() if records.exists() else 0
     if report["items"] != len(shard.items) or report["records"] != held:
         raise PreparationError(
-            f"{records} holds {held} records of {report['records']}; delete {path} and run the preparation "
-            "again"
+            f"{records} holds {held} records of {report['records']}; delete {path} and run the preparation again"
         )
     return report
 

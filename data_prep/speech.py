@@ -62,9 +62,7 @@ class _Event(ctypes.Structure):  # espeak_EVENT of speak_lib.h
     )
 
 
-_Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
-)
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
 def say(text: str, voice: Voice) -> tuple[np.ndarray, list[Phoneme]]:

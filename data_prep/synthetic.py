@@ -89,9 +89,7 @@ def _start_worker() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(argv)
-    settings = Settings(
-        **{name: value for name, value in vars(args).items() if name not in ("output", "workers")}
-    )
+    settings = Settings(**{name: value for name, value in vars(args).items() if name not in ("output", "workers")})
     try:
         description = make_corpus(args.output, settings, args.workers)
     except (CorpusError, SpeechError, MediaError) as error:
@@ -136,9 +134,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--context", _share, "share of the clips where other words are heard before and after")
     add("--size", _whole(64), "side of the pictures in pixels, even")
     add("--seed", int, "of everything")
-    parser.add_argument(
-        "--workers", type=_whole(1), default=os.cpu_count(), help="processes (default: one per core)"
-    )
+    parser.add_argument("--workers", type=_whole(1), default=os.cpu_count(), help="processes (default: one per core)")
     args = parser.parse_args(argv)
     if args.size % 2:
         parser.error(f"--size {args.size} is odd; H.264 needs an even number")

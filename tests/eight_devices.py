@@ -11,9 +11,9 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backen
 import jax
 import numpy as np
 import optax
-from test_step import random_batch, tiny
 
 from davs_jax import sharding, state, step
+from test_step import random_batch, tiny
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from conftest import SPEAKERS, WORDS, clip_record, write_shards
 from davs_jax import data, records, sharding, step
 from davs_jax.data import DataError
+from tiny_data import SPEAKERS, WORDS, clip_record, write_shards
 
 CLIP_KEYS = ("frames", "mfcc", "word", "generate_start", "identity_frame", "adversary_frames")
 ALL_KEYS = (*CLIP_KEYS, "faces", "face_id")

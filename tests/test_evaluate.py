@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-from tiny import random_model, random_weights
 
 from davs_jax import evaluate as evaluation
 from davs_jax.evaluate import evaluate, main
@@ -12,6 +11,7 @@ from davs_jax.inference import Davs
 from davs_jax.pictures import VARIANTS
 from davs_jax.sources import ClipSource, DataError, open_clips
 from davs_jax.weights import save_weights
+from tiny_model import random_model, random_weights
 
 
 @pytest.fixture

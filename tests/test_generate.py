@@ -4,7 +4,6 @@ import pytest
 from PIL import Image
 from scipy.io import wavfile
 from skimage import data
-from tiny import random_model, random_weights
 
 from davs_jax import generate as generation
 from davs_jax.generate import GenerationError, Performance, Speech, generate, main, read_performance, read_speech
@@ -13,6 +12,7 @@ from davs_jax.media import audio, video
 from davs_jax.media.photo import aligned_crop, read_photo
 from davs_jax.records import SAMPLES_PER_FRAME
 from davs_jax.weights import save_weights
+from tiny_model import random_model, random_weights
 
 POINTS = ("124,100", "176,100", "150,135", "127,156", "173,157")  # of the portrait's face
 

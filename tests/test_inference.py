@@ -1,10 +1,10 @@
 import jax
 import numpy as np
 import pytest
-from tiny import random_model, random_weights
 
 from davs_jax import models, sharding
 from davs_jax.inference import Davs
+from tiny_model import random_model, random_weights
 
 
 def assert_close(actual, expected):

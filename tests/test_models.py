@@ -9,7 +9,7 @@ from configs import common
 from davs_jax import models
 from davs_jax.models.__main__ import table
 from davs_jax.models.layers import BatchNorm, upsample
-from tiny import random_weights
+from tiny_model import random_weights
 
 # Counted in the official code; layers that no forward uses left out.
 OFFICIAL_PARAMETERS = {

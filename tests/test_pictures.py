@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from tiny import random_model, random_weights
 
 from davs_jax.data import eval_batches
 from davs_jax.inference import Davs
 from davs_jax.pictures import VARIANTS, generate_variants, measure, motion_table, opening_curves, partner, picture_table
 from davs_jax.recognition import clips
 from davs_jax.sources import open_clips
+from tiny_model import random_model, random_weights
 
 
 @pytest.fixture

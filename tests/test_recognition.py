@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from tiny import random_model, random_weights
 
 from davs_jax.data import eval_batches
 from davs_jax.inference import Davs
 from davs_jax.recognition import Vectors, clips, encode, face_probes, probes, recognise, retrieval, word_frames
 from davs_jax.sources import open_clips, open_faces
+from tiny_model import random_model, random_weights
 
 WORDS = 4
 

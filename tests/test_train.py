@@ -15,14 +15,14 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import common
-from conftest import SPEAKERS, WORDS, clip_record, tiny, write_shards
 from davs_jax import checkpoint, data, records, sharding
 from davs_jax import train as train_module
 from davs_jax.monitor import Monitor, NotFiniteError
 from davs_jax.state import DavsState, abstract_state
 from davs_jax.train import ConfigError, _draw, _stop_signals, train
 from davs_jax.weights import leaves
-from tiny import random_weights
+from tiny_data import SPEAKERS, WORDS, clip_record, tiny, write_shards
+from tiny_model import random_weights
 
 # Three batches come, the fourth never does.
 STALLING = """

@@ -104,9 +104,7 @@ def _scaled(samples: np.ndarray) -> np.ndarray:
     """The samples as float64 on int16's scale."""
     samples = np.asarray(samples)
     if samples.ndim != 1:
-        raise ValueError(
-            f"the sound must be mono, shape [N], not {samples.shape}; average its channels first"
-        )
+        raise ValueError(f"the sound must be mono, shape [N], not {samples.shape}; average its channels first")
     if samples.dtype == np.int16:
         return samples.astype(np.float64)
     if not np.issubdtype(samples.dtype, np.floating):

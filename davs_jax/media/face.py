@@ -145,9 +145,7 @@ def align(image: np.ndarray, five_points: np.ndarray, size: int = 260) -> np.nda
     return face if finer == 1 else cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def track(
-    frames: np.ndarray, detector: Detector | None = None, every: int = EVERY, smooth: float = SMOOTH
-) -> Track:
+def track(frames: np.ndarray, detector: Detector | None = None, every: int = EVERY, smooth: float = SMOOTH) -> Track:
     """Follows the speaker's face through a clip.
 
     The face is looked for in every `every`-th frame and in the last. Of several faces the speaker is the

@@ -111,9 +111,7 @@ def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
                     ticks += 1
             held = time, frame
         if held is None:
-            raise MediaError(
-                f"{path}: none of its pictures can be decoded; copy it again (it may be truncated)"
-            )
+            raise MediaError(f"{path}: none of its pictures can be decoded; copy it again (it may be truncated)")
         end = held[0] + shown_for(held[1], stream)
         check_complete(path, stream, end)
         for _ in range(ticks, max(1, round((end - start) * fps))):
@@ -212,9 +210,7 @@ class Writer:
             self._shape = frame.shape
             self._video.height, self._video.width = (side + side % 2 for side in frame.shape[:2])
         if frame.shape != self._shape:
-            raise ValueError(
-                f"{self.path}: frame {self._frames} is {frame.shape}, the first is {self._shape}"
-            )
+            raise ValueError(f"{self.path}: frame {self._frames} is {frame.shape}, the first is {self._shape}")
         even = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
         picture.pts, picture.time_base = self._frames, Fraction(1, self.fps)

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from davs_jax.models.layers import Array, conv, scaled, torch_default
+from davs_jax.models.layers import Array, conv, scaled, squeeze_channels, torch_default
 
 nearly_zero = nn.initializers.normal(1e-4)
 
@@ -44,7 +44,9 @@ class WordAdversary(nn.Module):
     def __call__(self, maps: Array, train: bool) -> Array:
         batch, time = maps.shape[:2]
         x = maps.reshape(batch * time, *maps.shape[2:])
-        x = conv(1, 3, 2, 1, kernel_init=nn.initializers.normal(0.02), name="squeeze")(x)  # [B·T, S/8, S/8, 1]
+        small = nn.initializers.normal(0.02)
+        channels = squeeze_channels(4 * x.shape[1])
+        x = conv(channels, 3, 2, 1, kernel_init=small, name="squeeze")(x)  # [B·T, S/8, S/8, 1]
         x = nn.relu(x).reshape(batch * time, -1)
         x = nn.Dense(scaled(128, self.width), kernel_init=torch_default, name="frame")(x)
         x = nn.Dropout(self.dropout, deterministic=not train)(x.reshape(batch, -1))

@@ -113,6 +113,11 @@ def upsample(x: Array, align_corners: bool) -> Array:
     return jnp.einsum("oh,nhwc,pw->nopc", rows, x, columns)
 
 
+def squeeze_channels(image_size: int) -> int:
+    """Channels of the map of side S/8 that is flattened: 1 at 256 px, and as many as keep its 1,024 numbers below."""
+    return max(1, (256 // image_size) ** 2)
+
+
 def flatten_time(x: Array) -> Array:
     """[B, T, …] → [B·T, …]."""
     return x.reshape(-1, *x.shape[2:])

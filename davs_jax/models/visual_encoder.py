@@ -4,7 +4,17 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from davs_jax.models.layers import Array, BatchNorm, Dtype, conv, max_pool, scaled, torch_default, upsample
+from davs_jax.models.layers import (
+    Array,
+    BatchNorm,
+    Dtype,
+    conv,
+    max_pool,
+    scaled,
+    squeeze_channels,
+    torch_default,
+    upsample,
+)
 
 
 class FanBlock(nn.Module):
@@ -78,6 +88,7 @@ class VisualEncoder(nn.Module):
         x = block(x, "top", 256)
         x = normed(conv(features, 1, dtype=self.dtype, name="last")(x), "last_norm")
         x = conv(scaled(68, self.width), 1, dtype=self.dtype, name="landmarks")(x)  # [N, S/4, S/4, 68]
-        x = conv(1, 3, 2, 1, dtype=self.dtype, name="squeeze")(normed(x, "landmarks_norm"))  # [N, S/8, S/8, 1]
+        channels = squeeze_channels(images.shape[1])
+        x = conv(channels, 3, 2, 1, dtype=self.dtype, name="squeeze")(normed(x, "landmarks_norm"))  # [N, S/8, S/8, 1]
         x = nn.relu(x.reshape(x.shape[0], -1))
         return nn.Dense(self.embed_dim, kernel_init=torch_default, name="wid")(x.astype(jnp.float32))

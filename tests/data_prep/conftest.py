@@ -6,9 +6,7 @@ import pytest
 from davs_jax.media import face
 from davs_jax.media.video import Writer
 
-POINTS = np.array(
-    [[60, 50], [100, 50], [80, 72], [65, 88], [95, 88]], np.float32
-)  # of a picture of 160 × 140
+POINTS = np.array([[60, 50], [100, 50], [80, 72], [65, 88], [95, 88]], np.float32)  # of a picture of 160 × 140
 
 
 class OneFace:

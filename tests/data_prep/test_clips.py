@@ -25,13 +25,9 @@ def gray_levels(record):
 
 
 def test_a_record_holds_29_aligned_frames_their_sound_and_its_mfcc(tmp_path, write_video):
-    (record,) = outcomes(
-        write_video(tmp_path / "a.mp4"), Cut("ABOUT/1", 3, measures={"duration": 0.4}), speaker=2
-    )
+    (record,) = outcomes(write_video(tmp_path / "a.mp4"), Cut("ABOUT/1", 3, measures={"duration": 0.4}), speaker=2)
     assert (record["clip_id"], record["word"], record["speaker"]) == ("ABOUT/1", 3, 2)
-    assert {cv2.imdecode(np.frombuffer(data, np.uint8), 1).shape for data in record["frames"]} == {
-        (65, 65, 3)
-    }
+    assert {cv2.imdecode(np.frombuffer(data, np.uint8), 1).shape for data in record["frames"]} == {(65, 65, 3)}
     np.testing.assert_allclose(gray_levels(record), 40 + 2 * np.arange(29), atol=3)
     assert record["audio"].dtype == np.int16
     assert record["audio"].shape == (29 * 640,)
@@ -81,9 +77,7 @@ def test_known_points_and_opening_are_taken_as_they_are(tmp_path, write_video, p
         ({"sound": "zeros"}, "sound", "digital silence"),
     ],
 )
-def test_a_recording_that_lacks_something_is_rejected_with_the_reason(
-    tmp_path, write_video, made, stage, reason
-):
+def test_a_recording_that_lacks_something_is_rejected_with_the_reason(tmp_path, write_video, made, stage, reason):
     (rejection,) = outcomes(write_video(tmp_path / "a.mp4", **made))
     assert rejection.file.startswith("a.mp4")
     assert (rejection.stage, rejection.remedy != "") == (stage, True)

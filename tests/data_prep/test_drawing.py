@@ -60,15 +60,24 @@ def test_opening_is_the_height_of_the_gap_over_the_eye_distance(faces):
         picture = face.draw(shape(letter), Pose())
         eyes = np.linalg.norm(picture.points[1] - picture.points[0])
         middle, corners = round(picture.points[3:, 0].mean()), picture.points[3, 1]
-        column = picture.image[round(corners - 0.25 * eyes) : round(corners + 0.6 * eyes), middle].astype(
-            float
-        )
+        column = picture.image[round(corners - 0.25 * eyes) : round(corners + 0.6 * eyes), middle].astype(float)
         dark = np.flatnonzero(column.sum(axis=1) < 0.5 * np.sum(face.person.lip_colour))  # from rim to rim
         assert (dark[-1] - dark[0]) / eyes == pytest.approx(picture.opening, abs=0.05)
 
 
 def test_closed_lips_have_no_opening(faces):
     assert [face.draw(shape("m"), Pose(roll=4)).opening for face in faces] == [0] * len(faces)
+
+
+def test_more_light_darkens_no_pixel(faces):
+    for face in faces:
+        plain, bright = (
+            Face(face.person, SIZE, Light(LIGHT.direction, LIGHT.contrast, (gain,) * 3))
+            .draw(shape("a"), Pose())
+            .image.astype(int)
+            for gain in (1.0, 1.4)
+        )
+        assert (bright >= plain - 2).all() and bright.mean() > 1.1 * plain.mean()
 
 
 def test_shapes_look_different_at_64_pixels(faces):

@@ -114,9 +114,7 @@ def test_a_truncated_photo_is_rejected(corpus):
     assert [rejection["file"] for rejection in rejections(output)] == ["Ada/0.jpg"]
 
 
-@pytest.mark.parametrize(
-    "flags", [["--val-fraction", "1"], ["--val-fraction", "-0.1"], ["--val-fraction", "x"]]
-)
+@pytest.mark.parametrize("flags", [["--val-fraction", "1"], ["--val-fraction", "-0.1"], ["--val-fraction", "x"]])
 def test_an_impossible_share_is_refused(corpus, flags, capsys):
     with pytest.raises(SystemExit, match="2"):
         run(corpus, *flags)

@@ -79,9 +79,7 @@ def test_every_spoken_word_becomes_a_clip_centred_on_it(corpus):
     assert [measure["shift"] for measure in measures] == [0, 0, 0, 0, 0, -6]
     starts = [5, 10, 13, 16, 21, 21]
     for clip, start in zip(clips, starts, strict=True):
-        np.testing.assert_array_equal(
-            clip["audio"][: 5 * 640], clips[0]["audio"][(start - 5) * 640 :][: 5 * 640]
-        )
+        np.testing.assert_array_equal(clip["audio"][: 5 * 640], clips[0]["audio"][(start - 5) * 640 :][: 5 * 640])
 
 
 @pytest.mark.parametrize(
@@ -105,9 +103,7 @@ def test_sentences_of_one_name_belong_to_their_own_speakers(corpus):
     corpus("s1", "s1", ALIGN.replace("blue", "green"))
     folder, _ = corpus("s2", "s2")
     _, output = run(folder)
-    colours = {
-        (clip["speaker"], grid.WORDS[clip["word"]]) for clip in records(output) if b"/2_" in clip["clip_id"]
-    }
+    colours = {(clip["speaker"], grid.WORDS[clip["word"]]) for clip in records(output) if b"/2_" in clip["clip_id"]}
     assert colours == {(0, "green"), (1, "blue")}
 
 

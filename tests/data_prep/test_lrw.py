@@ -25,9 +25,7 @@ def corpus(tmp_path, write_video):
     points = np.tile([[60, 50], [100, 50], [80, 72], [65, 88], [95, 88]], (29, 1, 1)).tolist()
     opening = np.linspace(0, 1, 29).tolist()
     clip("ABOUT/train/ABOUT_00001.mp4")
-    clip(
-        "YOUNG/train/YOUNG_00001.mp4", "0.5", {"speaker": "p003", "points": points, "mouth_opening": opening}
-    )
+    clip("YOUNG/train/YOUNG_00001.mp4", "0.5", {"speaker": "p003", "points": points, "mouth_opening": opening})
     clip("ABOUT/val/ABOUT_00001.mp4")
     clip("YOUNG/test/YOUNG_00001.mp4", known={"speaker": "p001"})
     (tmp_path / "lipread_mp4/ABOUT/val/._ABOUT_00001.mp4").touch()  # as some systems leave behind; no clip

@@ -30,9 +30,7 @@ def prepare(plan, output, workers=1, overwrite=False):
 
 def contents(folder):
     files = (path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-    }
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_the_folder_is_a_tfds_dataset_of_every_item_once(tmp_path):

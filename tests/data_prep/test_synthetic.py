@@ -17,9 +17,7 @@ from data_prep.synthetic import main
 from davs_jax.media.video import read_audio, read_clip
 
 WORDS = ("BECAUSE", "FAMILY", "PEOPLE")
-SETTINGS = Settings(
-    WORDS, 1, val_people=1, test_people=1, further_people=1, clips_per_word=2, images=2, size=64
-)
+SETTINGS = Settings(WORDS, 1, val_people=1, test_people=1, further_people=1, clips_per_word=2, images=2, size=64)
 FLAGS = [
     *("--words", "family,PEOPLE,because", "--people", "1", "--val-people", "1", "--test-people", "1"),
     *("--further-people", "1", "--clips-per-word", "2", "--images", "2", "--size", "64"),
@@ -85,8 +83,7 @@ def test_the_mouth_moves_with_the_sound(corpus):
         opening.append(json.loads(path.read_text())["mouth_opening"])
     level, opening = (np.array(x) - np.mean(x, axis=1, keepdims=True) for x in (level, opening))
     by_lag = {
-        lag: np.corrcoef(level[:, 5:-5].ravel(), opening[:, 5 + lag : 24 + lag].ravel())[0, 1]
-        for lag in range(-5, 6)
+        lag: np.corrcoef(level[:, 5:-5].ravel(), opening[:, 5 + lag : 24 + lag].ravel())[0, 1] for lag in range(-5, 6)
     }
     best = max(by_lag, key=by_lag.get)
     assert best in (0, 1) and by_lag[best] > 0.4

@@ -18,9 +18,7 @@ def reference_mfcc(sound: np.ndarray) -> np.ndarray:
         log_energies = [np.log(sum(reference_filter(m) * magnitude)) for m in range(13)]
         column = []
         for n in range(1, 13):
-            c = np.sqrt(2 / 13) * sum(
-                e * np.cos(np.pi * n * (m + 0.5) / 13) for m, e in enumerate(log_energies)
-            )
+            c = np.sqrt(2 / 13) * sum(e * np.cos(np.pi * n * (m + 0.5) / 13) for m, e in enumerate(log_energies))
             column.append(c * (1 + 11 * np.sin(np.pi * n / 22)))
         columns.append(column)
     return np.array(columns)
@@ -53,9 +51,7 @@ def test_mfcc_of_the_cosine_transform_of_scipy_agrees(sound):
     np.testing.assert_allclose(audio.mfcc(sound, 16_000)[0], cepstrum, rtol=1e-6, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("samples", "columns"), [(0, 0), (399, 0), (400, 1), (559, 1), (560, 2), (16_000, 98)]
-)
+@pytest.mark.parametrize(("samples", "columns"), [(0, 0), (399, 0), (400, 1), (559, 1), (560, 2), (16_000, 98)])
 def test_mfcc_has_a_column_for_each_whole_25_ms_without_padding(samples, columns):
     result = audio.mfcc(np.ones(samples, np.int16), 16_000)
     assert result.shape == (columns, 12)
@@ -110,9 +106,7 @@ def test_the_window_of_a_frame_is_columns_4l_minus_8_to_4l_plus_11_of_the_sound(
     sound = np.random.default_rng(1).normal(0, 1_000, 29 * 640).astype(np.int16)
     unpadded, padded = audio.mfcc(sound, 16_000), audio.clip_mfcc(sound, 29)
     assert padded.shape == (4 * 29 + 16, 12)
-    inner = np.arange(
-        3, 26
-    )  # frames whose window lies within the sound, clear of the first column's pre-emphasis
+    inner = np.arange(3, 26)  # frames whose window lies within the sound, clear of the first column's pre-emphasis
     expected = np.stack([unpadded[4 * l - 8 : 4 * l + 12] for l in inner])  # noqa: E741
     np.testing.assert_allclose(audio.windows(padded, inner), expected, atol=1e-5)
 

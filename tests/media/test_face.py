@@ -20,9 +20,7 @@ def official_two_steps(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarra
     target = 2 * np.array([[70, 112], [110, 112], [90, 150]], np.float64)
     centred_source, centred_target = source - source.mean(0), target - target.mean(0)
     scale = centred_target.std() / centred_source.std()
-    u, _, vt = np.linalg.svd(
-        (centred_source / centred_source.std()).T @ (centred_target / centred_target.std())
-    )
+    u, _, vt = np.linalg.svd((centred_source / centred_source.std()).T @ (centred_target / centred_target.std()))
     rotation = (u @ vt).T
     matrix = np.hstack([scale * rotation, (target.mean(0) - scale * rotation @ source.mean(0))[:, None]])
     canvas = cv2.warpAffine(image, matrix, (356, 436), borderValue=(127, 127, 127))
@@ -45,9 +43,7 @@ def test_align_agrees_with_the_official_warp_crop_and_resize():
 
 def test_similarity_is_the_official_matrix_carried_through_crop_and_resize():
     _, matrix = official_two_steps(picture(), POINTS)
-    crop = np.array(
-        [[260 / 268, 0, (0.5 - 44) * 260 / 268 - 0.5], [0, 260 / 268, (0.5 - 104) * 260 / 268 - 0.5]]
-    )
+    crop = np.array([[260 / 268, 0, (0.5 - 44) * 260 / 268 - 0.5], [0, 260 / 268, (0.5 - 104) * 260 / 268 - 0.5]])
     expected = crop @ np.vstack([matrix, [0, 0, 1]])
     np.testing.assert_allclose(face.similarity(POINTS), expected, atol=1e-9)
 
@@ -55,17 +51,13 @@ def test_similarity_is_the_official_matrix_carried_through_crop_and_resize():
 @pytest.mark.parametrize("size", [65, 130, 260])
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.7])
 def test_eyes_and_mouth_land_on_the_template_at_every_size(size, scale):
-    points = scale * (
-        np.array([[0, 0], [40, 0], [20, 22], [8, 38], [32, 38]]) @ [[0.9, 0.3], [-0.3, 0.9]] + 150
-    )
+    points = scale * (np.array([[0, 0], [40, 0], [20, 22], [8, 38], [32, 38]]) @ [[0.9, 0.3], [-0.3, 0.9]] + 150)
     wanted = (np.array([[140, 224], [220, 224], [180, 300]]) - (44, 104) + 0.5) * size / 268 - 0.5
     side = round(360 * scale)  # no border in sight
     y, x = np.mgrid[:side, :side]
     for point, target in zip((points[0], points[1], points[3:].mean(0)), wanted, strict=True):
         spot = 255 * np.exp(-((x - point[0]) ** 2 + (y - point[1]) ** 2) / (2 * (4 * scale) ** 2))
-        aligned = face.align(np.repeat(spot[..., None], 3, 2).astype(np.uint8), points, size)[..., 0].astype(
-            float
-        )
+        aligned = face.align(np.repeat(spot[..., None], 3, 2).astype(np.uint8), points, size)[..., 0].astype(float)
         rows, columns = np.mgrid[:size, :size]
         centre = ((columns * aligned).sum() / aligned.sum(), (rows * aligned).sum() / aligned.sum())
         np.testing.assert_allclose(centre, target, atol=0.15)
@@ -99,9 +91,7 @@ def test_points_that_make_no_face_are_refused(points):
         face.similarity(points)
 
 
-@pytest.mark.parametrize(
-    "image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3))]
-)
+@pytest.mark.parametrize("image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3))])
 def test_what_is_no_colour_picture_is_refused(image):
     with pytest.raises(ValueError, match="uint8"):
         face.align(image, POINTS)
@@ -190,9 +180,7 @@ def test_no_face_is_an_error_that_counts_the_frames():
 def test_jitter_is_the_acceleration_in_percent_of_the_eye_distance():
     steady = np.stack([at(10 + 3 * i).points for i in range(9)])
     assert face.jitter(steady) == pytest.approx(0, abs=1e-4)
-    shaking = np.stack(
-        [at(10 + i % 2).points for i in range(9)]
-    )  # accelerates by 2 pixels per frame², eyes 24 apart
+    shaking = np.stack([at(10 + i % 2).points for i in range(9)])  # accelerates by 2 pixels per frame², eyes 24 apart
     assert face.jitter(shaking) == pytest.approx(100 * 2 / 24, rel=1e-3)
     assert face.jitter(steady[:2]) == 0
 

@@ -10,10 +10,10 @@ NUMBERS = json.loads(Path(__file__).with_name("official.json").read_text())
 TOLERANCE = 1e-3
 
 
-def weights(shapes: dict[str, dict[str, list[int]]]) -> dict[str, dict[str, np.ndarray]]:
+def weights(shapes: dict[str, dict[str, list[int]]], norm_bias: float) -> dict[str, dict[str, np.ndarray]]:
     """Seeded official state dicts by network; `shapes` replaces some of the published ones."""
     return {
-        network: seeded.state_dict(network, published | shapes.get(network, {}))
+        network: seeded.state_dict(network, published | shapes.get(network, {}), norm_bias)
         for network, published in NUMBERS["shapes"].items()
     }
 

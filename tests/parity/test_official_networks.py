@@ -14,7 +14,7 @@ EXPECTED = official.NUMBERS["evaluation"]
 
 @pytest.fixture(scope="module")
 def state_dicts():
-    return official.weights({})
+    return official.weights({}, norm_bias=0.0)
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,9 @@ def configuration(stage: str):
 def one_step(stage: str) -> tuple[DavsState, dict]:
     """The stage's jitted training step on the seeded weights and batch."""
     config = configuration(stage)
-    params, batch_stats = import_official.convert(official.weights(NUMBERS["step_shapes"]), config.model)
+    params, batch_stats = import_official.convert(
+        official.weights(NUMBERS["step_shapes"], seeded.NORM_BIAS), config.model
+    )
     used, optimizers = used_networks(config), make_optimizers(config)
     params, batch_stats = ({name: tree[name] for name in used} for tree in (params, batch_stats))
     players = {"generator": trained_networks(config), "discriminator": adversaries(config)}
