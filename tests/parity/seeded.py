@@ -16,8 +16,18 @@ SOFTNESS = 0.05  # of the discriminators' labels: the middle of the official 0â€
 # Official options that the recorded training step sets otherwise than published. Clips are half as long, so that a
 # test has the time; the weights and rates are such that no term's gradient hides the others'.
 WORD_FRAMES, ADVERSARY_FRAMES, GENERATED_FRAMES = 6, 4, 3
-L1_WEIGHT, MOUTH_WEIGHT, LEARNING_RATE = 0.01, 0.02, 2e-5
+L1_WEIGHT, MOUTH_WEIGHT, LEARNING_RATE = 0.04, 0.08, 2e-5
 NORM_BIAS = 1.5  # of the step's weights; see `state_dict`
+
+# Last layers: tanh must not be saturated, and the gradients of the losses should be of one order of magnitude.
+_GAINS = {
+    "Decoder.conv7_2.weight": 0.3,
+    "netD.fc2.weight": 0.1,
+    "netD_mul.fc2.weight": 0.1,
+    "ID_lip_discriminator.fc_2.weight": 0.3,
+    "model_fusion.fc_2.weight": 0.3,
+    "discriminator_audio.fc2.weight": 0.3,
+}
 
 
 def noise(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -62,11 +72,8 @@ def _tensor(network: str, key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def _gain(network: str, key: str) -> float:
     """Such that with these running statistics a signal neither dies nor grows much from layer to layer."""
-    if (network, key) == ("Decoder", "conv7_2.weight"):
-        return 0.3  # tanh must not be saturated
-    if key == "fc2.weight" and network in ("netD", "netD_mul"):
-        return 0.1  # the match heads' gradient must not hide the other terms'
-    return 1.0 if network == "ID_encoder" else 1.25  # the others lose part of the signal in rectifiers
+    # The person encoder loses nothing in rectifiers: it has none.
+    return _GAINS.get(f"{network}.{key}", 1.0 if network == "ID_encoder" else 1.25)
 
 
 def clips() -> dict[str, np.ndarray]:
