@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from configs import common
 from davs_jax import losses, state, step
@@ -80,7 +81,7 @@ def norms(gradients: dict) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def gradient_of_term():
     """(player, full term name, wid_gradient) → {network: size of the term's gradient}; compiled once a player."""
-    config = tiny()
+    config = ConfigDict(tiny().to_dict(), type_safe=False)  # wid_gradient will be traced
     config.trained = ALL
     config.loss.update(dict.fromkeys(config.loss, 1.0))
     config.model.sequence_frames = 1

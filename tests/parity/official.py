@@ -1,7 +1,10 @@
 """The official system's recorded numbers, and what it means to agree with them."""
 
 import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import seeded
@@ -10,25 +13,38 @@ NUMBERS = json.loads(Path(__file__).with_name("official.json").read_text())
 TOLERANCE = 1e-3
 
 
-def weights(shapes: dict[str, dict[str, list[int]]], norm_bias: float) -> dict[str, dict[str, np.ndarray]]:
-    """Seeded official state dicts by network; `shapes` replaces some of the published ones."""
+def weights(networks: Iterable[str], shapes: dict = MappingProxyType({}), norm_bias: float = 0.0) -> dict[str, dict]:
+    """Seeded official state dicts; `shapes` replaces some of the published ones, by network and key."""
     return {
-        network: seeded.state_dict(network, published | shapes.get(network, {}), norm_bias)
-        for network, published in NUMBERS["shapes"].items()
+        network: seeded.state_dict(network, NUMBERS["shapes"][network] | shapes.get(network, {}), norm_bias)
+        for network in networks
     }
 
 
-def assert_close(found, expected, unit: float, what: str) -> None:
-    """Within a thousandth of a unit: the quantity's own size, or the root mean square of the array it is from."""
+def assert_close(found, expected, unit: float, what: str, tolerance: float = TOLERANCE) -> None:
+    """Within a tolerance of a unit: the quantity's own size, or the root mean square of the array it is from."""
     error = np.max(np.abs(np.asarray(found) - np.asarray(expected)))
-    assert error <= TOLERANCE * unit, f"{what}: {found} instead of {expected}, {error / unit:.1e} of {unit:.3g}"
+    assert error <= tolerance * unit, (
+        f"{what}: {found} instead of {expected}; the error is {error / unit:.1e} of {unit:.3g}"
+    )
 
 
 def assert_output(array: np.ndarray, name: str, expected: dict) -> None:
     """An array against its recorded `seeded.summary`."""
     found = seeded.summary(name, array)
     assert found["shape"] == expected["shape"]
-    rms = expected["norm"] / np.sqrt(np.prod(expected["shape"]))
+    rms = expected["norm"] / math.sqrt(math.prod(expected["shape"]))
     for figure in ("mean", "std", "values"):
         assert_close(found[figure], expected[figure], rms, f"{figure} of {name}")
     assert_close(found["norm"], expected["norm"], expected["norm"], f"norm of {name}")
+
+
+def assert_tensor(
+    tensor: np.ndarray, network: str, key: str, expected: list[float], floor: float = 0.0, tolerance: float = TOLERANCE
+) -> None:
+    """A tensor of the official layout against its recorded `seeded.signature`; norms below `floor` count as 0."""
+    (norm, product), (expected_norm, expected_product) = seeded.signature(network, key, tensor), expected
+    unit = max(expected_norm, floor)
+    assert_close(norm, expected_norm, unit, f"norm of {network}.{key}", tolerance)
+    rms = unit / math.sqrt(tensor.size)  # what the product of two unrelated tensors is worth
+    assert_close(product, expected_product, rms, f"direction of {network}.{key}", tolerance)

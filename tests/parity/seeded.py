@@ -11,11 +11,11 @@ import numpy as np
 
 CLIPS, CLIP_FRAMES, SIZE = 2, 25, 256  # frames 2…26 of an LRW clip, as the official loader gives them
 # The official code draws these: the parity run fixes them (`Gen_final_v1.py`, `set_input` and `forward`).
-IDENTITY, START, ADVERSARY_START, GENERATE_START = 7, 1, 3, 2
+IDENTITY, START, ADVERSARY_START, GENERATE_START = 7, 1, 3, 3
 SOFTNESS = 0.05  # of the discriminators' labels: the middle of the official 0…0.1
 # Official options that the recorded training step sets otherwise than published. Clips are half as long, so that a
 # test has the time; the weights and rates are such that no term's gradient hides the others'.
-WORD_FRAMES, ADVERSARY_FRAMES, GENERATED_FRAMES = 6, 4, 3
+WORD_FRAMES, ADVERSARY_FRAMES, GENERATED_FRAMES = 6, 4, 2
 L1_WEIGHT, MOUTH_WEIGHT, LEARNING_RATE = 0.04, 0.08, 2e-5
 NORM_BIAS = 1.5  # of the step's weights; see `state_dict`
 

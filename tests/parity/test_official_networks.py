@@ -14,7 +14,7 @@ EXPECTED = official.NUMBERS["evaluation"]
 
 @pytest.fixture(scope="module")
 def state_dicts():
-    return official.weights({}, norm_bias=0.0)
+    return official.weights(import_official.NETWORKS)
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,15 @@ import official
 import optax
 import pytest
 import seeded
-from official import NUMBERS, assert_close, assert_output
+from official import NUMBERS, assert_close, assert_output, assert_tensor
 
 from configs import common
 from davs_jax import import_official, sharding, step
 from davs_jax.optim import make_optimizers
 from davs_jax.state import DavsState, adversaries, trained_networks, used_networks
 
+# Of one tensor's gradient; the official code in float32 differs from itself in float64 by up to 0.3 %, ours by 0.6 %.
+TENSOR_TOLERANCE = 0.02
 # Official loss → our terms and their factors.
 JOINT_LOSSES = {
     "dis_R_loss": {"discriminator/modality": 1},
@@ -144,29 +146,28 @@ def assert_gradient_norms(metrics: dict, expected: dict) -> None:
     for network, norm in expected.items():
         assert_close(found[import_official.NETWORKS[network]], norm, norm, f"gradient norm of {network}")
 
+    """Every tensor's gradient: its norm, and its projection on a direction, which wrong axes would change."""
+
 
 def assert_gradients(state: DavsState, expected: dict) -> None:
-    """Every tensor's gradient: its norm, and its projection on a direction, which a wrong order of axes would change."""
+    """Every tensor's gradient, more loosely: rectifiers that switch by rounding make single tensors' differ."""
     found = gradients(state)
     assert found.keys() == expected.keys()
     for network, tensors in expected.items():
         assert found[network].keys() == tensors.keys()
-        largest = max(norm for norm, _ in tensors.values())
+        floor = 1e-6 * max(norm for norm, _ in tensors.values())  # a bias before a norm has none but rounding
         for key, signature in tensors.items():
-            compare_signature(network, key, found[network][key], signature, largest)
-
-
-def compare_signature(network, key, tensor, expected, floor):
-    raise NotImplementedError
+            assert_tensor(found[network][key], network, key, signature, floor, TENSOR_TOLERANCE)
 
 
 def assert_statistics(state: DavsState, expected: dict) -> None:
     """Running means and variances after the step."""
     found = import_official.export({name: {} for name in state.params}, state.batch_stats)
+    assert {network for network, tensors in found.items() if tensors} == expected.keys()
     for network, tensors in expected.items():
         assert found[network].keys() == tensors.keys()
-        for key, summary in tensors.items():
-            assert_output(found[network][key], f"{network}.{key}", summary)
+        for key, signature in tensors.items():
+            assert_tensor(found[network][key], network, key, signature)
 
 
 def forward_outputs(metrics: dict) -> dict[str, np.ndarray]:
