@@ -95,11 +95,9 @@ def configuration(stage: str):
 def one_step(stage: str) -> tuple[DavsState, dict]:
     """The stage's jitted training step on the seeded weights and batch."""
     config = configuration(stage)
-    params, batch_stats = import_official.convert(
-        official.weights(NUMBERS["step_shapes"], seeded.NORM_BIAS), config.model
-    )
-    used, optimizers = used_networks(config), make_optimizers(config)
-    params, batch_stats = ({name: tree[name] for name in used} for tree in (params, batch_stats))
+    networks = [name for name, ours in import_official.NETWORKS.items() if ours in used_networks(config)]
+    weights = official.weights(networks, NUMBERS["step_shapes"], seeded.NORM_BIAS)
+    (params, batch_stats), optimizers = import_official.convert(weights, config.model), make_optimizers(config)
     players = {"generator": trained_networks(config), "discriminator": adversaries(config)}
     opt = {player: optimizers[player].init({n: params[n] for n in names}) for player, names in players.items()}
     state = DavsState(jnp.zeros((), jnp.int32), params, batch_stats, opt, {})
