@@ -40,11 +40,10 @@ def assert_output(array: np.ndarray, name: str, expected: dict) -> None:
 
 
 def assert_tensor(
-    tensor: np.ndarray, network: str, key: str, expected: list[float], floor: float = 0.0, tolerance: float = TOLERANCE
+    tensor: np.ndarray, network: str, key: str, expected: list[float], tolerance: float = TOLERANCE
 ) -> None:
-    """A tensor of the official layout against its recorded `seeded.signature`; norms below `floor` count as 0."""
+    """A tensor of the official layout against its recorded `seeded.signature`."""
     (norm, product), (expected_norm, expected_product) = seeded.signature(network, key, tensor), expected
-    unit = max(expected_norm, floor)
-    assert_close(norm, expected_norm, unit, f"norm of {network}.{key}", tolerance)
-    rms = unit / math.sqrt(tensor.size)  # what the product of two unrelated tensors is worth
+    assert_close(norm, expected_norm, expected_norm, f"norm of {network}.{key}", tolerance)
+    rms = expected_norm / math.sqrt(tensor.size)  # what the product of two unrelated tensors is worth
     assert_close(product, expected_product, rms, f"direction of {network}.{key}", tolerance)
