@@ -114,7 +114,8 @@ def get_config(stage: str = "joint") -> ConfigDict:
     w.gan_frame = 0.0  # frame discriminator, the same; off in the official code
     w.update(weights)
 
-    # clip: normalised clip vectors, video detached (joint); chunks: a third of a clip, both ways (word pretraining)
+    # clip: normalised clip vectors, video detached (joint); chunks: a third of a clip, both ways (word pretraining);
+    # frames: ours, a softmax over all frames of the batch, both ways
     c.contrastive = "chunks" if stage == "word" else "clip"
     c.margin = 1.0  # of the contrastive loss
     c.label_softness = 0.1  # discriminators' real/fake labels are softened by up to this much per call

@@ -5,7 +5,8 @@
     python -m davs_jax.main --config configs/synthetic.py:generator --workdir runs/synthetic/generator
     python -m davs_jax.main --config configs/synthetic.py --workdir runs/synthetic/joint
 
-Beside the published topology it uses our two options for small pictures: finer skip maps, and the blend head.
+Beside the published system it uses our options for small pictures and few clips: finer skip maps, the blend head, the
+contrastive loss over frames, and no dropout.
 """
 
 from configs import common
@@ -25,6 +26,7 @@ def get_config(stage: str = "joint"):
     m.adversary_frames = 12  # reuses the word frames
     m.skips = (8, 4, 2)
     m.blend = True
+    m.dropout = 0.0
     m.align_corners = False
 
     c.data.clips = "data/synthetic/clips"
@@ -38,6 +40,7 @@ def get_config(stage: str = "joint"):
     c.optim.schedule = "cosine"
     c.optim.warmup_steps = 100
 
+    c.contrastive = "frames"
     common.chain(c, stage, "runs/synthetic")
     if stage == "joint":
         c.optim.learning_rate = 3e-4

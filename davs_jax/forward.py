@@ -52,6 +52,8 @@ class Networks:
     """Applies networks by name, and carries their batch statistics and dropout keys from call to call."""
 
     def __init__(self, config, params: dict, batch_stats: dict, trained: tuple[str, ...], key: Array):
+        if config.bn_grouping not in ("batch", "official"):
+            raise ValueError(f"config.bn_grouping is {config.bn_grouping!r}; it must be 'batch' or 'official'")
         self.modules = models.build(config.model)
         self.official_grouping = config.bn_grouping == "official"
         self.params, self.batch_stats, self.trained, self.key = params, dict(batch_stats), trained, key

@@ -85,8 +85,8 @@ def generator_losses(config, networks: Networks, outputs: dict, batch: Batch) ->
             terms[f"word_ce_{side}"] = losses.cross_entropy(outputs[f"word_{side}"], batch["word"])
             metrics[f"accuracy/word_{side}"] = losses.accuracy(outputs[f"word_{side}"], batch["word"])
     if "contrastive" in active:
-        form = {"clip": losses.clip_contrastive, "chunks": losses.chunk_contrastive}[config.contrastive]
-        terms["contrastive"] = form(outputs["wid_video"], outputs["wid_audio"], config.margin)
+        contrastive = losses.CONTRASTIVE[config.contrastive]
+        terms["contrastive"] = contrastive(outputs["wid_video"], outputs["wid_audio"], config.margin)
     if "modality" in active:
         for side, label in zip(sides, (0.0, 1.0), strict=True):  # each side is to be taken for the other
             wid = models.flatten_time(outputs[f"wid_{side}"])

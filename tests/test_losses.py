@@ -27,6 +27,26 @@ def test_contrastive_moves_only_the_moving_side_and_stays_finite_on_equal_vector
     assert np.all(np.isfinite(moving))
 
 
+def test_frame_contrastive_is_a_softmax_over_the_batchs_frames_both_ways():
+    video, audio = np.random.default_rng(1).normal(size=(2, 2, 3, 4))
+    unit = [wid.reshape(6, 4) / np.linalg.norm(wid.reshape(6, 4), axis=1, keepdims=True) for wid in (video, audio)]
+    cosines = unit[0] @ unit[1].T / losses.TEMPERATURE
+
+    def surprise(row, own):
+        return np.log(np.sum(np.exp(row))) - row[own]
+
+    expected = np.mean([surprise(cosines[i], i) + surprise(cosines[:, i], i) for i in range(6)]) / 2
+    actual = losses.frame_contrastive(jnp.asarray(video), jnp.asarray(audio), 1.0)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def test_frame_contrastive_does_not_reward_telling_clips_apart_when_their_frames_are_alike():
+    frames = jax.random.normal(jax.random.key(0), (2, 5, 8))
+    still = jnp.broadcast_to(frames.mean(1, keepdims=True), frames.shape)  # knows the clip, but not the moment
+    losses_ = [losses.frame_contrastive(wid, wid, 1.0) for wid in (frames, still)]
+    assert losses_[0] < 0.5 < np.log(5) - 1e-3 < losses_[1]
+
+
 def test_the_uniformity_weight_is_1e6_at_500_words_and_keeps_the_terms_maximum():
     assert losses.uniformity_weight(500) == pytest.approx(1e6)
     assert losses.uniformity_weight(10) == pytest.approx(2.2e4, rel=0.01)
@@ -86,4 +106,7 @@ def test_a_configuration_that_trains_nothing_is_refused():
         losses.active(config)
     config.loss.l1 = -1.0
     with pytest.raises(ValueError, match=r"config\.loss\.l1 is -1"):
+        losses.active(config)
+    config.contrastive = "chunk"
+    with pytest.raises(ValueError, match="'chunk'; it must be one of clip, chunks, frames"):
         losses.active(config)
