@@ -74,6 +74,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     m.dtype = "float32"  # compute type of the networks: float32 or bfloat16; parameters and losses stay float32
     # Our own options beside the published topology:
     m.skips = (8,)  # person maps that enter the decoder, by stride; published (8,); ours adds 16, 4, 2
+    m.word_skips = ()  # strides at which wid enters the decoder once more: a short way from the word to the mouth
     m.blend = False  # the decoder also gives a mask: output = mask · generated + (1 − mask) · photo
 
     c.data = d = ConfigDict()
@@ -109,6 +110,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     w.wid_uniform = 0.0  # persons out of wid; multiplies the same rule of the identity count
     w.l1 = 0.0  # L1 of the generated frames on the 0…255 scale
     w.mouth = 0.0  # the same, masked to the mouth box
+    w.mouth_l2 = 0.0  # ours: squared error in the mouth box, 0…255 scale
     w.temporal = 0.0  # L1 outside the mouth to the frame before, audio-driven
     w.gan_sequence = 0.0  # sequence discriminator, patch and audio-match heads
     w.gan_frame = 0.0  # frame discriminator, the same; off in the official code

@@ -7,7 +7,7 @@
 
 from configs import common, synthetic
 
-STEPS = {"person": 300, "word": 700, "generator": 350, "joint": 60}
+STEPS = {"person": 200, "word": 400, "generator": 700, "joint": 60}
 
 
 def get_config(stage: str = "joint"):
@@ -16,7 +16,7 @@ def get_config(stage: str = "joint"):
     c.model.num_identities = 48
     c.data.clips = "data/quickstart/clips"
     c.data.faces = "data/quickstart/faces"
-    c.data.batch_size = 24 if stage == "generator" else 8
+    c.data.batch_size = 8
     c.optim.warmup_steps = 20
     common.chain(c, stage, "runs/quickstart")
     c.log.every = 10

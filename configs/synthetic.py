@@ -5,8 +5,9 @@
     python -m davs_jax.main --config configs/synthetic.py:generator --workdir runs/synthetic/generator
     python -m davs_jax.main --config configs/synthetic.py --workdir runs/synthetic/joint
 
-Beside the published system it uses our options for small pictures and few clips: finer skip maps, the blend head, the
-contrastive loss over frames, and no dropout.
+Beside the published system it uses our options for small pictures and few clips: finer skip maps, the word at finer
+strides, the blend head, the contrastive loss over frames, a squared loss at the mouth, and no dropout. docs/results.md
+tells what each is for.
 """
 
 from configs import common
@@ -25,6 +26,7 @@ def get_config(stage: str = "joint"):
     m.num_identities = 160
     m.adversary_frames = 12  # reuses the word frames
     m.skips = (8, 4, 2)
+    m.word_skips = (8, 4)
     m.blend = True
     m.dropout = 0.0
     m.align_corners = False
@@ -32,7 +34,7 @@ def get_config(stage: str = "joint"):
     c.data.clips = "data/synthetic/clips"
     c.data.faces = "data/synthetic/faces"
     c.data.color_jitter = 0.1
-    c.data.batch_size = 24 if stage == "generator" else 16
+    c.data.batch_size = 16
     c.data.face_batch_size = 32 if stage == "person" else 16
 
     c.optim.learning_rate = 1e-3
@@ -41,6 +43,10 @@ def get_config(stage: str = "joint"):
     c.optim.warmup_steps = 100
 
     c.contrastive = "frames"
+    if c.loss.modality:
+        c.loss.modality = 0.2  # the contrastive loss above already brings the modalities together
+    if c.loss.l1:
+        c.loss.update(l1=1.0, mouth=0.0, mouth_l2=0.25)
     common.chain(c, stage, "runs/synthetic")
     if stage == "joint":
         c.optim.learning_rate = 3e-4

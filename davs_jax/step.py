@@ -103,7 +103,7 @@ def generator_losses(config, networks: Networks, outputs: dict, batch: Batch) ->
 def _picture_losses(config, networks: Networks, outputs: dict, batch: Batch, active: set[str]) -> dict:
     terms, (frames, mfcc) = {}, real_frames(config, batch)
     for side in ("audio", "video"):
-        for name, loss in (("l1", losses.l1), ("mouth", losses.mouth_l1)):
+        for name, loss in (("l1", losses.l1), ("mouth", losses.mouth_l1), ("mouth_l2", losses.mouth_l2)):
             if name in active:
                 terms[f"{name}_{side}"] = loss(outputs[f"fake_{side}"], frames)
     if "temporal" in active:
@@ -119,7 +119,7 @@ def _picture_losses(config, networks: Networks, outputs: dict, batch: Batch, act
 
 def term_weight(config, name: str) -> float:
     """Weight of a term by its full name (`l1_audio` → `config.loss.l1`), with the stated rule of the uniformities."""
-    term = next(known for known in losses.TERMS if name.startswith(known))
+    term = max((known for known in losses.TERMS if name.startswith(known)), key=len)
     classes = {"pid_uniform": config.model.num_words, "wid_uniform": config.model.num_identities}.get(term)
     return config.loss[term] * (losses.uniformity_weight(classes) if classes else 1.0)
 

@@ -73,6 +73,13 @@ def test_mouth_l1_counts_the_mouth_only_but_averages_over_all_pixels():
     np.testing.assert_allclose(everywhere, 255 * 64 * 128 / 256**2, rtol=1e-5)
 
 
+def test_mouth_l2_counts_squares_in_the_mouth_only():
+    reals = jnp.zeros((1, 1, 64, 64, 3))
+    assert losses.mouth_l2(reals.at[..., :40, :, :].set(1.0), reals) == 0
+    everywhere = losses.mouth_l2(jnp.full_like(reals, 0.1), reals)
+    np.testing.assert_allclose(everywhere, 25.5**2 * 16 * 32 / 64**2, rtol=1e-5)
+
+
 def test_temporal_compares_with_the_frame_before_and_spares_the_mouth():
     still = jnp.full((1, 3, 64, 64, 3), 0.5)
     identity = jnp.full((1, 64, 64, 3), 0.25)

@@ -1,5 +1,7 @@
 """The networks: the official sizes at 256 px and width 1, and one rule at every other size."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +66,28 @@ def test_a_blend_decoder_can_return_the_photo_itself():
     np.testing.assert_allclose(decode(variables, *inputs), inputs[-1], atol=1e-6)
 
 
+def test_a_fresh_blend_decoder_returns_nearly_the_photo_and_hears_the_word_at_every_word_skip():
+    model = common.get_config().model
+    model.image_size, model.width, model.blend, model.word_skips = 64, 1 / 16, True, (8, 4)
+    decoder, keys = models.build(model)["decoder"], jax.random.split(jax.random.key(0), 9)
+    pid, wid, maps, photo = models.example_inputs(model, 4)["decoder"]
+    pid, wid = (jax.random.normal(key, x.shape) for key, x in zip(keys, (pid, wid), strict=False))
+    maps = {stride: jax.random.normal(key, m.shape) for key, (stride, m) in zip(keys[2:], maps.items(), strict=False)}
+    photo = jax.random.uniform(keys[-1], photo.shape)
+
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def first_frames(wid):
+        variables = decoder.init(keys[0], pid, wid, maps, photo, train=False)
+        frames, _ = decoder.apply(variables, pid, wid, maps, photo, train=True, mutable=["batch_stats"])
+        return frames, variables["params"]
+
+    frames, params = first_frames(wid)
+    assert jnp.max(jnp.abs(frames - photo)) < 0.15
+    assert jnp.mean(jnp.abs(frames - photo)) < 0.03
+    assert {name for name in params if name.startswith("word")} >= {"word8", "word4"}
+    assert not np.array_equal(frames, first_frames(wid[::-1])[0])
+
+
 def test_an_unknown_image_size_or_skip_is_refused_by_name():
     model = common.get_config().model
     model.image_size = 96
@@ -71,6 +95,9 @@ def test_an_unknown_image_size_or_skip_is_refused_by_name():
         models.build(model)
     model.image_size, model.skips = 64, (8, 5)
     with pytest.raises(ValueError, match=r"skips names strides \[5\]"):
+        models.build(model)
+    model.skips, model.word_skips = (8,), (3,)
+    with pytest.raises(ValueError, match=r"word_skips names strides \[3\]"):
         models.build(model)
 
 

@@ -1,6 +1,7 @@
 """The one step: which term moves which network, what a stage reads, and that devices do not change it."""
 
 import functools
+import importlib
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import common
-from davs_jax import losses, state, step
+from davs_jax import losses, sharding, state, step
 
 ALL = P, V, A, D, W, C = (
     "person_encoder",
@@ -36,6 +37,8 @@ MOVES = {
     "l1_video": {P, V, D},
     "mouth_audio": {P, A, D},
     "mouth_video": {P, V, D},
+    "mouth_l2_audio": {P, A, D},
+    "mouth_l2_video": {P, V, D},
     "temporal": {P, A, D},
     "gan_sequence_patch": {P, V, A, D},
     "gan_sequence_match": {P, V, A, D},
@@ -190,6 +193,17 @@ def test_a_frozen_network_keeps_weights_and_statistics_and_the_average_follows_t
     mean = jax.tree.map(lambda a, b: (a + b) / 2, before.params[C], after.params[C])
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), after.ema[C], mean)
     assert set(metrics) == {"loss/total", "loss/person_ce", "accuracy/person", f"gradient_norm/{C}"}
+
+
+@pytest.mark.parametrize("name", ["lrw_person", "lrw_word", "lrw_generator", "lrw"])
+def test_the_full_recipe_lowers_at_256_px_500_words_and_all_identities(name):
+    config = importlib.import_module(f"configs.{name}").get_config()
+    mesh = sharding.make_mesh(config.mesh)
+    abstract = state.abstract_state(config, mesh)
+    lowered = step.make_train_step(config, mesh).lower(abstract, step.batch_spec(config))
+    after, metrics = lowered.out_info
+    assert jax.tree.map(lambda leaf: leaf.shape, after) == jax.tree.map(lambda leaf: leaf.shape, abstract)
+    assert metrics["loss/total"].shape == ()
 
 
 def test_one_device_and_eight_devices_agree_batch_norm_included():

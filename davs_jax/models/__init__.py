@@ -38,8 +38,9 @@ def build(model) -> dict[str, nn.Module]:
     """
     if model.image_size not in IMAGE_SIZES:
         raise ValueError(f"config.model.image_size is {model.image_size}; it must be one of {IMAGE_SIZES}")
-    if unknown := set(model.skips) - {2, 4, 8, 16, 32}:
-        raise ValueError(f"config.model.skips names strides {sorted(unknown)}; the person maps are 2, 4, 8, 16, 32")
+    for key in ("skips", "word_skips"):
+        if unknown := set(model[key]) - {2, 4, 8, 16, 32}:
+            raise ValueError(f"config.model.{key} names strides {sorted(unknown)}; the maps have 2, 4, 8, 16, 32")
     shared = {"width": model.width, "dtype": jnp.dtype(model.dtype)}
     bilinear = {"align_corners": model.align_corners}
     discriminator = Discriminator(**shared)
@@ -47,7 +48,9 @@ def build(model) -> dict[str, nn.Module]:
         "person_encoder": PersonEncoder(embed_dim=model.embed_dim, **shared),
         "visual_encoder": VisualEncoder(embed_dim=model.embed_dim, dropout=model.dropout, **bilinear, **shared),
         "audio_encoder": AudioEncoder(embed_dim=model.embed_dim, **shared),
-        "decoder": Decoder(skips=tuple(model.skips), blend=model.blend, **bilinear, **shared),
+        "decoder": Decoder(
+            skips=tuple(model.skips), word_skips=tuple(model.word_skips), blend=model.blend, **bilinear, **shared
+        ),
         "word_classifier": WordClassifier(model.num_words, model.width),
         "person_classifier": PersonClassifier(model.num_identities, model.dropout),
         "word_adversary": WordAdversary(model.num_words, model.width, model.dropout),

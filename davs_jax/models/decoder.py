@@ -17,17 +17,25 @@ from davs_jax.models.layers import (
 # (stride of the map a block works on, its channels, its convolutions); each block ends with a doubling.
 BLOCKS = ((64, 512, 2), (32, 512, 3), (16, 256, 4), (8, 256, 4), (4, 128, 3), (2, 64, 2))
 
+DARKEST = 0.02  # of a photo, before its logit is taken
+OPEN = 2.0  # logit of the mask where training starts: 0.88
+faint = nn.initializers.variance_scaling(0.01, "fan_in", "normal")  # so that training starts at the photo
+
 
 class Decoder(nn.Module):
     """pid, wid `[N, E]`, maps of the person encoder, photo `[N, S, S, 3]` → frames `[N, S, S, 3]` in 0…1.
 
     The first map is S/64 on a side, drawn from the two vectors alone; the map of stride 8 enters where the sizes
-    meet. Ours, beside the published topology: `skips` may name more strides (32, 16, 4, 2), and with `blend` a
-    fourth channel is a mask between what was generated and the photo. Without `blend` the photo is not used.
+    meet. Ours, beside the published topology: `skips` may name more strides (32, 16, 4, 2), `word_skips` names strides
+    at which wid enters once more, spread over the map, and with `blend` the output is
+    mask · generated + (1 − mask) · photo, where the mask is a fourth channel and the three others change the photo's
+    own logits. Training then starts at the photo with the mask open: started closed, the mask lets no gradient reach
+    what is generated, and the mouth stays shut. Without `blend` the photo is not used.
     """
 
     width: float = 1.0
     skips: tuple[int, ...] = (8,)
+    word_skips: tuple[int, ...] = ()
     blend: bool = False
     align_corners: bool = True
     dtype: Dtype = jnp.float32
@@ -54,14 +62,21 @@ class Decoder(nn.Module):
         for number, (stride, channels, convolutions) in enumerate(BLOCKS, start=1):
             if stride in self.skips:
                 x = jnp.concatenate([maps[stride].astype(self.dtype), x], -1)
+            if stride in self.word_skips:
+                word = nn.Dense(scaled(128, self.width), dtype=self.dtype, name=f"word{stride}")(wid)
+                word = normed(word, f"word{stride}")
+                word = jnp.broadcast_to(word[:, None, None, :], (*x.shape[:3], word.shape[-1]))
+                x = jnp.concatenate([x, word], -1)
             for i in range(convolutions):
                 x = layer(x, f"block{number}_{i}", scaled(channels, self.width))
             x = upsample(x, self.align_corners)
         # The official code ends with two 3×3 transposed convolutions of stride 1: convolutions with a flipped kernel.
         x = layer(x, "last", scaled(32, self.width), torch_default)
-        x = conv(4 if self.blend else 3, 3, 1, 1, dtype=self.dtype, name="image")(x).astype(jnp.float32)
-        image = (jnp.tanh(x[..., :3]) + 1) / 2
         if not self.blend:
-            return image
-        mask = nn.sigmoid(x[..., 3:])
-        return mask * image + (1 - mask) * photo
+            x = conv(3, 3, 1, 1, dtype=self.dtype, name="image")(x).astype(jnp.float32)
+            return (jnp.tanh(x) + 1) / 2
+        x = conv(4, 3, 1, 1, kernel_init=faint, dtype=self.dtype, name="image")(x).astype(jnp.float32)
+        known = jnp.clip(photo, DARKEST, 1 - DARKEST)
+        generated = nn.sigmoid(jnp.log(known / (1 - known)) + x[..., :3])
+        mask = nn.sigmoid(x[..., 3:] + OPEN)
+        return mask * generated + (1 - mask) * photo
