@@ -111,7 +111,7 @@ def gradient_of_term():
             assert terms.keys() == weights.keys()
             return sum(weights[name] * value for name, value in terms.items())
 
-        return jax.jit(jax.grad(weighted))
+        return jax.jit(jax.grad(weighted), compiler_options={"xla_backend_optimization_level": 0})
 
     def gradient(player: str, term: str, wid_gradient: float = 1.0) -> dict[str, float]:
         names = MOVES if player == "generator" else OPPONENT_MOVES
