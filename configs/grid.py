@@ -9,7 +9,7 @@ GRID has no set of labelled faces beside it, so the two terms that need one are 
 
 from configs import common, synthetic
 
-STEPS = {"word": 8_000, "generator": 4_000, "joint": 2_000}
+STEPS = {"word": 2_000, "generator": 3_000, "joint": 200}
 
 
 def get_config(stage: str = "joint"):

@@ -32,7 +32,7 @@ from davs_jax.progress import progress
 from davs_jax.recognition import Vectors
 from davs_jax.sources import ClipSource, DataError, FaceSource
 from davs_jax.state import init_state
-from davs_jax.weights import CheckpointError
+from davs_jax.weights import DEMO, CheckpointError
 
 BATCH = 16  # clips
 SHEET_FRAMES = (4, 8, 12, 16, 20, 24)  # of each example, beside its photo
@@ -272,7 +272,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: davs-evaluate --checkpoint runs/joint --data data/lrw --split test --output runs/joint/report",
     )
     add = parser.add_argument
-    add("--checkpoint", required=True, metavar="W", help="a workdir, one checkpoint in it, or an exported folder")
+    add(
+        "--checkpoint",
+        default=DEMO,
+        metavar="W",
+        help="a workdir, one checkpoint in it, or an exported folder (default: the demo model of the package)",
+    )
     add("--data", required=True, metavar="CLIPS", help="folder of clip shards made by data_prep")
     add("--split", default="test", help="default: %(default)s")
     add("--faces", metavar="FACES", help="folder of identity shards, to probe for people where speakers are not known")

@@ -24,7 +24,7 @@ from davs_jax.media.photo import POINTS, Photo, PhotoError, aligned_crop, parse_
 from davs_jax.media.video import MediaError
 from davs_jax.progress import progress
 from davs_jax.records import FPS, SAMPLES_PER_FRAME
-from davs_jax.weights import CheckpointError
+from davs_jax.weights import DEMO, CheckpointError
 
 CHUNK = 256  # frames whose vectors are computed at once
 SHEET_ROWS, SHEET_COLUMNS = 3, 8
@@ -220,7 +220,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: davs-generate --checkpoint runs/joint --photo me.jpg --audio speech.wav --output talking.mp4",
     )
     add = parser.add_argument
-    add("--checkpoint", required=True, metavar="W", help="a workdir, one checkpoint in it, or an exported folder")
+    add(
+        "--checkpoint",
+        default=DEMO,
+        metavar="W",
+        help="a workdir, one checkpoint in it, or an exported folder (default: the demo model of the package)",
+    )
     add("--photo", required=True, type=Path, metavar="P", help="the face: any picture file; it is found and aligned")
     driver = parser.add_mutually_exclusive_group(required=True)
     driver.add_argument("--audio", type=Path, metavar="A", help="speech: any file with sound")

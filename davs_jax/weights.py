@@ -16,6 +16,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 CONFIG, WEIGHTS = "config.json", "weights.npz"
+DEMO = os.path.join(os.path.dirname(__file__), "demo")  # the exported folder that comes with the package
 Tree = Mapping[str, Any]
 
 
