@@ -17,6 +17,7 @@ def get_config(stage: str = "joint"):
     c.data.clips = "data/quickstart/clips"
     c.data.faces = "data/quickstart/faces"
     c.data.batch_size = 8
+    c.data.face_batch_size = 32 if stage == "person" else 8
     c.optim.warmup_steps = 20
     common.chain(c, stage, "runs/quickstart")
     c.log.every = 10

@@ -1,5 +1,9 @@
 """The embedded corpus, large and longer: a model that really learns, in an hour or two on two CPU cores.
 
+    python -m data_prep.synthetic --output data/synthetic/raw --people 96 --val-people 8 --test-people 12 \
+        --further-people 64 --clips-per-word 5
+    python -m data_prep.lrw --input data/synthetic/raw/lipread_mp4 --output data/synthetic/clips --image-size 64
+    python -m data_prep.faces --input data/synthetic/raw/faces --output data/synthetic/faces --image-size 64
     python -m davs_jax.main --config configs/synthetic.py:word --workdir runs/synthetic/word
     python -m davs_jax.main --config configs/synthetic.py:person --workdir runs/synthetic/person
     python -m davs_jax.main --config configs/synthetic.py:generator --workdir runs/synthetic/generator
@@ -12,7 +16,7 @@ tells what each is for.
 
 from configs import common
 
-STEPS = {"person": 600, "word": 1_500, "generator": 4_000, "joint": 400}
+STEPS = {"person": 600, "word": 1_000, "generator": 3_000, "joint": 400}
 
 
 def get_config(stage: str = "joint"):
@@ -35,7 +39,7 @@ def get_config(stage: str = "joint"):
     c.data.faces = "data/synthetic/faces"
     c.data.color_jitter = 0.1
     c.data.batch_size = 16 if stage == "word" else 8
-    c.data.face_batch_size = 32 if stage == "person" else 16
+    c.data.face_batch_size = 16 if stage == "joint" else 32
 
     c.optim.learning_rate = 1e-3
     c.optim.discriminator_learning_rate = 1e-3
@@ -45,6 +49,8 @@ def get_config(stage: str = "joint"):
     c.contrastive = "frames"
     if c.loss.modality:
         c.loss.modality = 0.2  # the contrastive loss above already brings the modalities together
+    if stage == "word":
+        c.loss.wid_uniform = 1.0  # from the start: what the eye never learns needs not be unlearnt
     if c.loss.l1:
         c.loss.update(l1=1.0, mouth=0.0, mouth_l2=0.25)
     common.chain(c, stage, "runs/synthetic")
