@@ -83,8 +83,8 @@ class Networks:
 
 
 def images(frames: Array) -> Array:
-    """uint8 → float32 in 0…1."""
-    return frames.astype(jnp.float32) / 255
+    """uint8 → float32 in 0…1 (float64 where JAX has it enabled)."""
+    return frames.astype(float) / 255
 
 
 def select(x: Array, start: Array, length: int) -> Array:

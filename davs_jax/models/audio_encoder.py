@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from davs_jax.models.layers import Array, BatchNorm, Dtype, conv, leaky_relu, scaled, torch_default
+from davs_jax.models.layers import Array, BatchNorm, Dtype, at_least_float32, conv, leaky_relu, scaled, torch_default
 
 
 class AudioEncoder(nn.Module):
@@ -36,4 +36,4 @@ class AudioEncoder(nn.Module):
         time = layer(time, "time2", 256, (3, 1), padding=(1, 0))[:, ::2]
         time = last(time, "time3", (3, 1))
         both = jnp.concatenate([grid, time], -1).reshape(mfcc.shape[0], -1)
-        return nn.Dense(self.embed_dim, kernel_init=torch_default, name="wid")(both.astype(jnp.float32))
+        return nn.Dense(self.embed_dim, kernel_init=torch_default, name="wid")(at_least_float32(both))

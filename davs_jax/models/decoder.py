@@ -7,6 +7,7 @@ from davs_jax.models.layers import (
     Array,
     BatchNorm,
     Dtype,
+    at_least_float32,
     conv,
     kaiming_fan_out,
     scaled,
@@ -73,9 +74,9 @@ class Decoder(nn.Module):
         # The official code ends with two 3×3 transposed convolutions of stride 1: convolutions with a flipped kernel.
         x = layer(x, "last", scaled(32, self.width), torch_default)
         if not self.blend:
-            x = conv(3, 3, 1, 1, dtype=self.dtype, name="image")(x).astype(jnp.float32)
+            x = at_least_float32(conv(3, 3, 1, 1, dtype=self.dtype, name="image")(x))
             return (jnp.tanh(x) + 1) / 2
-        x = conv(4, 3, 1, 1, kernel_init=faint, dtype=self.dtype, name="image")(x).astype(jnp.float32)
+        x = at_least_float32(conv(4, 3, 1, 1, kernel_init=faint, dtype=self.dtype, name="image")(x))
         known = jnp.clip(photo, DARKEST, 1 - DARKEST)
         generated = nn.sigmoid(jnp.log(known / (1 - known)) + x[..., :3])
         mask = nn.sigmoid(x[..., 3:] + OPEN)

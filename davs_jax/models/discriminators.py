@@ -8,6 +8,7 @@ from davs_jax.models.layers import (
     Array,
     BatchNorm,
     Dtype,
+    at_least_float32,
     conv,
     leaky_relu,
     scaled,
@@ -69,10 +70,10 @@ class Discriminator(nn.Module):
         sound = normed(sound, "sound2", 128, 3, 2, 1)
         sound = normed(sound, "sound3", 256, 3)
         sound = normed(sound, "sound4", 256, 2)
-        both = jnp.concatenate([mouth, sound], -1).reshape(frames.shape[0], -1).astype(jnp.float32)
+        both = at_least_float32(jnp.concatenate([mouth, sound], -1).reshape(frames.shape[0], -1))
         both = nn.Dense(scaled(512, self.width), kernel_init=torch_default, name="hidden")(both)
         match = nn.Dense(1, kernel_init=torch_default, name="match")(both)
-        return jnp.squeeze(patch, -1).astype(jnp.float32), jnp.squeeze(match, -1)
+        return at_least_float32(jnp.squeeze(patch, -1)), jnp.squeeze(match, -1)
 
 
 def _near_one(key, shape, dtype=jnp.float32):

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from davs_jax.models.convolution import conv_general_dilated
+
 Array = jax.Array
 Dtype = Any
 
@@ -30,6 +32,7 @@ def conv(features: int, kernel: int | tuple[int, int], stride=1, padding=0, **kw
         _pair(kernel),
         strides=_pair(stride),
         padding=[(pair[0], pair[0]), (pair[1], pair[1])],
+        conv_general_dilated=conv_general_dilated,
         **{"kernel_init": torch_default, **kwargs},
     )
 
@@ -42,7 +45,7 @@ class BatchNorm(nn.Module):
     """Batch normalisation with PyTorch's running statistics: momentum 0.1 and the *unbiased* variance.
 
     Flax's own keeps the biased variance, which differs by several percent on the small maps of these networks.
-    Under jit over a mesh the statistics are those of the global batch. Computed in float32 whatever the input.
+    Under jit over a mesh the statistics are those of the global batch. Computed in float32 at least.
     """
 
     scale_init: Callable = nn.initializers.ones
@@ -60,7 +63,7 @@ class BatchNorm(nn.Module):
             mean, var = running_mean.value, running_var.value
         else:
             axes = tuple(range(x.ndim - 1))
-            values = x.astype(jnp.float32)
+            values = at_least_float32(x)
             mean = jnp.mean(values, axes)
             var = jnp.mean(jnp.square(values - mean), axes)
             if not self.is_initializing():
@@ -84,6 +87,11 @@ def max_pool(x: Array) -> Array:
     )
 
 
+def at_least_float32(x: Array) -> Array:
+    """For sums, statistics and losses where the networks compute in bfloat16; float64 stays as it is."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def leaky_relu(x: Array) -> Array:
     return nn.leaky_relu(x, 0.2)
 
@@ -97,7 +105,7 @@ def _doubling_matrix(size: int, align_corners: bool) -> np.ndarray:
     source = np.clip(source, 0, size - 1)
     low = np.floor(source).astype(int)
     high = np.minimum(low + 1, size - 1)
-    matrix = np.zeros((2 * size, size), np.float32)
+    matrix = np.zeros((2 * size, size))
     np.add.at(matrix, (out, low), 1 - (source - low))
     np.add.at(matrix, (out, high), source - low)
     return matrix

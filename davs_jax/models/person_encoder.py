@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from davs_jax.models.layers import Array, BatchNorm, Dtype, conv, max_pool, scaled
+from davs_jax.models.layers import Array, BatchNorm, Dtype, at_least_float32, conv, max_pool, scaled
 
 
 class MaxBlock(nn.Module):
@@ -64,4 +64,4 @@ class PersonEncoder(nn.Module):
         x = block(x, "block41", 256, kernel=5)
         x = block(x, "block42", self.embed_dim, kernel=5)
         maps[32] = x
-        return jnp.mean(x, (1, 2), dtype=jnp.float32), jax.tree.map(lambda m: m.astype(jnp.float32), maps)
+        return jnp.mean(at_least_float32(x), (1, 2)), jax.tree.map(at_least_float32, maps)

@@ -8,6 +8,7 @@ from davs_jax.models.layers import (
     Array,
     BatchNorm,
     Dtype,
+    at_least_float32,
     conv,
     max_pool,
     scaled,
@@ -91,4 +92,4 @@ class VisualEncoder(nn.Module):
         channels = squeeze_channels(images.shape[1])
         x = conv(channels, 3, 2, 1, dtype=self.dtype, name="squeeze")(normed(x, "landmarks_norm"))  # [N, S/8, S/8, 1]
         x = nn.relu(x.reshape(x.shape[0], -1))
-        return nn.Dense(self.embed_dim, kernel_init=torch_default, name="wid")(x.astype(jnp.float32))
+        return nn.Dense(self.embed_dim, kernel_init=torch_default, name="wid")(at_least_float32(x))

@@ -1,0 +1,43 @@
+"""The convolution's fast gradient is XLA's own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from davs_jax.models import convolution
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "padding", "columns"),
+    [
+        ((5, 8, 8, 3), (3, 3, 3, 4), 1, 1, 1 << 19),  # small: left to XLA
+        ((5, 8, 8, 3), (3, 3, 3, 4), 1, 1, 2 * 64 * 27),  # two pictures at a time: the last part is filled
+        ((3, 9, 9, 2), (7, 7, 2, 4), 2, 3, 1),  # one at a time; the last column is not reached by the stride
+        ((4, 8, 6, 6), (1, 1, 6, 5), 1, 0, 1),
+        ((2, 20, 12, 1), (3, 3, 1, 4), (3, 2), (1, 2), 1),  # the sound's first layer
+        ((2, 9, 9, 4), (4, 4, 4, 2), 2, 1, 1),
+    ],
+)
+def test_gradients_are_those_of_xla(shape, kernel, stride, padding, columns, monkeypatch):
+    monkeypatch.setattr(convolution, "COLUMNS", columns)
+    strides, pads = np.broadcast_to(stride, 2).tolist(), [(int(p), int(p)) for p in np.broadcast_to(padding, 2)]
+    rng = np.random.default_rng(0)
+    x, w = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in (shape, kernel))
+
+    def gradients(convolve):
+        y, pullback = jax.vjp(convolve, x, w)
+        return y, *pullback(jnp.asarray(np.random.default_rng(1).normal(size=y.shape), jnp.float32))
+
+    ours = gradients(lambda x, w: convolution.conv_general_dilated(x, w, strides, pads))
+    xla = gradients(
+        lambda x, w: jax.lax.conv_general_dilated(x, w, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    )
+    for mine, theirs in zip(ours, xla, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5 * float(jnp.abs(theirs).max()))
+
+
+def test_what_no_network_uses_is_refused():
+    x, w = jnp.zeros((1, 8, 8, 4)), jnp.zeros((3, 3, 4, 4))
+    with pytest.raises(ValueError, match="no dilation"):
+        convolution.conv_general_dilated(x, w, (1, 1), [(1, 1), (1, 1)], rhs_dilation=(2, 2))
