@@ -1,7 +1,7 @@
 """The one way from a recording to clip records, for every source: read, track, align, cut, measure."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,11 @@ class Recording:
 
     path: Path
     file: str  # how it is named in a rejection: its path in the input folder
-    cuts: Sequence[Cut]
+    cuts: Sequence[Cut] | Callable[[int], Sequence[Cut]]  # if it depends on the number of frames, a function of it
     speaker: int = UNKNOWN  # label
     points: np.ndarray | None = None  # [T, 5, 2] where known: taken as exact, neither detected nor smoothed
     mouth_opening: np.ndarray | None = None  # [T] where known
+    sound: Path | None = None  # the file beside that holds the sound
 
 
 class Unusable(Exception):
@@ -67,7 +68,7 @@ def clip_records(recording: Recording, image_size: int) -> Iterator[dict | Rejec
         yield Rejection(recording.file, *error.args)
         return
     jpegs: dict[int, bytes] = {}  # cuts overlap, and each frame is aligned once
-    for cut in recording.cuts:
+    for cut in recording.cuts(len(clip.frames)) if callable(recording.cuts) else recording.cuts:
         try:
             start, shift = _place(cut, len(clip.frames))
             audio = _audio(clip.samples, start)
@@ -101,8 +102,10 @@ def encode_jpeg(image: np.ndarray) -> bytes:
 
 def _read(recording: Recording):
     try:
-        clip = read_clip(recording.path)
+        clip = read_clip(recording.path, recording.sound)
     except MediaError as error:
+        if recording.sound and str(error).startswith(f"{recording.sound}: "):
+            raise Unusable.because("sound", recording.sound, error) from error
         raise Unusable.because("read", recording.path, error) from error
     if len(clip.frames) < CLIP_FRAMES:
         raise Unusable("length", f"has {len(clip.frames)} frames, {CLIP_FRAMES} are needed", "copy the file again")

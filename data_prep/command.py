@@ -30,8 +30,15 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
         default=256,
         help="of the networks, in pixels; frames are stored at 260/256 of it (default 256)",
     )
-    result.add_argument("--workers", type=_positive, default=os.cpu_count(), help="processes (default: one per core)")
+    result.add_argument("--workers", type=positive, default=os.cpu_count(), help="processes (default: one per core)")
     result.add_argument("--seed", type=int, default=0, help="of the order and the splits (default 0)")
+    result.add_argument(
+        "--shard",
+        type=_part,
+        metavar="I/N",
+        help="make only the shards of task I = 0 … N − 1 of a job array; afterwards the command without it checks and "
+        "finishes the whole",
+    )
     result.add_argument("--overwrite", action="store_true", help="delete what another command made in --output")
     return result
 
@@ -41,9 +48,16 @@ def run(args: argparse.Namespace, make_plan: Callable[[argparse.Namespace], Plan
     try:
         if not args.input.is_dir():
             raise PreparationError(f"--input {args.input}: no such folder; check the path")
+        if args.shard and args.overwrite:
+            raise PreparationError("--overwrite would delete what other tasks of --shard made; empty --output first")
         plan = make_plan(args)
         pending = shards.open_output(plan, args.output, args.overwrite)
+        if args.shard:
+            pending = shards.share(plan, pending, *args.shard)
         shards.make_all(plan, pending, args.output, args.workers)
+        if args.shard:
+            print("the task's shards are made; when all tasks are through, the command without --shard finishes")
+            return 0
         tables = shards.finish(plan, args.output)
     except PreparationError as error:
         print(error, file=sys.stderr)
@@ -71,7 +85,15 @@ def _table(tables: dict[str, Counter]) -> str:
     return "\n".join(rows)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A flag's value of at least 1."""
     if (value := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
     return value
+
+
+def _part(text: str) -> tuple[int, int]:
+    task, _, tasks = text.partition("/")
+    if not (task.isdecimal() and tasks.isdecimal() and int(task) < int(tasks)):
+        raise argparse.ArgumentTypeError(f"{text} is not I/N with I in 0 … N − 1, such as 0/8")
+    return int(task), int(tasks)

@@ -65,7 +65,9 @@ def open_output(plan: Plan, output: Path, overwrite: bool = False) -> list[Shard
     old = read_plan(output)
     strangers = (path for path in output.iterdir() if not path.name.startswith(f".{PLAN_FILE}."))
     if old is None and any(strangers):
-        raise PreparationError(f"{output} is not empty and holds no {PLAN_FILE}; choose another --output")
+        old = read_plan(output)  # another task of a job array may have written it just now
+        if old is None:
+            raise PreparationError(f"{output} is not empty and holds no {PLAN_FILE}; choose another --output")
     if old and overwrite:
         _delete(old, output)
         old = None
@@ -76,6 +78,12 @@ def open_output(plan: Plan, output: Path, overwrite: bool = False) -> list[Shard
             f"{output} was made by another command: {changed}; choose another --output, or start anew with --overwrite"
         )
     return [shard for shard in plan.shards() if not _result_file(output, shard).exists()]
+
+
+def share(plan: Plan, pending: list[Shard], task: int, tasks: int) -> list[Shard]:
+    """The pending shards of one task of a job array: every `tasks`-th of the plan, from number `task` on."""
+    own = {shard.name for shard in plan.shards()[task::tasks]}
+    return [shard for shard in pending if shard.name in own]
 
 
 def make_shard(plan: Plan, shard: Shard, output: Path, on_item: Callable[[], None] = lambda: None) -> None:

@@ -64,6 +64,20 @@ def test_photos_become_aligned_records_labelled_by_their_folder(corpus):
         assert abs(pixels(record)[32, 32].mean() - (200 if record["identity"] else 60)) < 3
 
 
+def test_a_job_array_is_finished_by_the_command_without_a_part(corpus, capsys):
+    for task in range(2):
+        assert run(corpus, "--shard", f"{task}/2")[0] == 0
+        assert not (corpus.parent / "out" / "dataset_info.json").exists()
+    status, output = run(corpus)
+    assert status == 0
+    assert len(tfds.builder_from_directory(str(output)).as_data_source("train")) == 6
+    assert run(corpus, "--shard", "0/2", "--overwrite")[0] == 1
+    assert "would delete what other tasks" in capsys.readouterr().err
+    for wrong in ("2/2", "1", "a/b"):
+        with pytest.raises(SystemExit, match="2"):
+            run(corpus, "--shard", wrong)
+
+
 def test_a_share_of_the_photos_goes_into_val(corpus):
     _, output = run(corpus, "--val-fraction", "0.34")
     builder = tfds.builder_from_directory(str(output))

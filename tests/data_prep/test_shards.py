@@ -52,6 +52,27 @@ def test_processes_make_the_same_bytes_as_one(tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
+def test_the_tasks_of_a_job_array_make_the_same_bytes_as_one_command(tmp_path):
+    plan = make_plan()
+    for task in (2, 0, 1):
+        pending = shards.open_output(plan, tmp_path / "array")
+        shards.make_all(plan, shards.share(plan, pending, task, 3), tmp_path / "array", workers=1)
+        if task != 1:
+            with pytest.raises(PreparationError, match="not made yet"):
+                shards.finish(plan, tmp_path / "array")
+    prepare(plan, tmp_path / "array")
+    prepare(plan, tmp_path / "one")
+    assert contents(tmp_path / "array") == contents(tmp_path / "one")
+
+
+def test_more_tasks_than_shards_leave_some_idle(tmp_path):
+    plan = make_plan()
+    pending = shards.open_output(plan, tmp_path)
+    shares = [shards.share(plan, pending, task, 9) for task in range(9)]
+    assert sorted(len(own) for own in shares) == [0] * 5 + [1] * 4
+    assert shares[0] + shares[1] + shares[2] + shares[3] == pending
+
+
 def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(tmp_path):
     plan, output = make_plan(), tmp_path / "stopped"
     first, second, *_ = shards.open_output(plan, output)

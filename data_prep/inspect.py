@@ -1,0 +1,108 @@
+"""Shows what is inside shards: counts by split and class, and one record as pictures and as a video with sound."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from davs_jax import plots, sources
+from davs_jax.media.streams import MediaError
+from davs_jax.media.video import Writer
+from davs_jax.progress import progress
+from davs_jax.sources import DataError
+
+LABELS = ("word", "speaker", "identity")
+SHOWN = 10  # classes of a kind that are printed, the most frequent ones
+PER_ROW = 10  # frames
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m data_prep.inspect", description=__doc__)
+    parser.add_argument("shards", type=Path, metavar="SHARDS", help="folder made by data_prep")
+    parser.add_argument("--split", help="of the record that is shown (default: the first there is)")
+    parser.add_argument("--record", type=int, default=0, metavar="N", help="number of that record (default 0)")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="folder for its files (default: .)")
+    parser.add_argument("--no-counts", action="store_true", help="do not read every record to count classes")
+    args = parser.parse_args(argv)
+    try:
+        for line in _look(args):
+            print(line)
+    except (DataError, MediaError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _look(args: argparse.Namespace):
+    """Yields the lines to print; writes the record's files.
+
+    Raises:
+      DataError: no such shards, split or record, or one that cannot be read.
+      MediaError: the video cannot be written.
+    """
+    if not (args.shards / "dataset_info.json").exists():
+        raise DataError(f"{args.shards} holds no finished shards (no dataset_info.json); give data_prep's --output")
+    info = tfds.builder_from_directory(str(args.shards)).info
+    open_split = sources.open_clips if "frames" in info.features else sources.open_faces
+    splits = {name: open_split(str(args.shards), name) for name in info.splits}
+    for name, split in splits.items():
+        yield f"{name}: {len(split):,} records, {info.splits[name].num_bytes / 2**20:.1f} MiB"
+        if not args.no_counts:
+            yield from _classes(info.features, split)
+    chosen = args.split or next(iter(splits))
+    if chosen not in splits:
+        raise DataError(f"{args.shards} has no split {chosen!r}; it has {', '.join(splits)}")
+    if not 0 <= args.record < len(splits[chosen]):
+        raise DataError(f"--record {args.record}: split {chosen!r} has records 0 … {len(splits[chosen]) - 1}")
+    args.output.mkdir(parents=True, exist_ok=True)
+    stem = args.output / f"{chosen}-{args.record}"
+    yield from _shown(info.features, splits[chosen].record(args.record), stem)
+
+
+def _classes(features, split):
+    counts = {name: Counter() for name in LABELS if name in features}
+    for i in progress(range(len(split)), unit="record", desc=split.split, leave=False):
+        record = split.record(i)
+        for name, counter in counts.items():
+            counter[int(record[name])] += 1
+    for name, counter in counts.items():
+        known = {label: count for label, count in counter.items() if label >= 0}
+        if not known:
+            yield f"  {name}: unknown"
+            continue
+        common = sorted(known.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN]
+        listed = ", ".join(f"{features[name].names[label]} {count:,}" for label, count in common)
+        rest = f", and {len(known) - SHOWN:,} more" if len(known) > SHOWN else ""
+        yield f"  {name}: {len(known):,} of {features[name].num_classes:,} classes: {listed}{rest}"
+
+
+def _shown(features, record: dict, stem: Path):
+    """Writes STEM.png and, for a clip, STEM.mp4."""
+    name = sources.text(record["clip_id" if "frames" in record else "face_id"])
+    labels = {n: int(record[n]) for n in LABELS if n in features}
+    said = ", ".join(f"{n} {features[n].names[v] if v >= 0 else 'unknown'}" for n, v in labels.items())
+    jpegs = record["frames"] if "frames" in record else [record["image"]]
+    frames = [sources.decode(jpeg, name) for jpeg in jpegs]
+    yield f"{name}: {said}, {len(frames)} pictures of {frames[0].shape[1]} × {frames[0].shape[0]}"
+    rows = [frames[i : i + PER_ROW] for i in range(0, len(frames), PER_ROW)]
+    picture = stem.with_name(f"{stem.name}.png")
+    picture.write_bytes(plots.png(plots.sheet(rows)))
+    yield f"  {picture}"
+    if "frames" not in record:
+        return
+    for measure, value in json.loads(sources.text(record["measures"])).items():
+        yield f"  {measure}: {value}"
+    video = stem.with_name(f"{stem.name}.mp4")
+    with Writer(video, samples=record["audio"].astype(np.float32) / 2**15) as writer:
+        for frame in frames:
+            writer.write(frame)
+    yield f"  {video}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

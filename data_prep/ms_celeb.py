@@ -1,0 +1,126 @@
+"""MS-Celeb-1M in the forms in which it lives on: aligned TSV, RecordIO, WebDataset tars, folders `MID/*.jpg`.
+
+The original table's photos are loose crops of Microsoft's own, in which the face is looked for. RecordIO and tars
+hold what recognition networks train on, 112 pixels in ArcFace's template. `--crops` says otherwise.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from data_prep import command, containers, photos
+from data_prep.clips import UNKNOWN, Unusable
+from data_prep.faces import PHOTO_KINDS, PHOTOS_PER_SHARD
+from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
+from data_prep.shards import Rejection
+from davs_jax.records import face_features
+
+DEFAULT_CROPS = {".tsv": "detect", ".rec": "arcface", ".tar": "arcface", "": "detect"}
+
+
+def make_plan(args: argparse.Namespace) -> Plan:
+    """Lists the photos. An item is `[name, file, offset, size, identity]`, or `{"name", "trouble"}`.
+
+    Raises:
+      PreparationError: the folder holds none, or files of more than one form.
+    """
+    files = sorted(path for path in args.input.rglob("*") if containers.kind(path) and path.is_file())
+    forms = sorted({containers.kind(path) for path in files})
+    if len(forms) > 1:
+        raise PreparationError(f"{args.input}: holds {' and '.join(forms)} files; give each form a folder of its own")
+    items = list(_contained(args.input, files) if files else _loose(args.input))
+    good = [item for item in items if isinstance(item, list)]
+    if not good:
+        why = f"; {items[0]['name']}: {items[0]['trouble']}" if items else ""
+        raise PreparationError(
+            f"{args.input}: no photo in any .tsv, .rec or .tar of it, nor any MID/*.jpg{why}; check the path"
+        )
+    shares = {"train": 1 - args.val_fraction, "val": args.val_fraction}
+    split_of = split_by_share((_name(item) for item in items), shares, args.seed)
+    splits = {split: [item for item in items if split_of[_name(item)] == split] for split in shares}
+    return Plan(
+        dataset="ms_celeb",
+        source="data_prep.ms_celeb",
+        input=str(args.input.resolve()),
+        options={
+            "image_size": args.image_size,
+            "seed": args.seed,
+            "val_fraction": args.val_fraction,
+            "crops": args.crops or DEFAULT_CROPS[forms[0] if forms else ""],
+        },
+        labels={"identity": sorted({item[4] for item in good}, key=_numbers_first)},
+        splits={split: into_shards(items, PHOTOS_PER_SHARD, args.seed) for split, items in splits.items() if items},
+    )
+
+
+def features(plan: Plan) -> tfds.features.FeaturesDict:
+    return face_features(plan.labels["identity"])
+
+
+def examples(plan: Plan, item: list | dict) -> Iterator[dict | Rejection]:
+    """The record of one photo, or why it has none."""
+    if isinstance(item, dict):
+        yield Rejection(item["name"], "read", item["trouble"], "copy the file again, or correct it")
+        return
+    name, file, offset, size, identity = item
+    path = Path(plan.input, file)
+    try:
+        data = containers.photo_bytes(path, offset, size) if containers.kind(path) else None
+        photo = photos.read(path, data)
+        label = _labels(plan).get(identity, UNKNOWN)
+        yield photos.face_record(name, photo, label, plan.options["image_size"], plan.options["crops"])
+    except Unusable as error:
+        yield Rejection(name, *error.args)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command.parser(
+        "Prepares MS-Celeb-1M (.tsv, .rec with .idx, .tar, or folders) for training on identities.",
+        "python -m data_prep.ms_celeb --input faces_emore --output data/ms_celeb --image-size 256",
+    )
+    photos.add_flags(parser, default="arcface for .rec and .tar, detect for .tsv and folders")
+    return command.run(parser.parse_args(argv), make_plan)
+
+
+def _contained(folder: Path, files: Sequence[Path]) -> Iterator[list | dict]:
+    for path in files:
+        file = path.relative_to(folder).as_posix()
+        for entry in containers.entries(path, file):
+            if entry.trouble or not entry.identity:
+                yield {"name": entry.name, "trouble": entry.trouble or "its label is no number"}
+            else:
+                yield [entry.name, file, entry.offset, entry.size, entry.identity]
+
+
+def _loose(folder: Path) -> Iterator[list]:
+    for path in sorted(folder.glob("*/*")):
+        if path.suffix.lower() in PHOTO_KINDS and not path.name.startswith("."):
+            file = path.relative_to(folder).as_posix()
+            yield [file, file, 0, 0, path.parent.name]
+
+
+def _name(item: list | dict) -> str:
+    return item["name"] if isinstance(item, dict) else item[0]
+
+
+def _numbers_first(identity: str) -> tuple[int, str]:
+    """A numbered corpus keeps its order: 2 comes before 10."""
+    return (int(identity), "") if identity.isdecimal() else (sys.maxsize, identity)
+
+
+_known: tuple[Plan | None, dict[str, int]] = (None, {})
+
+
+def _labels(plan: Plan) -> dict[str, int]:
+    """Label by identity; kept, for there are 85,000 and each photo asks."""
+    global _known
+    if _known[0] is not plan:
+        _known = plan, {name: label for label, name in enumerate(plan.labels["identity"])}
+    return _known[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The one way from a photo to a face record, for every source: read, find the face, align."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.clips import UNKNOWN, Unusable, encode_jpeg
+from davs_jax.media import face
+from davs_jax.media.photo import PhotoError, read_picture
+from davs_jax.records import stored_size
+
+# Where the crops that recognition networks are trained on (ArcFace, InsightFace) have the face, in their 112 pixels.
+ARCFACE_SIDE = 112
+ARCFACE_POINTS = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+CROPS = ("arcface", "detect")
+
+
+def add_flags(parser: argparse.ArgumentParser, default: str) -> None:
+    """The flags that every source of photos has.
+
+    Args:
+      default: what `--crops` is where it is not given, in words.
+    """
+    parser.add_argument(
+        "--crops",
+        choices=CROPS,
+        default=None,
+        help="arcface: the photos are square crops in ArcFace's template, which one fixed similarity carries to ours; "
+        f"detect: the face is looked for in each (default: {default})",
+    )
+    parser.add_argument(
+        "--val-fraction", type=fraction, default=0.0, help="share of the photos for a val split (default 0)"
+    )
+
+
+def face_record(
+    face_id: str, photo: np.ndarray, identity: int, image_size: int, crops: str, points: np.ndarray | None = None
+) -> dict:
+    """Makes the record of one photo.
+
+    Args:
+      photo: uint8 `[H, W, 3]` RGB.
+      identity: label.
+      image_size: of the networks; the stored face is `stored_size(image_size)` on a side.
+      crops: one of CROPS.
+      points: `[5, 2]` where known: taken as exact, and `crops` is not looked at.
+
+    Raises:
+      Unusable: no face is found, or the photo is no such crop.
+    """
+    if identity == UNKNOWN:
+        raise Unusable("label", "its identity is not among the plan's", "run the preparation anew")
+    if points is None:
+        points = _template_points(photo) if crops == "arcface" else _found_points(photo)
+    aligned = face.align(photo, points, stored_size(image_size))
+    return {"face_id": face_id, "image": encode_jpeg(aligned), "identity": identity}
+
+
+def read(path: Path, data: bytes | None = None) -> np.ndarray:
+    """A picture file, or its bytes → uint8 `[H, W, 3]` RGB.
+
+    Raises:
+      Unusable: it is none.
+    """
+    try:
+        return read_picture(path, data)
+    except PhotoError as error:
+        raise Unusable.because("read", path, error) from error
+
+
+def fraction(text: str) -> float:
+    """A flag's value in 0…1, 1 excluded."""
+    if not 0 <= (value := float(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not in 0…1")
+    return value
+
+
+def _template_points(photo: np.ndarray) -> np.ndarray:
+    height, width = photo.shape[:2]
+    if height != width:
+        reason = f"is {width} × {height} pixels, a crop in ArcFace's template is square"
+        raise Unusable("face", reason, "prepare it with --crops detect")
+    return (ARCFACE_POINTS + 0.5) * (width / ARCFACE_SIDE) - 0.5
+
+
+def _found_points(photo: np.ndarray) -> np.ndarray:
+    try:
+        return face.track(photo[None]).points[0]
+    except face.NoFace as error:
+        raise Unusable("face", "no face was found in it", "leave the photo out, or give its points") from error

@@ -1,0 +1,127 @@
+"""VoxCeleb2 (Chung et al. 2018): `dev/mp4/id00012/VIDEO/00001.mp4`, the speaker known, no words.
+
+The sound lies inside the video, or as `.m4a` under the same name: beside it, or in the folder `aac` that mirrors `mp4`
+(as the corpus is given out). Each utterance is cut into consecutive clips; what is left over at its end is shared out
+to both ends.
+"""
+
+import argparse
+import functools
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from data_prep import command
+from data_prep.clips import UNKNOWN, Cut, Recording, clip_records
+from data_prep.photos import fraction
+from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
+from data_prep.shards import Rejection
+from davs_jax.records import CLIP_FRAMES, clip_features
+
+UTTERANCES_PER_SHARD = 100
+SPLITS = ("train", "val", "test")
+
+
+def make_plan(args: argparse.Namespace) -> Plan:
+    """Lists the utterances. An item is `{"video", "sound", "speaker"}`: paths in the input folder, or "".
+
+    Utterances in a folder `test` are the test split; of the others' source videos a share is val, so that no source
+    video is in two splits.
+
+    Raises:
+      PreparationError: the folder is not in the corpus's layout.
+    """
+    items = [_item(args.input, path) for path in sorted(args.input.rglob("*.mp4")) if _is_utterance(args.input, path)]
+    if not items:
+        raise PreparationError(f"{args.input}: no SPEAKER/VIDEO/*.mp4 in it; give the folder that holds dev or mp4")
+    shares = {"train": 1 - args.val_fraction, "val": args.val_fraction}
+    of_others = {_source(item) for item in items if not _is_test(item)}
+    split_of = split_by_share(of_others, shares, args.seed) if of_others else {}
+    splits = {split: [] for split in SPLITS}
+    for item in items:
+        splits["test" if _is_test(item) else split_of[_source(item)]].append(item)
+    return Plan(
+        dataset="voxceleb",
+        source="data_prep.voxceleb",
+        input=str(args.input.resolve()),
+        options={
+            "image_size": args.image_size,
+            "seed": args.seed,
+            "val_fraction": args.val_fraction,
+            "clips": args.clips or "all",
+        },
+        labels={"word": [], "speaker": sorted({item["speaker"] for item in items})},
+        splits={split: into_shards(items, UTTERANCES_PER_SHARD, args.seed) for split, items in splits.items() if items},
+    )
+
+
+def features(plan: Plan) -> tfds.features.FeaturesDict:
+    return clip_features(plan.labels["word"], plan.labels["speaker"])
+
+
+def examples(plan: Plan, item: dict[str, str]) -> Iterator[dict | Rejection]:
+    """The records of one utterance, or why there are none."""
+    wanted = plan.options["clips"]
+    recording = Recording(
+        Path(plan.input, item["video"]),
+        item["video"],
+        functools.partial(cuts, item["video"].removesuffix(".mp4"), None if wanted == "all" else wanted),
+        plan.labels["speaker"].index(item["speaker"]),
+        sound=Path(plan.input, item["sound"]) if item["sound"] else None,
+    )
+    yield from clip_records(recording, plan.options["image_size"])
+
+
+def cuts(name: str, most: int | None, frames: int) -> list[Cut]:
+    """Consecutive clips of an utterance, or `most` of them spread over it.
+
+    Args:
+      frames: of the utterance, at least CLIP_FRAMES.
+    """
+    fitting = frames // CLIP_FRAMES
+    count = fitting if most is None else min(most, fitting)
+    room = frames / count  # for each clip, which lies in its middle
+    return [Cut(f"{name}/{i}", UNKNOWN, (i + 0.5) * room) for i in range(count)]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command.parser(
+        "Prepares VoxCeleb2 for training: speakers without words.",
+        "python -m data_prep.voxceleb --input VoxCeleb2 --output data/voxceleb --image-size 256",
+    )
+    parser.add_argument(
+        "--clips", type=command.positive, metavar="N", help="at most so many of an utterance (default: all)"
+    )
+    parser.add_argument(
+        "--val-fraction", type=fraction, default=0.02, help="share of the source videos for val (default 0.02)"
+    )
+    return command.run(parser.parse_args(argv), make_plan)
+
+
+def _is_utterance(folder: Path, path: Path) -> bool:
+    return len(path.relative_to(folder).parts) >= 3 and not path.name.startswith(".") and path.is_file()
+
+
+def _item(folder: Path, path: Path) -> dict[str, str]:
+    beside = path.with_suffix(".m4a")
+    parts = ["aac" if part == "mp4" else part for part in beside.relative_to(folder).parts]
+    sound = next((s for s in (beside, folder.joinpath(*parts)) if s.is_file()), None)
+    return {
+        "video": path.relative_to(folder).as_posix(),
+        "sound": sound.relative_to(folder).as_posix() if sound else "",
+        "speaker": path.parts[-3],
+    }
+
+
+def _is_test(item: dict[str, str]) -> bool:
+    return "test" in item["video"].split("/")[:-3]
+
+
+def _source(item: dict[str, str]) -> str:
+    return item["video"].rpartition("/")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""Looking into shards: counts, one record as PNG and as mp4 with sound."""
+
+import cv2
+import pytest
+
+from data_prep import inspect
+from davs_jax.media.video import read_clip
+from tiny_data import CLIPS, FACES
+
+
+def test_counts_and_one_clip_are_shown(clips_folder, tmp_path, capsys):
+    assert inspect.main([clips_folder, "--split", "val", "--record", "2", "--output", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    for split, count in CLIPS.items():
+        assert f"{split}: {count} records" in printed
+    assert "word: 4 of 4 classes" in printed
+    assert cv2.imread(str(tmp_path / "val-2.png")) is not None
+    clip = read_clip(tmp_path / "val-2.mp4")
+    assert (len(clip.frames), clip.samples is not None) == (29, True)
+
+
+def test_one_face_is_shown_as_a_picture(faces_folder, tmp_path, capsys):
+    assert inspect.main([faces_folder, "--output", str(tmp_path)]) == 0
+    assert "identity: 5 of 5 classes" in capsys.readouterr().out
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".png"] * bool(FACES)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [(["--split", "dev"], "has no split 'dev'"), (["--record", "99"], "has records 0 … 15")],
+)
+def test_what_is_not_there_is_said_in_a_sentence(clips_folder, tmp_path, flags, said, capsys):
+    assert inspect.main([clips_folder, "--no-counts", "--output", str(tmp_path), *flags]) == 1
+    assert said in capsys.readouterr().err
+    assert inspect.main([str(tmp_path)]) == 1
+    assert "no finished shards" in capsys.readouterr().err
