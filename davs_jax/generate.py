@@ -20,14 +20,16 @@ from davs_jax import checkpoint, plots
 from davs_jax.inference import Davs
 from davs_jax.media import face, video
 from davs_jax.media.audio import clip_mfcc, windows
-from davs_jax.media.photo import POINTS, Photo, PhotoError, aligned_crop, parse_points, read_photo
+from davs_jax.media.paste import Canvas
+from davs_jax.media.photo import POINTS, Photo, PhotoError, aligned_crop, parse_points, read_photo, reduced
 from davs_jax.media.video import MediaError
 from davs_jax.progress import progress
 from davs_jax.records import FPS, SAMPLES_PER_FRAME
 from davs_jax.weights import DEMO, CheckpointError
 
 CHUNK = 256  # frames whose vectors are computed at once
-SHEET_ROWS, SHEET_COLUMNS = 3, 8
+LONGEST = 1920  # pixels of a finished video on its longer side: what every player decodes
+SHEET_ROWS, SHEET_COLUMNS, SHEET_SIDE = 3, 8, 256
 METADATA = {
     "comment": "AI-generated: the face in this video was synthesised from one photo by DAVS (davs_jax).",
     "digital_source_type": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
@@ -157,25 +159,42 @@ def generate(model: Davs, photo: Photo, driver: Driver) -> Iterator[np.ndarray]:
         yield from model.decode(person, wid)
 
 
-def write_video(model: Davs, photo: Photo, driver: Driver, output: Path) -> np.ndarray:
+def pictures(model: Davs, photo: Photo, driver: Driver) -> Iterator[np.ndarray]:
+    """Yields the whole photo, uint8 `[H, W, 3]`, with the generated face in its place, `driver.frames` times.
+
+    A photo that is an aligned crop already is its own whole.
+
+    Raises:
+      GenerationError: as `generate`.
+    """
+    crops = generate(model, photo, driver)
+    return crops if photo.points is None else map(Canvas(photo.picture, photo.points, photo.crop).paste, crops)
+
+
+def write_video(model: Davs, photo: Photo, driver: Driver, output: Path, crop: bool = False) -> np.ndarray:
     """Generates into an mp4, H.264 with the driver's sound, as long as the driver to the frame.
 
+    Args:
+      crop: only the face's square, `[S, S, 3]`, instead of the whole photo (at most LONGEST pixels long).
+
     Returns:
-      a contact sheet uint8 `[h, w, 3]`: the photo's crop, then generated frames evenly spread over the video.
+      a contact sheet uint8 `[h, w, 3]`: the photo, then generated frames evenly spread over the video.
 
     Raises:
       GenerationError: as `generate`.
       MediaError: the file cannot be written, or the driver cannot be read to its end.
     """
     shown = set(np.linspace(0, driver.frames - 1, SHEET_ROWS * SHEET_COLUMNS - 1).astype(int).tolist())
-    pictures = [photo.crop]
+    photo = photo if crop else reduced(photo, LONGEST)
+    sheet = [photo.crop if crop or photo.points is None else photo.picture]
+    made = generate(model, photo, driver) if crop else pictures(model, photo, driver)
     with video.Writer(output, samples=driver.samples, metadata=METADATA) as writer:
-        crops = progress(generate(model, photo, driver), total=driver.frames, desc="generating", unit="frame")
-        for i, crop in enumerate(crops):
-            writer.write(crop)
+        for i, picture in enumerate(progress(made, total=driver.frames, desc="generating", unit="frame")):
+            writer.write(picture)
             if i in shown:
-                pictures.append(crop)
-    return plots.sheet([pictures[i : i + SHEET_COLUMNS] for i in range(0, len(pictures), SHEET_COLUMNS)])
+                sheet.append(reduced(Photo(picture, None, picture), SHEET_SIDE).picture)
+    sheet[0] = reduced(Photo(sheet[0], None, sheet[0]), SHEET_SIDE).picture
+    return plots.sheet([sheet[i : i + SHEET_COLUMNS] for i in range(0, len(sheet), SHEET_COLUMNS)])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -199,10 +218,8 @@ def _run(args: argparse.Namespace) -> None:
     if photo.doubt:
         print(f"davs-generate: warning: {photo.doubt}", file=sys.stderr)
     driver = read_speech(args.audio) if args.audio else read_performance(args.video)
-    sheet = write_video(model, photo, driver, args.output)
-    print(
-        f"{args.output}: {driver.frames} frames, {driver.frames / FPS:.2f} s, {model.image_size} × {model.image_size}"
-    )
+    sheet = write_video(model, photo, driver, args.output, args.crop)
+    print(f"{args.output}: {driver.frames} frames, {driver.frames / FPS:.2f} s")
     if args.contact_sheet:
         try:
             args.contact_sheet.write_bytes(plots.png(sheet))
@@ -210,7 +227,7 @@ def _run(args: argparse.Namespace) -> None:
             raise GenerationError(
                 f"{args.contact_sheet}: cannot be written ({error.strerror}); check its folder"
             ) from error
-        print(f"{args.contact_sheet}: the photo's crop, then frames in order")
+        print(f"{args.contact_sheet}: the photo, then frames in order")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -236,6 +253,7 @@ def _parser() -> argparse.ArgumentParser:
         "--points", nargs="+", metavar="x,y", help=f"where no face is found: {POINTS}; or a JSON file of these five"
     )
     known.add_argument("--aligned", action="store_true", help="the photo is an aligned square crop already")
+    add("--crop", action="store_true", help="write the bare face, not the whole photo with the face put back into it")
     add("--contact-sheet", type=Path, metavar="PNG", help="also write frames of the result side by side")
     return parser
 

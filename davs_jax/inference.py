@@ -43,7 +43,7 @@ class Davs:
         self.image_size: int = config.model.image_size
         devices = mesh.size if mesh is not None else 1
         self._batch = -(-batch // devices) * devices
-        self._mesh = mesh
+        self.mesh = mesh
         self._forwards = _forwards(FrozenConfigDict(config.model), mesh)
         variables = {
             name: {"params": params[name], "batch_stats": batch_stats.get(name, {})}
@@ -116,11 +116,11 @@ class Davs:
         return jax.tree.map(lambda *parts: np.concatenate([np.asarray(p) for p in parts])[: len(values)], *results)
 
     def _place(self, values: np.ndarray) -> np.ndarray | jax.Array:
-        if self._mesh is None:
+        if self.mesh is None:
             return values
         # Works in a job of many processes too, where each can only address its own share.
         return jax.make_array_from_callback(
-            values.shape, sharding.batch_sharding(self._mesh), lambda index: values[index]
+            values.shape, sharding.batch_sharding(self.mesh), lambda index: values[index]
         )
 
 

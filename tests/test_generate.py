@@ -95,7 +95,7 @@ def test_the_result_is_as_long_as_its_driver_and_says_that_it_is_generated(folde
     with av.open(str(folder / "out.mp4")) as container:
         assert "generated" in container.metadata["comment"]
         picture, sound = container.streams.video[0], container.streams.audio[0]
-        assert (picture.codec_context.name, picture.width, picture.height) == ("h264", 64, 64)
+        assert (picture.codec_context.name, picture.width, picture.height) == ("h264", 300, 300)
         assert float(picture.average_rate) == 25
         assert float(picture.duration * picture.time_base) == pytest.approx(seconds, abs=0.04)
         assert float(sound.duration * sound.time_base) == pytest.approx(seconds, abs=0.04)
@@ -134,6 +134,18 @@ def test_what_cannot_be_done_is_said_in_one_sentence(folder, checkpoint, argumen
 def test_a_photo_with_given_points_needs_no_detector(folder, checkpoint, monkeypatch):
     monkeypatch.setattr(generation.face, "default_detector", lambda: pytest.fail("looked for a face"))
     assert run(folder, checkpoint, "--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS) == 0
+
+
+def test_the_bare_crop_is_given_on_request(folder, checkpoint):
+    assert run(folder, checkpoint, "--photo", "@photo.png", "--audio", "@speech.wav", "--crop") == 0
+    media = video.probe(folder / "out.mp4")
+    assert (media.width, media.height) == (64, 64)
+
+
+def test_a_large_photo_is_reduced_to_what_players_decode(model, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(generation, "LONGEST", 150)
+    generation.write_video(model, photo, Speech(np.zeros(2 * SAMPLES_PER_FRAME, np.float32)), tmp_path / "out.mp4")
+    assert video.probe(tmp_path / "out.mp4").width == 150
 
 
 def test_doubt_about_an_aligned_photo_is_said_aloud(folder, checkpoint, capsys):

@@ -1,9 +1,10 @@
 """A photo of a face, from whatever file holds it to the aligned crop that the networks take."""
 
+import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,14 +65,18 @@ def read_photo(path: Path, image_size: int, points: np.ndarray | None = None, al
     return Photo(picture, points, aligned_crop(picture, points, image_size))
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_picture(path: Path, data: bytes | None = None) -> np.ndarray:
     """Any picture file → uint8 `[H, W, 3]` RGB: turned upright as its EXIF says, transparency on white, gray as RGB.
+
+    Args:
+      path: the file, or where `data` is given only its name.
+      data: the file's bytes, where it lies inside another.
 
     Raises:
       PhotoError: the file is missing or no picture.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path if data is None else io.BytesIO(data)) as image:
             if image.mode.startswith("I"):  # 16-bit gray, which Pillow would clip to white
                 image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
             image = ImageOps.exif_transpose(image).convert("RGBA")
@@ -87,6 +92,27 @@ def aligned_crop(picture: np.ndarray, points: np.ndarray, image_size: int) -> np
     stored = face.align(picture, points, stored_size(image_size))
     margin = (stored_size(image_size) - image_size) // 2
     return stored[margin : margin + image_size, margin : margin + image_size]
+
+
+def crop_matrix(points: np.ndarray, image_size: int) -> np.ndarray:
+    """The map from a picture to its face's `aligned_crop`, float64 `[2, 3]`; ValueError as `face.similarity`."""
+    stored = stored_size(image_size)
+    matrix = face.similarity(points, stored)
+    matrix[:, 2] -= (stored - image_size) // 2
+    return matrix
+
+
+def reduced(photo: Photo, longest: int) -> Photo:
+    """The photo at no more than `longest` pixels on its longer side; its crop stays as it is."""
+    height, width = photo.picture.shape[:2]
+    if max(height, width) <= longest:
+        return photo
+    size = tuple(max(1, round(side * longest / max(height, width))) for side in (width, height))
+    picture = np.asarray(Image.fromarray(photo.picture).resize(size, Image.Resampling.LANCZOS))
+    points = photo.points
+    if points is not None:  # pixel centres lie at whole numbers
+        points = (np.asarray(points) + 0.5) * size / (width, height) - 0.5
+    return replace(photo, picture=picture, points=points)
 
 
 def parse_points(words: Sequence[str]) -> np.ndarray:

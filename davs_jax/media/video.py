@@ -75,18 +75,22 @@ def probe(path: str | Path) -> Media:
         return Media(True, audio is not None, duration, frame_rate(video), width, height, rate, start)
 
 
-def read_clip(path: str | Path) -> Clip:
+def read_clip(path: str | Path, sound: str | Path | None = None) -> Clip:
     """Reads a whole file into memory (0.2 MB a frame at 256 × 256); for long ones see `read_frames`.
 
     Sound from before the first frame is cut, gaps and a missing end are silence.
+
+    Args:
+      sound: the file that holds the sound, where it is another; the two files' clocks count as one.
 
     Raises:
       MediaError: as `read_frames` and `read_audio`, except that a clip without sound is fine.
     """
     frames = np.stack(list(read_frames(path)))
-    if not probe(path).has_audio:
+    media = probe(path)
+    if sound is None and not media.has_audio:
         return Clip(frames, None)
-    samples = read_audio(path)[: len(frames) * SAMPLES_PER_FRAME]
+    samples = read_audio(sound or path, origin=media.start)[: len(frames) * SAMPLES_PER_FRAME]
     return Clip(frames, np.pad(samples, (0, len(frames) * SAMPLES_PER_FRAME - len(samples))))
 
 
@@ -118,16 +122,19 @@ def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
             yield _picture(held[1], size)
 
 
-def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, origin: float | None = None) -> np.ndarray:
     """Reads the sound as float32 `[N]`, mono, resampled to `sample_rate` Hz.
 
     Sample 0 is at the time of the first frame where the file has pictures (so it lines up with
     `read_frames`), else at the first sound. Gaps in the timestamps become silence.
 
+    Args:
+      origin: time of sample 0 in seconds on the container's clock, where it is to be another.
+
     Raises:
       MediaError: the file is missing, empty, not media, without sound, or ends before its header says.
     """
-    origin = probe(path).start
+    origin = probe(path).start if origin is None else origin
     pieces = []  # (first sample's position, samples)
     with opened(path) as container:
         stream = audio_stream(container)
