@@ -6,63 +6,57 @@ writes report.json (every figure) and report.html (the same to read, with pictur
 """
 
 import argparse
-import importlib.metadata
 import itertools
-import json
-import platform
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
 import numpy as np
-from etils import epath
 from ml_collections import ConfigDict
 
-from davs_jax import checkpoint, generate, mouth, pictures, plots, recognition, report, sharding
+from davs_jax import (
+    checkpoint,
+    compare,
+    distributed,
+    landmarks,
+    metrics,
+    mouth,
+    pictures,
+    recognition,
+    report,
+    results,
+    sharding,
+    swap,
+)
 from davs_jax.data import eval_batches, open_clips, open_faces
 from davs_jax.inference import Davs
-from davs_jax.media.video import MediaError, Writer
-from davs_jax.pictures import Pictures
+from davs_jax.lip_sync import Scorer
+from davs_jax.media.video import MediaError
 from davs_jax.progress import progress
 from davs_jax.recognition import Vectors
+from davs_jax.results import Evaluation
 from davs_jax.sources import ClipSource, DataError, FaceSource
 from davs_jax.state import init_state
 from davs_jax.weights import DEMO, CheckpointError
 
 BATCH = 16  # clips
-SHEET_FRAMES = (4, 8, 12, 16, 20, 24)  # of each example, beside its photo
-VIDEO_SIDE = 160  # pixels; smaller pictures are enlarged for the example video
-PACKAGES = ("davs_jax", "jax", "flax", "numpy", "scikit-learn")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation found.
-
-    Attributes:
-      clips: how many were counted, each once.
-      intervals: what the bootstrap resamples.
-      figures: by section and name, as report.json holds them.
-      skipped: by name, why a part could not be computed.
-      pictures: the generated frames' raw figures and examples; None where the weights cannot generate.
-      curves: the examples' mouth openings, as `plots.openings` takes them.
-    """
-
-    clips: int
-    intervals: str
-    figures: dict
-    skipped: dict[str, str]
-    pictures: Pictures | None = None
-    curves: list = field(default_factory=list)
+UNMEASURED = {
+    "LPIPS, FID": "they need weights of networks that the package does not bring",
+    "CPBD": "no picture with a published value is at hand to check an implementation by",
+    "blinks": "nothing here finds eyelids",
+}
+CONTROLLED = ("probes", "face_probes", "swap")  # what is shown beside another model's
 
 
 def evaluate(
-    model: Davs, source: ClipSource, faces: FaceSource | None = None, limit: int | None = None, seed: int = 0
+    model: Davs,
+    source: ClipSource,
+    faces: FaceSource | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    scorer: Scorer | None = None,
+    control: dict | None = None,
 ) -> Evaluation:
     """Evaluates a model on every clip of a source.
 
@@ -70,6 +64,8 @@ def evaluate(
       faces: identity images, for the person probes of corpora whose speakers are not known.
       limit: count the first so many clips only.
       seed: of bootstrap, folds and fresh weights.
+      scorer: SyncNet with its weights.
+      control: figures of another model on the same clips, beside which the probes are shown: one without adversaries.
 
     Raises:
       DataError: the clips do not fit the model, or a record is damaged.
@@ -81,38 +77,61 @@ def evaluate(
     def batches() -> Iterator[dict]:
         return _first(eval_batches(source, BATCH), count)
 
-    figures, skipped, vectors, people = {}, {}, None, None
+    figures, skipped, vectors, people, confusions = {}, {}, None, None, {}
     if model.has("visual_encoder", "audio_encoder"):
         bar = progress(batches(), total=-(-count // BATCH), desc="reading", unit="batch")
-        vectors = recognition.encode(model, bar, persons=model.has("person_encoder"))
+        vectors = recognition.encode(model, bar, persons=model.has("person_encoder"), every_frame=True)
         _check_count(vectors.index, count)
         people = vectors.people
-        figures["retrieval"] = recognition.retrieval(vectors)
+        figures["retrieval"] = recognition.retrieval(vectors, model.mesh)
+        figures["sync"] = recognition.synchronisation(vectors, seed)
         if model.has("word_classifier"):
-            figures["accuracy"] = recognition.accuracies(model, vectors, seed)
+            read = recognition.logits(model, vectors)
+            answers = {name: values.argmax(1) for name, values in read.items()}
+            confusions = {n: metrics.confusion(a, vectors.word, len(source.words)) for n, a in answers.items()}
+            figures["accuracy"] = recognition.accuracies(read, vectors, seed)
+            figures["words"] = recognition.word_table(confusions, source.words)
         else:
             skipped["accuracy"] = "the weights have no word classifier"
         figures["probes"], reasons = recognition.probes(vectors, seed)
         skipped |= reasons
     else:
         skipped["recognition"] = "the weights have no word encoders"
+    if scorer is None:
+        skipped["lip_sync"] = "no weights of SyncNet were given (--syncnet)"
+    skipped |= UNMEASURED
+    if control is None:
+        skipped["control"] = "no report of a model without adversaries was given (--control)"
+    else:
+        figures["control"] = {key: control[key] for key in CONTROLLED if key in control}
     if faces is not None:
         figures["face_probes"], reasons = recognition.face_probes(model, faces, seed)
         skipped |= reasons
     if vectors is None or not model.has("person_encoder", "decoder"):
         skipped["pictures"] = "the weights have no person encoder, word encoders and decoder together"
-        return Evaluation(count, resampled(people), figures, skipped)
+        return Evaluation(count, resampled(people), figures, skipped, confusions=confusions)
     try:
         ruler = _ruler(source, vectors)
     except ValueError as error:
         ruler, skipped["motion"] = None, str(error)
-    generated = pictures.measure(model, untrained(model, seed), source, batches(), vectors.word, ruler)
+    try:
+        figures["swap"] = swap.swap_test(model, source, vectors, seed)
+    except ValueError as error:
+        skipped["swap"] = str(error)
+    generated = pictures.measure(model, untrained(model, seed), source, batches(), vectors.word, ruler, scorer)
     _check_count(generated.index, count)
     figures["pictures"] = pictures.picture_table(generated, people, seed)
+    figures["landmarks"] = landmarks.table(generated.corners, source.image_size)
+    try:
+        figures["activity"] = pictures.activity_table(generated, people, seed)
+    except ValueError as error:
+        skipped["activity"] = str(error)
+    if scorer:
+        figures["lip_sync"] = pictures.lip_sync_table(generated)
     if ruler:
         figures["motion"] = pictures.motion_table(generated, vectors.mouth_opening, people, seed)
         curves = pictures.opening_curves(generated, vectors.mouth_opening)
-    return Evaluation(count, resampled(people), figures, skipped, generated, curves if ruler else [])
+    return Evaluation(count, resampled(people), figures, skipped, generated, curves if ruler else [], confusions)
 
 
 def _ruler(source: ClipSource, vectors: Vectors) -> mouth.Ruler:
@@ -127,6 +146,23 @@ def _ruler(source: ClipSource, vectors: Vectors) -> mouth.Ruler:
     return mouth.fit_ruler(eval_batches(open_clips(source.folder, "train"), BATCH), vectors.speaker)
 
 
+def _control(folder: str, source: ClipSource, clips: int) -> dict:
+    """The figures of a report on the same clips.
+
+    Raises:
+      DataError: no report, or one on other clips.
+    """
+    record = results.read(Path(folder))
+    evaluated = record["evaluated"]
+    found = (evaluated["data"], evaluated["split"], record["clips"])
+    if found != (source.folder, source.split, clips):
+        raise DataError(
+            f"{folder} reports {found[2]} clips of split {found[1]!r} in {found[0]}, not {clips} of {source.split!r} "
+            f"in {source.folder}; evaluate the control on the same clips"
+        )
+    return record["figures"]
+
+
 def resampled(people: np.ndarray | None) -> str:
     """What the intervals stand for, in words."""
     if people is None:
@@ -138,9 +174,22 @@ def untrained(model: Davs, seed: int) -> Davs:
     """The same networks with fresh weights: what the topology gives without training."""
     config = model.config.copy_and_resolve_references()
     config.seed = seed
-    mesh = sharding.make_mesh(ConfigDict({"data": 1, "fsdp": 1}), jax.local_devices()[:1])
+    mesh = model.mesh or sharding.make_mesh(ConfigDict({"data": 1, "fsdp": 1}), jax.local_devices()[:1])
     state = init_state(config, mesh)
-    return Davs(config, state.params, state.batch_stats)
+    return Davs(config, state.params, state.batch_stats, model.mesh)
+
+
+def load(path: str) -> Davs:
+    """A model from its weights, spread over all devices that there are.
+
+    Raises:
+      CheckpointError: there are no such weights.
+    """
+    config, params, batch_stats = checkpoint.load_weights(path)
+    if jax.device_count() == 1:
+        return Davs(config, params, batch_stats)
+    mesh = sharding.make_mesh(ConfigDict({"data": -1, "fsdp": 1}))
+    return Davs(config, *jax.device_put((params, batch_stats), sharding.replicated(mesh)), mesh=mesh)
 
 
 def _check_fit(model: Davs, source: ClipSource) -> None:
@@ -164,85 +213,25 @@ def _check_count(index: np.ndarray, count: int) -> None:
         raise RuntimeError(f"{len(index)} clips were read, {len(np.unique(index))} different; there are {count}")
 
 
-def example_sheet(examples: dict[int, dict[str, np.ndarray]]) -> np.ndarray:
-    """Three rows per example: the photo and its real frames, those driven by sound, those driven by video."""
-    rows = []
-    for variants in examples.values():
-        photo = variants["photo"][0]
-        beside = (photo, np.full_like(photo, 255), np.full_like(photo, 255))
-        names = ("real", "audio", "video")
-        rows += [[first, *variants[n][list(SHEET_FRAMES)]] for first, n in zip(beside, names, strict=True)]
-    return plots.sheet(rows)
-
-
-def example_video(examples: dict[int, dict[str, np.ndarray]], source: ClipSource, path: Path) -> None:
-    """The examples one after the other, photo, real, from sound and from video side by side, with the real sound."""
-    names = ("photo", "real", "audio", "video")
-    sound = np.concatenate([source.record(i)["audio"] for i in examples]).astype(np.float32) / 2**15
-    with Writer(path, samples=sound, metadata=generate.METADATA) as writer:
-        for variants in examples.values():
-            for pictures_now in zip(*(variants[name] for name in names), strict=True):
-                writer.write(plots.sheet([pictures_now], side=VIDEO_SIDE))
-
-
-def save(evaluation: Evaluation, source: ClipSource, config: ConfigDict, folder: Path, evaluated: dict) -> dict:
-    """Writes report.json and report.html.
-
-    Args:
-      evaluated: what was evaluated with what, by name, for the reader.
-
-    Returns:
-      what report.json holds.
-    """
-    record = {
-        "evaluated": evaluated,
-        "clips": evaluation.clips,
-        "figures": evaluation.figures,
-        "skipped": evaluation.skipped,
-        "config": json.loads(config.to_json()),
-    }
-    media, generated = {}, evaluation.pictures
-    if generated:
-        media["sheet"] = example_sheet(generated.examples)
-        with tempfile.TemporaryDirectory() as place:
-            example_video(generated.examples, source, video := Path(place) / "examples.mp4")
-            media["video"] = video.read_bytes()
-    if evaluation.curves:
-        media["openings"] = evaluation.curves
-    report.write_report(folder, record, _curves(evaluated["checkpoint"]), media)
-    return record
-
-
-def _curves(path: str) -> epath.Path | None:
-    """metrics.jsonl of the workdir that the weights come from: `path`, or the folder of the checkpoints it lies in."""
-    places = (epath.Path(path), epath.Path(path).parent.parent)
-    return next((p / "metrics.jsonl" for p in places if (p / "metrics.jsonl").exists()), None)
-
-
-def _provenance() -> dict[str, str]:
-    """What ran: versions, device, and the commit where the code lies in a git checkout."""
-    describe = ("git", "describe", "--always", "--dirty", "--abbrev=40")
-    commit = ""
-    if shutil.which("git"):
-        commit = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
-    return {
-        "commit": commit or "not a git checkout",
-        "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
-        "device": f"{jax.device_count()} × {jax.devices()[0].device_kind}",
-    }
-
-
 def main(argv: list[str] | None = None) -> int:
     """Command line: evaluates weights on a split and writes the report."""
     parser = _parser()
     args = parser.parse_args(argv)
+    if not (args.data or args.compare):
+        parser.error("name the clips with --data, or reports with --compare")
     try:
+        distributed.initialize()
+        if args.compare:
+            print(f"{compare.write_comparison(args.compare, args.output)}: {len(args.compare)} reports")
+            return 0
         args.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-        config, params, batch_stats = checkpoint.load_weights(args.checkpoint)
+        model = load(args.checkpoint)
         source = open_clips(args.data, args.split)
         faces = open_faces(args.faces, args.faces_split) if args.faces else None
-        evaluation = evaluate(Davs(config, params, batch_stats), source, faces, args.limit, args.seed)
+        scorer = Scorer.load(args.syncnet) if args.syncnet else None
+        clips = min(args.limit or len(source), len(source))
+        control = _control(args.control, source, clips) if args.control else None
+        evaluation = evaluate(model, source, faces, args.limit, args.seed, scorer, control)
         evaluated = {
             "checkpoint": args.checkpoint,
             "data": args.data,
@@ -250,11 +239,15 @@ def main(argv: list[str] | None = None) -> int:
             "words": len(source.words),
             "clips": f"{evaluation.clips} of {len(source)}",
             "faces": args.faces or "none",
+            "syncnet": args.syncnet or "none",
+            "control": args.control or "none",
             "seed": args.seed,
             "intervals": evaluation.intervals,
-        } | _provenance()
-        record = save(evaluation, source, config, args.output, evaluated)
-    except (CheckpointError, DataError, MediaError) as error:
+        } | results.provenance()
+        if jax.process_index():  # all processes of a job hold all figures; the first one writes them
+            return 0
+        record = results.save(evaluation, source, model.config, args.output, evaluated)
+    except (CheckpointError, DataError, MediaError, distributed.JobError) as error:
         raise SystemExit(f"{parser.prog}: {error}") from error
     except OSError as error:
         raise SystemExit(
@@ -278,10 +271,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="W",
         help="a workdir, one checkpoint in it, or an exported folder (default: the demo model of the package)",
     )
-    add("--data", required=True, metavar="CLIPS", help="folder of clip shards made by data_prep")
+    add("--data", metavar="CLIPS", help="folder of clip shards made by data_prep")
+    add("--compare", nargs="+", type=Path, metavar="DIR", help="evaluate nothing: write these reports side by side")
     add("--split", default="test", help="default: %(default)s")
     add("--faces", metavar="FACES", help="folder of identity shards, to probe for people where speakers are not known")
     add("--faces-split", default="train", help="default: %(default)s")
+    add("--control", metavar="DIR", help="report of a model without adversaries, to show beside the probes")
+    add(
+        "--syncnet",
+        metavar="W",
+        help="SyncNet's weights (syncnet_v2.model or .npz): report LSE-D and LSE-C",
+    )
     add("--output", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s")
     add("--limit", type=_positive, metavar="N", help="count the first N clips only; default: all")
     add("--seed", type=int, default=0, help="of bootstrap, folds and fresh weights; default: %(default)s")

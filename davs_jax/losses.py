@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from davs_jax.models.layers import flatten_time
+from davs_jax.records import mouth_box
 
 Array = jax.Array
 
@@ -145,12 +146,6 @@ def uniformity_weight(classes: int) -> float:
         return (k - 1) / k**2
 
     return 1e6 * greatest(500) / greatest(classes)
-
-
-def mouth_box(image_size: int) -> tuple[slice, slice]:
-    """Rows and columns of the mouth in an aligned face of side S: 170:234 × 64:192 at 256 px, in proportion."""
-    rows, columns = ((round(edge * image_size / 256) for edge in span) for span in ((170, 234), (64, 192)))
-    return slice(*rows), slice(*columns)
 
 
 def mouth_mask(image_size: int) -> Array:

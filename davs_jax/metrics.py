@@ -5,8 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from davs_jax import losses
+from davs_jax import losses, sharding
 
 RECALLS = (1, 5, 10, 50)
 SSIM_WINDOW = 11  # pixels, Gaussian of σ 1.5: Wang et al. (2004)
@@ -43,13 +44,22 @@ def _percentiles(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def word_accuracy(audio_logits: np.ndarray, video_logits: np.ndarray, words: np.ndarray) -> dict[str, np.ndarray]:
-    """Which clips are read correctly: logits `[N, words]` and labels `[N]` → bool `[N]` for audio, video and both.
+def word_logits(audio_logits: np.ndarray, video_logits: np.ndarray) -> dict[str, np.ndarray]:
+    """Logits `[N, words]` of audio, of video, and of both: their sum, as in the official evaluation."""
+    return {"audio": audio_logits, "video": video_logits, "both": audio_logits + video_logits}
 
-    "Both" is the argmax of the summed logits, as in the official evaluation.
-    """
-    logits = {"audio": audio_logits, "video": video_logits, "both": audio_logits + video_logits}
-    return {name: np.argmax(values, -1) == words for name, values in logits.items()}
+
+def label_ranks(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """0-based rank of the right label among the logits `[N, classes]` → `[N]`: 0 where the argmax names it, below k
+    where it is among the k highest. Of equal logits the earlier class stands first, as argmax has it."""
+    own = logits[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(logits.shape[1]) < labels[:, None]
+    return ((logits > own) | ((logits == own) & earlier)).sum(1)
+
+
+def confusion(answers: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """How often clips of each label (row) got each answer (column): int `[classes, classes]`."""
+    return np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes)
 
 
 def clip_vectors(wid: np.ndarray) -> np.ndarray:
@@ -58,28 +68,54 @@ def clip_vectors(wid: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def retrieval_ranks(queries: np.ndarray, gallery: np.ndarray, chunk: int = 1024) -> np.ndarray:
+def retrieval_ranks(
+    queries: np.ndarray, gallery: np.ndarray, block: int = 1024, mesh: Mesh | None = None
+) -> np.ndarray:
     """0-based rank of gallery[i] among the whole gallery by Euclidean distance to queries[i]; `[N, D]` twice → `[N]`.
 
     Both are clip vectors of the same clips in the same order. Ties count against the model, so that vectors which
     are all the same rank last, not first.
+
+    Args:
+      block: queries compared at once, over all devices: memory is that of the gallery and of `[block, N]` numbers.
+      mesh: divides every block over its devices; None is one device.
     """
+    if mesh is not None:
+        block = -(-block // mesh.size) * mesh.size
+        gallery = _on_mesh(gallery, sharding.replicated(mesh))
     ranks = []
-    for start in range(0, len(queries), chunk):
-        part = queries[start : start + chunk]
-        similarity = part @ gallery.T  # of unit vectors: falls as the Euclidean distance rises
-        own = similarity[np.arange(len(part)), start + np.arange(len(part))]
-        ranks.append((similarity >= own[:, None]).sum(1) - 1)
+    for start in range(0, len(queries), block):
+        part = queries[start : start + block]
+        places = np.minimum(start + np.arange(block), len(queries) - 1)
+        padded = np.pad(part, ((0, block - len(part)), (0, 0)))
+        if mesh is not None:
+            padded, places = (_on_mesh(values, sharding.batch_sharding(mesh)) for values in (padded, places))
+        ranks.append(np.asarray(_block_ranks(mesh)(padded, gallery, places))[: len(part)])
     return np.concatenate(ranks)
 
 
-def retrieval(queries: np.ndarray, gallery: np.ndarray) -> dict[str, float]:
+def _on_mesh(values: np.ndarray, layout: jax.sharding.NamedSharding) -> jax.Array:
+    return jax.make_array_from_callback(values.shape, layout, lambda index: values[index])
+
+
+@functools.cache
+def _block_ranks(mesh: Mesh | None):
+    def ranks(part: jax.Array, gallery: jax.Array, places: jax.Array) -> jax.Array:
+        # Of unit vectors: falls as the Euclidean distance rises.
+        similarity = jnp.matmul(part, gallery.T, precision="highest")
+        own = jnp.take_along_axis(similarity, places[:, None], 1)
+        return (similarity >= own).sum(1) - 1
+
+    return jax.jit(ranks, **({"out_shardings": sharding.replicated(mesh)} if mesh is not None else {}))
+
+
+def retrieval(queries: np.ndarray, gallery: np.ndarray, mesh: Mesh | None = None) -> dict[str, float]:
     """Retrieval of each query's own clip, as the official evaluation counts it.
 
     Returns r1, r5, r10, r50 (the share of queries whose clip is among the nearest k), median_rank
     (floor of the median of the 0-based ranks, + 1), mean_rank (1-based) and gallery (its size).
     """
-    ranks = retrieval_ranks(queries, gallery)
+    ranks = retrieval_ranks(queries, gallery, mesh=mesh)
     recalls = {f"r{k}": float(np.mean(ranks < k)) for k in RECALLS}
     return recalls | {
         "median_rank": float(np.floor(np.median(ranks)) + 1),
@@ -92,10 +128,27 @@ def picture_figures(pictures: np.ndarray, reference: np.ndarray) -> dict[str, np
     """How near pictures come to the reference, uint8 `[N, S, S, 3]` twice → float `[N]` each:
 
     psnr: dB of the squared error over all pixels and channels (peak 255); equal pictures count as 100 dB.
+    legacy_psnr: what scripts get that subtract and square in bytes, which wrap at 256: an error of 16 squares to 0, one
+      of 255 to 1. For comparison with figures published so, and for nothing else. 100 dB where nothing is left.
     ssim: structural similarity, the mean over pixels and channels.
     mouth_psnr, mouth_l1: PSNR and mean absolute error (0…255) inside the mouth box.
     """
-    return {name: np.asarray(values) for name, values in _picture_figures(pictures, reference).items()}
+    figures = {name: np.asarray(values) for name, values in _picture_figures(pictures, reference).items()}
+    wrapped = np.square(pictures - reference).mean((1, 2, 3), dtype=np.float64)  # uint8 throughout
+    return figures | {"legacy_psnr": 10 * np.log10(255**2 / np.maximum(wrapped, 255**2 * 1e-10))}
+
+
+def movement(frames: np.ndarray) -> dict[str, np.ndarray]:
+    """How much frames uint8 `[T, S, S, 3]` of one clip change from each to the next, 0…255, float `[T − 1]` each:
+
+    mouth: mean absolute difference inside the mouth box: its activity.
+    elsewhere: the same outside it. Real frames move a little there (pose, blinks); what generated ones, whose photo
+      stands still, move there is jitter.
+    """
+    change = np.abs(np.diff(frames.astype(np.float32), axis=0)).mean(-1)
+    inside = np.zeros(change.shape[1:], bool)
+    inside[losses.mouth_box(frames.shape[1])] = True
+    return {"mouth": change[:, inside].mean(1), "elsewhere": change[:, ~inside].mean(1)}
 
 
 @jax.jit

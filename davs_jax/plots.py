@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 GAP = 2  # pixels of white between the pictures of a sheet
 COLUMNS = 4  # of small plots
+NAMED = 30  # words; the axes of a larger confusion plot name none
 HIDDEN = ("gradient_norm/", "time/")  # groups of logged figures that say little to a reader
 
 
@@ -75,6 +76,22 @@ def openings(curves: Sequence[dict[str, np.ndarray]]) -> bytes:
                 axes.plot(clip[name] - clip[name].mean(), label=name, color=color, linewidth=width)
         _plain(axes, f"clip {i + 1}: opening by frame")
     axes.legend(fontsize=7, frameon=False)
+    return _encoded(figure)
+
+
+def confusions(counts: dict[str, np.ndarray], names: Sequence[str]) -> bytes:
+    """Confusion counts `[words, words]` (row: said, column: read), one picture per name → PNG.
+
+    Rows are divided by their number of clips; words are named where there is room.
+    """
+    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    for axes, (name, table) in zip(figure.subplots(1, len(counts), squeeze=False)[0], counts.items(), strict=True):
+        shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        axes.set_title(f"{name}: said (rows), read (columns)", fontsize=9, loc="left")
+        ticks = range(len(names)) if len(names) <= NAMED else ()
+        axes.set_xticks(ticks, [names[i] for i in ticks], rotation=90, fontsize=6)
+        axes.set_yticks(ticks, [names[i] for i in ticks], fontsize=6)
     return _encoded(figure)
 
 

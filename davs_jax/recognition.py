@@ -1,14 +1,16 @@
 """What the vectors of a trained model say: words, matching clips, and what they should keep to themselves."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jax.sharding import Mesh
 
-from davs_jax import metrics
+from davs_jax import metrics, offsets
 from davs_jax.data import FIRST_FRAME, View
 from davs_jax.inference import Davs
-from davs_jax.probes import FOLDS, probe
+from davs_jax.models import flatten_time
+from davs_jax.probes import FOLDS, KINDS, probe
 from davs_jax.sources import FaceSource
 
 FACES = 5000  # identity images read for a probe
@@ -16,7 +18,7 @@ FACES = 5000  # identity images read for a probe
 
 @dataclass(frozen=True)
 class Vectors:
-    """The vectors of N clips at their word frames, and what is known of the clips; the last two only where asked."""
+    """The vectors of N clips at their word frames, and what is known of the clips; the last three only where asked."""
 
     index: np.ndarray  # [N], position in the source
     word: np.ndarray  # [N], −1 where unknown
@@ -26,6 +28,7 @@ class Vectors:
     video: np.ndarray  # wid [N, 12, E]
     pid: np.ndarray | None = None  # [N, 12, E]
     maps: np.ndarray | None = None  # the word adversary's map, pooled, [N, 12, 16·C]
+    distances: np.ndarray | None = None  # between all 29 frames' wid of picture and of sound, [N, 29, 29]
 
     @property
     def people(self) -> np.ndarray | None:
@@ -46,21 +49,30 @@ def clips(batches: Iterable[dict]) -> Iterator[dict]:
             yield {key: value[i] for key, value in batch.items()}
 
 
-def encode(model: Davs, batches: Iterable[dict], persons: bool = False) -> Vectors:
+def encode(model: Davs, batches: Iterable[dict], persons: bool = False, every_frame: bool = False) -> Vectors:
     """Runs the encoders over `data.eval_batches`.
 
     Args:
       persons: also encode the word frames in the person space.
+      every_frame: encode all frames, not only the word frames, and keep their distances for `synchronisation`.
     """
-    frames, parts = word_frames(model), []
+    spoken, parts = word_frames(model), []
     for batch in batches:
         keep = batch["mask"]
-        pictures, windows = (np.concatenate(batch[key][keep][:, frames]) for key in ("frames", "mfcc"))
-        vectors = [model.wid_from_audio(windows), model.wid_from_video(pictures)]
-        vectors += model.pid_from_frames(pictures) if persons else ()
-        labels = [batch[key][keep] for key in ("index", "word", "speaker", "mouth_opening")]
-        parts.append([*labels, *(v.reshape(int(keep.sum()), len(frames), -1) for v in vectors)])
-    return Vectors(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        frames = np.arange(batch["frames"].shape[1]) if every_frame else spoken
+        pictures, windows = (batch[key][keep][:, frames] for key in ("frames", "mfcc"))
+        heard, seen = model.wid_from_audio(flatten_time(windows)), model.wid_from_video(flatten_time(pictures))
+        heard, seen = (wid.reshape(*pictures.shape[:2], -1) for wid in (heard, seen))
+        at = np.searchsorted(frames, spoken)
+        part = {key: batch[key][keep] for key in ("index", "word", "speaker", "mouth_opening")}
+        part |= {"audio": heard[:, at], "video": seen[:, at]}
+        if persons:
+            encoded = model.pid_from_frames(flatten_time(pictures[:, at]))
+            part |= dict(zip(("pid", "maps"), (v.reshape(*part["audio"].shape[:2], -1) for v in encoded), strict=True))
+        if every_frame:
+            part["distances"] = offsets.frame_distances(seen, heard)
+        parts.append(part)
+    return Vectors(**{key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
 
 
 def recognise(model: Davs, batches: Iterable[dict]) -> dict[str, float]:
@@ -73,43 +85,91 @@ def recognise(model: Davs, batches: Iterable[dict]) -> dict[str, float]:
       a flat dictionary. Accuracies are left out where the weights have no word classifier.
     """
     vectors = encode(model, batches)
-    figures = {f"{name}_r1": values["r1"] for name, values in retrieval(vectors).items()}
+    figures = {f"{name}_r1": values["r1"] for name, values in retrieval(vectors, model.mesh).items()}
     if model.has("word_classifier"):
-        figures |= {f"{name}_accuracy": float(c.mean()) for name, c in correct(model, vectors).items()}
+        read = logits(model, vectors)
+        figures |= {f"{name}_accuracy": float((v.argmax(1) == vectors.word).mean()) for name, v in read.items()}
     return figures
 
 
-def correct(model: Davs, vectors: Vectors) -> dict[str, np.ndarray]:
-    """Which clips are read correctly from audio, video and both, bool `[N]` each."""
-    return metrics.word_accuracy(model.word_logits(vectors.audio), model.word_logits(vectors.video), vectors.word)
+def logits(model: Davs, vectors: Vectors) -> dict[str, np.ndarray]:
+    """Word logits `[N, words]` from audio, video and both."""
+    return metrics.word_logits(model.word_logits(vectors.audio), model.word_logits(vectors.video))
 
 
-def retrieval(vectors: Vectors) -> dict[str, dict[str, float]]:
+def retrieval(vectors: Vectors, mesh: Mesh | None = None) -> dict[str, dict[str, float]]:
     """Retrieval among all clips, by direction."""
     audio, video = metrics.clip_vectors(vectors.audio), metrics.clip_vectors(vectors.video)
     return {
-        "audio_to_video": metrics.retrieval(audio, video),
-        "video_to_audio": metrics.retrieval(video, audio),
+        "audio_to_video": metrics.retrieval(audio, video, mesh),
+        "video_to_audio": metrics.retrieval(video, audio, mesh),
     }
 
 
-def accuracies(model: Davs, vectors: Vectors, seed: int) -> dict[str, dict[str, float]]:
-    """Word accuracies with their 95 % intervals."""
+def accuracies(read: dict[str, np.ndarray], vectors: Vectors, seed: int) -> dict[str, dict[str, float]]:
+    """Word accuracies with their 95 % intervals: accuracy, low, high, and top5, top5_low, top5_high.
+
+    Args:
+      read: as from `logits`.
+    """
     figures = {}
-    for name, hits in correct(model, vectors).items():
-        low, high = metrics.interval(hits, vectors.people, seed=seed)
-        figures[name] = {"accuracy": float(hits.mean()), "low": low, "high": high}
+    for name, values in read.items():
+        ranks, figures[name] = metrics.label_ranks(values, vectors.word), {}
+        for k, figure, prefix in ((1, "accuracy", ""), (5, "top5", "top5_")):
+            low, high = metrics.interval(ranks < k, vectors.people, seed=seed)
+            figures[name] |= {figure: float((ranks < k).mean()), f"{prefix}low": low, f"{prefix}high": high}
+    return figures
+
+
+def word_table(confusions: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, dict]:
+    """By word: clips, the share of them read from audio, video and both, and what the picture was most often taken for.
+
+    Args:
+      confusions: `metrics.confusion` from audio, video and both.
+      names: the vocabulary; words without a clip are left out.
+    """
+    rows, wrong = {}, confusions["video"] * (1 - np.eye(len(names), dtype=int))
+    for i in np.flatnonzero(confusions["video"].sum(1)):
+        taken = wrong[i].argmax()
+        rows[names[i]] = {
+            "clips": int(confusions["video"][i].sum()),
+            **{name: float(counts[i, i] / counts[i].sum()) for name, counts in confusions.items()},
+            "taken_for": names[taken] if wrong[i, taken] else "",
+        }
+    return rows
+
+
+def synchronisation(vectors: Vectors, seed: int) -> dict:
+    """The model's own audio-video offsets.
+
+    Returns:
+      `offsets` (how many clips have each offset, by frames the sound is late), `distance` and `confidence` (means), and
+      under `exact` and `within_1` the share of known shifts that are found, its 95 % interval and what guessing finds.
+    """
+    found = [offsets.best_offset(means) for means in offsets.offset_distances(vectors.distances, offsets.REACH)]
+    late = np.array([offset.frames for offset in found])
+    figures = {
+        "offsets": {str(s): int((late == s).sum()) for s in range(-offsets.REACH, offsets.REACH + 1)},
+        "distance": float(np.mean([offset.distance for offset in found])),
+        "confidence": float(np.mean([offset.confidence for offset in found])),
+    }
+    for name, tolerance in (("exact", 0), ("within_1", 1)):
+        hits = offsets.shift_hits(vectors.distances, tolerance)
+        low, high = metrics.interval(hits.mean(1), vectors.people, seed=seed)
+        chance = (2 * tolerance + 1) / (2 * offsets.REACH + 1)
+        figures[name] = {"accuracy": float(hits.mean()), "low": low, "high": high, "chance": chance}
     return figures
 
 
 def probes(vectors: Vectors, seed: int) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Linear probes for words and for people, on each representation.
+    """Probes, linear and by a small network, for words and for people, on each representation.
 
     Words are read from the 12 frames' vectors in a row, by folds of people; people from the mean over the frames,
     by folds of words.
 
     Returns:
-      figures by `what_from_where`, and the reasons of those that could not be computed.
+      figures of the linear probe by `what_from_where`, those of the network under `mlp` within, and the reasons of
+      those that could not be computed.
     """
     where = {"audio_wid": vectors.audio, "video_wid": vectors.video, "pid": vectors.pid, "maps": vectors.maps}
     tasks = {f"word_from_{name}": (value, vectors.word, vectors.people) for name, value in where.items()}
@@ -124,19 +184,20 @@ def probes(vectors: Vectors, seed: int) -> tuple[dict[str, dict[str, float]], di
         else:
             features = value.mean(1) if name.startswith("person") else value.reshape(len(value), -1)
             try:
-                figures[name] = probe(features, labels, held_out, vectors.people, seed)._asdict()
+                linear, mlp = (probe(features, labels, held_out, vectors.people, seed, k)._asdict() for k in KINDS)
+                figures[name] = linear | {"mlp": mlp}
             except ValueError as error:
                 skipped[name] = str(error)
     return figures, skipped
 
 
 def face_probes(model: Davs, faces: FaceSource, seed: int) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Linear probes for people on identity images, which hold no speech; folds hold images.
+    """Probes for people on identity images, which hold no speech; folds hold images.
 
     At most FACES images are read, and of them the identities that have at least five.
 
     Returns:
-      figures by `person_from_where`, and the reasons of those that could not be computed.
+      figures by `person_from_where`, as `probes`, and the reasons of those that could not be computed.
     """
     view = View.central(faces.image_size)
     stored = [faces.record(i) for i in range(min(len(faces), FACES))]
@@ -154,7 +215,8 @@ def face_probes(model: Davs, faces: FaceSource, seed: int) -> tuple[dict[str, di
     figures, skipped = {}, {}
     for name, value in vectors.items():
         try:
-            figures[f"person_from_{name}"] = probe(value, labels[usable], seed=seed)._asdict()
+            linear, mlp = (probe(value, labels[usable], seed=seed, kind=kind)._asdict() for kind in KINDS)
+            figures[f"person_from_{name}"] = linear | {"mlp": mlp}
         except ValueError as error:
             skipped[f"face_probes, {name}"] = str(error)
     return figures, skipped

@@ -23,6 +23,12 @@ def stored_size(image_size: int) -> int:
     return image_size * 260 // 256
 
 
+def mouth_box(image_size: int) -> tuple[slice, slice]:
+    """Rows and columns of the mouth in an aligned face of side S: 170:234 × 64:192 at 256 px, in proportion."""
+    rows, columns = ((round(edge * image_size / 256) for edge in span) for span in ((170, 234), (64, 192)))
+    return slice(*rows), slice(*columns)
+
+
 def clip_features(words: Sequence[str], speakers: Sequence[str]) -> tfds.features.FeaturesDict:
     """Features of a clip record; a label of −1 means unknown.
 

@@ -1,6 +1,10 @@
 import dataclasses
 import json
+import os
 import re
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -36,15 +40,19 @@ def model(joint_config):
 def same_weights_as_untrained(monkeypatch):
     """Fresh weights take half a minute to compile; the one test that needs them asks for them."""
     monkeypatch.setattr(evaluation, "untrained", lambda model, seed: model)
+    monkeypatch.setattr(evaluation.pictures, "JUDGED_CLIPS", 2)  # and looking for faces takes seconds
 
 
 def test_a_corpus_with_everything_known_gets_every_figure(model, spoken):
     result = evaluate(model, spoken)
     assert result.clips == 25
-    assert set(result.figures) == {"accuracy", "retrieval", "probes", "pictures", "motion"}
-    assert not result.skipped
+    recognition = {"accuracy", "words", "retrieval", "sync", "probes"}
+    assert set(result.figures) == recognition | {"swap", "pictures", "activity", "landmarks", "motion"}
+    assert set(result.skipped) == {"lip_sync", "control", *evaluation.UNMEASURED}
     assert set(result.figures["pictures"]) == set(VARIANTS)
     assert set(result.figures["motion"]) == {*VARIANTS, "real", "ruler"}
+    assert all(counts.sum() == 25 for counts in result.confusions.values())
+    assert sum(row["clips"] for row in result.figures["words"].values()) == 25
     assert result.intervals == "resampling the 5 people, whose clips resemble each other"
     json.dumps(result.figures)  # nothing but plain numbers
 
@@ -114,9 +122,13 @@ def test_the_command_writes_one_self_contained_report(workdir, spoken, tmp_path,
     assert "jax" in record["evaluated"]["versions"]
     page = (output / "report.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:)', page)  # nothing from elsewhere
-    assert page.count("data:image/png;base64,") == 3  # sheet, openings, curves
-    assert page.count("data:video/mp4;base64,") == 1
+    assert page.count("data:image/png;base64,") == 4  # sheet, confusions, openings, curves
+    assert page.count("data:video/mp4;base64,") == 3  # examples, best, worst
     assert "run &amp; co" in page
+    assert main(["--compare", str(output), str(output), "--output", str(tmp_path / "both")]) == 0
+    both = (tmp_path / "both" / "comparison.html").read_text()
+    assert both.count("data:video/mp4;base64,") == 6
+    assert f"{100 * record['figures']['accuracy']['audio']['accuracy']:.1f} %" in both
     assert f"{100 * record['figures']['accuracy']['audio']['accuracy']:.1f} %" in page
     assert "words read from the sound" in capsys.readouterr().out
 
@@ -137,6 +149,17 @@ def test_what_cannot_be_done_is_said_in_one_sentence(workdir, clips_folder, tmp_
     assert "\n" not in str(stopped.value)
 
 
+def test_a_control_must_be_a_report_on_the_same_clips(clips_folder, tmp_path):
+    source = open_clips(clips_folder, "test")
+    with pytest.raises(DataError, match="is not a report"):
+        evaluation._control(str(tmp_path), source, 7)
+    record = {"evaluated": {"data": clips_folder, "split": "test"}, "clips": 7, "figures": {"probes": {}}}
+    (tmp_path / "report.json").write_text(json.dumps(record | {"skipped": {}, "config": {}}))
+    assert evaluation._control(str(tmp_path), source, 7) == {"probes": {}}
+    with pytest.raises(DataError, match=r"reports 7 clips of split 'test'.* not 6"):
+        evaluation._control(str(tmp_path), source, 6)
+
+
 def test_a_limit_must_be_a_number(capsys):
     with pytest.raises(SystemExit):
         main(["--checkpoint", "w", "--data", "d", "--limit", "0"])
@@ -151,3 +174,18 @@ def test_untrained_weights_are_fresh_ones_of_the_same_sizes(model, monkeypatch):
     assert fresh.has("person_encoder", "decoder")
     assert fresh.wid_from_audio(mfcc).shape == model.wid_from_audio(mfcc).shape
     assert not np.array_equal(fresh.wid_from_audio(mfcc), model.wid_from_audio(mfcc))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_one_device_and_eight_devices_print_the_same_figures(clips_folder, processes):
+    command = [sys.executable, "tests/eight_devices_evaluate.py", clips_folder]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        job = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free.getsockname()[1]}", "JAX_NUM_PROCESSES": str(processes)}
+    environs = [os.environ | (job | {"JAX_PROCESS_ID": str(i)} if processes > 1 else {}) for i in range(processes)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = [subprocess.Popen(command, env=environ, **pipes) for environ in environs]
+    for process in started:
+        out, error = process.communicate(timeout=500)
+        assert process.returncode == 0, error[-2000:]
+        assert "8 devices print what 1 does" in out

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from sklearn.metrics import pairwise_distances
+from sklearn.metrics import confusion_matrix, pairwise_distances, top_k_accuracy_score
 
-from davs_jax import losses, metrics
+from davs_jax import losses, metrics, sharding
 
 
 @pytest.fixture
@@ -12,13 +13,25 @@ def rng():
     return np.random.default_rng(0)
 
 
-def test_accuracy_of_both_is_the_argmax_of_the_summed_logits():
+def test_both_are_read_from_the_summed_logits():
     audio = np.array([[3.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     video = np.array([[0.0, 2.0], [0.0, 1.0], [0.0, 4.0]])
-    correct = metrics.word_accuracy(audio, video, np.array([0, 1, 0]))
-    assert correct["audio"].tolist() == [True, True, True]
-    assert correct["video"].tolist() == [False, True, False]
-    assert correct["both"].tolist() == [True, True, False]
+    answers = {name: logits.argmax(1).tolist() for name, logits in metrics.word_logits(audio, video).items()}
+    assert answers == {"audio": [0, 1, 0], "video": [1, 1, 1], "both": [0, 1, 1]}
+
+
+def test_top_k_accuracy_and_confusions_equal_scikit_learn(rng):
+    labels, logits = rng.integers(0, 8, 300), rng.normal(size=(300, 8))
+    ranks = metrics.label_ranks(logits, labels)
+    for k in (1, 3, 5):
+        assert np.mean(ranks < k) == pytest.approx(top_k_accuracy_score(labels, logits, k=k))
+    counts = metrics.confusion(logits.argmax(1), labels, 8)
+    np.testing.assert_array_equal(counts, confusion_matrix(labels, logits.argmax(1)))
+
+
+def test_equal_logits_rank_as_argmax_has_them():
+    logits = np.array([[1.0, 1.0, 0.0]])
+    assert [int(metrics.label_ranks(logits, np.array([i]))[0]) for i in range(3)] == [0, 1, 2]
 
 
 def test_bootstrap_interval_agrees_with_scipy(rng):
@@ -46,13 +59,20 @@ def test_retrieval_equals_sorting_the_euclidean_distances(rng):
     video = metrics.clip_vectors(wid + 6 * rng.normal(size=wid.shape))
     order = np.argsort(pairwise_distances(audio, video), axis=1)
     ranks = np.array([np.flatnonzero(order[i] == i)[0] for i in range(40)])
-    np.testing.assert_array_equal(metrics.retrieval_ranks(audio, video, chunk=16), ranks)
+    np.testing.assert_array_equal(metrics.retrieval_ranks(audio, video, block=16), ranks)
     assert 0 < ranks.mean() < 39  # the case is neither trivial nor hopeless
     figures = metrics.retrieval(audio, video)
     assert figures["r1"] == np.mean(ranks == 0)
     assert figures["r10"] == np.mean(ranks <= 9)
     assert figures["median_rank"] == np.floor(np.median(ranks)) + 1
     assert figures["mean_rank"] == pytest.approx(np.mean(ranks + 1))
+
+
+def test_a_mesh_ranks_the_same(rng):
+    queries, gallery = (metrics.clip_vectors(rng.normal(size=(20, 2, 4))) for _ in range(2))
+    mesh = sharding.make_mesh(ConfigDict({"data": -1, "fsdp": 1}))
+    on_mesh = metrics.retrieval_ranks(queries, gallery, block=8, mesh=mesh)
+    np.testing.assert_array_equal(on_mesh, metrics.retrieval_ranks(queries, gallery))
 
 
 def test_a_model_that_says_the_same_of_every_clip_ranks_last():
@@ -70,6 +90,26 @@ def test_psnr_and_ssim_equal_scikit_image(rng):
             a, b, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
         )
         assert figures["ssim"][i] == pytest.approx(theirs, abs=2e-4)
+
+
+def test_the_legacy_psnr_is_that_of_wrapping_bytes(rng):
+    pictures, reference = rng.integers(0, 256, (2, 2, 64, 64, 3), np.uint8)
+    wrapped = [((int(a) - int(b)) ** 2) % 256 for a, b in zip(pictures[0].ravel(), reference[0].ravel(), strict=True)]
+    expected = 10 * np.log10(255**2 / np.mean(wrapped))
+    figures = metrics.picture_figures(pictures, reference)
+    assert figures["legacy_psnr"][0] == pytest.approx(expected)
+    assert figures["legacy_psnr"][0] > figures["psnr"][0] + 10  # it flatters: no error counts more than 255
+    assert metrics.picture_figures(reference + np.uint8(16), reference)["legacy_psnr"][0] == pytest.approx(100)
+
+
+def test_movement_tells_the_mouth_from_the_rest():
+    frames = np.full((3, 64, 64, 3), 100, np.uint8)
+    frames[(1, *losses.mouth_box(64))] = 130
+    moved = metrics.movement(frames)
+    np.testing.assert_allclose(moved["mouth"], [30, 30])
+    np.testing.assert_allclose(moved["elsewhere"], [0, 0])
+    frames[:, 0] = np.arange(3)[:, None, None] * 64
+    assert metrics.movement(frames)["elsewhere"] == pytest.approx([64 * 64 / (64 * 64 - 16 * 32)] * 2)
 
 
 def test_the_mouth_figures_see_the_mouth_box_only():

@@ -3,7 +3,18 @@ import pytest
 
 from davs_jax.data import eval_batches
 from davs_jax.inference import Davs
-from davs_jax.pictures import VARIANTS, generate_variants, measure, motion_table, opening_curves, partner, picture_table
+from davs_jax.lip_sync import Score
+from davs_jax.pictures import (
+    VARIANTS,
+    activity_table,
+    generate_variants,
+    lip_sync_table,
+    measure,
+    motion_table,
+    opening_curves,
+    partner,
+    picture_table,
+)
 from davs_jax.recognition import clips
 from davs_jax.sources import open_clips
 from tiny_model import random_model, random_weights
@@ -66,6 +77,15 @@ def test_perfect_frames_get_perfect_figures_and_the_photo_does_not(joint_config,
     assert table["video"]["psnr"]["mean"] == pytest.approx(100)
     assert table["video"]["mouth_l1"]["mean"] == 0
     assert table["photo"]["psnr"]["mean"] < 60
+    assert table["photo"]["jitter"]["mean"] == 0
+    assert table["photo"]["identity"]["mean"] == pytest.approx(1, abs=1e-4)
+    assert table["video"]["identity"]["mean"] < 1
+    assert len(result.extremes["best"]) == len(result.extremes["worst"]) == 3
+    gains = result.figures["photo"]["mouth_l1"] - result.figures["audio"]["mouth_l1"]
+    assert set(result.extremes["best"]) == set(np.argsort(-gains)[:3].tolist())
+    activity = activity_table(result, None, seed=0)
+    assert activity["video"]["correlation"] == pytest.approx(1)
+    assert activity["photo"]["amplitude"] == 0
     assert table["photo"]["ssim"]["mean"] < 1
     assert "untrained" not in table
     np.testing.assert_array_equal(result.opening["video"], result.opening["real"])
@@ -87,3 +107,17 @@ def test_motion_is_judged_on_the_clips_whose_opening_is_known(model, source, wor
     assert {"true", "real", "audio", "video", "photo"} <= set(curves[0])
     with pytest.raises(ValueError, match="never changes"):
         motion_table(result, np.full_like(true, np.nan), None, seed=0)
+
+
+def test_syncnet_judges_the_real_frames_and_every_driver(model, source, words):
+    seen = []
+
+    def scorer(frames, samples):
+        seen.append((frames.shape, len(samples)))
+        return {"whole-frame": Score(8.0, 2.0, 1, 24, 504, 240)}
+
+    result = measure(model, None, source, eval_batches(source, 4), words, None, scorer)
+    table = lip_sync_table(result)["whole-frame"]
+    assert set(table) == {"real", "audio", "video", "shuffled", "photo"}
+    assert table["real"]["clips"] == len(source)
+    assert set(seen) == {((29, 64, 64, 3), 29 * 640)}

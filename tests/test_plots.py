@@ -30,3 +30,9 @@ def test_a_log_without_figures_gives_no_plot(tmp_path):
     log = tmp_path / "metrics.jsonl"
     log.write_text('{"step": 1}\n{"step": 2, "gradient_norm/decoder": 1.0}\n')
     assert plots.training(log) is None
+
+
+def test_confusions_of_any_vocabulary_make_a_picture():
+    for words in (3, 40):
+        counts = dict.fromkeys(("audio", "video"), np.eye(words, dtype=int))
+        assert plots.confusions(counts, [f"W{i}" for i in range(words)]).startswith(b"\x89PNG")

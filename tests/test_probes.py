@@ -18,6 +18,13 @@ def test_a_probe_reads_what_is_linearly_there(rng):
     assert (result.chance, result.clips, result.classes) == (0.25, 200, 4)
 
 
+def test_a_small_network_reads_what_no_line_divides(rng):
+    sides = rng.integers(0, 2, (400, 2))
+    features, labels = 2 * sides - 1 + 0.2 * rng.normal(size=(400, 2)), sides[:, 0] ^ sides[:, 1]
+    assert probe(features, labels).accuracy < 0.65
+    assert probe(features, labels, kind="mlp").accuracy > 0.95
+
+
 def test_a_probe_of_noise_stays_at_chance(rng):
     labels = np.arange(400) % 4
     result = probe(rng.normal(size=(400, 10)), labels)

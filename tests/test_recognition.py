@@ -1,9 +1,23 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from davs_jax.data import eval_batches
 from davs_jax.inference import Davs
-from davs_jax.recognition import Vectors, clips, encode, face_probes, probes, recognise, retrieval, word_frames
+from davs_jax.offsets import frame_distances
+from davs_jax.recognition import (
+    Vectors,
+    clips,
+    encode,
+    face_probes,
+    probes,
+    recognise,
+    retrieval,
+    synchronisation,
+    word_frames,
+    word_table,
+)
 from davs_jax.sources import open_clips, open_faces
 from tiny_model import random_model, random_weights
 
@@ -53,6 +67,34 @@ def test_accuracy_is_the_share_of_words_named_correctly(model, source):
     assert recognise(model, eval_batches(source, 4))["audio_accuracy"] == pytest.approx(expected)
 
 
+def test_all_frames_give_the_same_words_and_the_distances_besides(model, source):
+    some, every = (encode(model, eval_batches(source, 7), every_frame=flag) for flag in (False, True))
+    np.testing.assert_allclose(every.video, some.video, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(every.audio, some.audio, rtol=1e-4, atol=1e-2)
+    assert some.distances is None
+    assert every.distances.shape == (len(source), 29, 29)
+
+
+def test_offsets_are_counted_over_all_clips(vectors):
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(80, 29, 8))
+    late = np.concatenate([seen[:, :1], seen[:, :-1]], 1)  # sound t is what picture t − 1 shows
+    figures = synchronisation(dataclasses.replace(vectors, distances=frame_distances(seen, late)), seed=0)
+    assert figures["offsets"]["1"] == 80
+    assert figures["exact"]["accuracy"] == 0  # every known shift is found one frame later than it is
+    assert figures["within_1"]["accuracy"] == 1
+
+
+def test_every_word_says_what_it_was_taken_for():
+    right = np.diag([2, 2, 0])
+    confusions = {"audio": right, "both": right, "video": np.array([[1, 1, 0], [0, 2, 0], [0, 0, 0]])}
+    table = word_table(confusions, ("ABOUT", "HOUSE", "MONEY"))
+    assert table == {
+        "ABOUT": {"clips": 2, "audio": 1.0, "both": 1.0, "video": 0.5, "taken_for": "HOUSE"},
+        "HOUSE": {"clips": 2, "audio": 1.0, "both": 1.0, "video": 1.0, "taken_for": ""},
+    }
+
+
 def test_without_a_word_classifier_only_retrieval_is_judged(joint_config, source):
     params, batch_stats = random_weights(joint_config)
     params = {name: value for name, value in params.items() if name != "word_classifier"}
@@ -77,6 +119,7 @@ def test_probes_find_what_a_representation_holds_and_no_more(vectors):
     figures, skipped = probes(vectors, seed=0)
     assert figures["word_from_audio_wid"]["accuracy"] > 0.9
     assert figures["person_from_video_wid"]["accuracy"] > 0.9
+    assert figures["word_from_audio_wid"]["mlp"]["accuracy"] > 0.9
     assert figures["word_from_video_wid"]["low"] < 0.25 + 0.1
     assert figures["person_from_audio_wid"]["low"] < 0.2 + 0.1
     assert set(skipped) == {"word_from_pid", "word_from_maps", "person_from_pid"}

@@ -1,0 +1,64 @@
+"""The building blocks of a page to read: one HTML file that needs nothing from elsewhere."""
+
+import base64
+from collections.abc import Iterable, Sequence
+
+STYLE = """
+:root { --ink: #1d2330; --soft: #667085; --line: #e4e7ec; --accent: #3056d3; --paper: #fff; --back: #f6f7f9; }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--back); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
+main { max-width: 62rem; margin: 0 auto; padding: 3rem 1.25rem 5rem; }
+h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .25rem; letter-spacing: -.02em; }
+h2 { font-size: 1.25rem; margin: 0 0 .5rem; letter-spacing: -.01em; }
+p { margin: .25rem 0 1rem; max-width: 46rem; } .soft, figcaption { color: var(--soft); font-size: .9rem; }
+section { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; }
+section { padding: 1.5rem; margin-top: 1.25rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 1rem; margin-top: 1.5rem; }
+.card { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 1rem 1.25rem; }
+.card b { display: block; font-size: 1.7rem; font-variant-numeric: tabular-nums; letter-spacing: -.02em; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .45rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 13rem; }
+th { font-size: .85rem; color: var(--soft); font-weight: 600; }
+td small { color: var(--soft); display: block; }
+tr.main td { font-weight: 600; } tr.main small { font-weight: 400; }
+figure { margin: 1rem 0 0; } img, video { max-width: 100%; border-radius: 8px; }
+.warn { border-left: 4px solid #d97706; padding-left: 1rem; }
+pre { overflow-x: auto; font-size: .8rem; background: var(--back); padding: 1rem; border-radius: 8px; }
+"""
+
+
+def section(title: str, text: str, body: str) -> str:
+    return f"<section><h2>{title}</h2><p>{text}</p>{body}</section>"
+
+
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], main: Sequence[str] = (), keys: Sequence[str] = ()
+) -> str:
+    """A table of ready HTML cells; rows whose key is in `main` stand out."""
+    head = "".join(f"<th>{h}</th>" for h in headers)
+    body = ""
+    for i, row in enumerate(rows):
+        marked = ' class="main"' if keys and keys[i] in main else ""
+        body += f"<tr{marked}>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>"
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def bracketed(figure: dict, key: str, number=lambda x: f"{x:.2f}", prefix: str = "") -> str:
+    """A figure above its interval; `prefix` stands before the interval's names, `low` and `high`."""
+    low, high = (number(figure[f"{prefix}{end}"]) for end in ("low", "high"))
+    return f"{number(figure[key])}<small>[{low}, {high}]</small>"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def image(data: bytes) -> str:
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+
+
+def film(data: bytes) -> str:
+    """An mp4 that plays in the page."""
+    return f'<video controls loop playsinline src="data:video/mp4;base64,{base64.b64encode(data).decode()}"></video>'

@@ -1,0 +1,64 @@
+"""Run by test_evaluate.py: a split's figures on 1 and on 8 devices, of one process or of two, are the same to the
+last digit printed.
+
+    python tests/eight_devices_evaluate.py CLIPS
+
+CLIPS is a folder of shards, such as `tiny_data.write_shards` makes. The processes of a job are told of it as
+`davs_jax.distributed` says.
+"""
+
+import os
+import sys
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    f"--xla_force_host_platform_device_count={8 // int(os.environ.get('JAX_NUM_PROCESSES', '1'))} "
+    "--xla_backend_optimization_level=0"
+)
+
+import jax
+
+from configs import common
+from davs_jax import distributed, recognition, sharding
+from davs_jax.data import eval_batches
+from davs_jax.inference import Davs
+from davs_jax.sources import open_clips
+from tiny_data import tiny
+from tiny_model import random_weights
+
+
+def printed(figures):
+    """Rounded as a report rounds at the finest."""
+    if isinstance(figures, dict):
+        return {key: printed(value) for key, value in figures.items()}
+    return round(figures, 3) if isinstance(figures, float) else figures
+
+
+def figures(model: Davs, folder: str) -> dict:
+    source = open_clips(folder, "train")
+    vectors = recognition.encode(model, eval_batches(source, 5), every_frame=True)
+    read = recognition.logits(model, vectors)
+    return {
+        "clips": vectors.index.tolist(),
+        "accuracy": recognition.accuracies(read, vectors, seed=0),
+        "retrieval": recognition.retrieval(vectors, model.mesh),
+        "sync": recognition.synchronisation(vectors, seed=0),
+    }
+
+
+def main() -> None:
+    distributed.initialize()
+    folder = sys.argv[1]
+    config = tiny(common.get_config("joint"), folder, "")
+    one = figures(Davs(config, *random_weights(config)), folder)
+    mesh = sharding.make_mesh(config.mesh)
+    weights = jax.device_put(random_weights(config), sharding.replicated(mesh))
+    eight = figures(Davs(config, *weights, mesh=mesh), folder)
+    assert mesh.size == 8
+    assert one["clips"] == eight["clips"] == list(range(16))
+    assert printed(one) == printed(eight), (printed(one), printed(eight))
+    print("8 devices print what 1 does")
+
+
+if __name__ == "__main__":
+    main()

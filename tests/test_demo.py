@@ -1,0 +1,63 @@
+"""The demo model that comes with the package does what it is for, on a person drawn and a voice made for the test."""
+
+import numpy as np
+import pytest
+
+from data_prep.corpus import WORDS, Settings
+from data_prep.performance import perform, speak_word
+from data_prep.speech import SpeechError, Voice, say
+from davs_jax import checkpoint, recognition
+from davs_jax.inference import Davs
+from davs_jax.losses import mouth_box
+from davs_jax.media.audio import clip_mfcc, windows
+from davs_jax.media.photo import aligned_crop
+from davs_jax.records import CLIP_FRAMES
+from davs_jax.weights import DEMO
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Davs(*checkpoint.load_weights(DEMO))
+
+
+@pytest.fixture(scope="module")
+def clips(model):
+    """Somebody of another seed than the training's says every word: frames [10, 29, S, S, 3], windows, openings."""
+    try:
+        say("hello", Voice("en"))
+    except SpeechError as error:
+        pytest.skip(str(error))
+    settings = Settings(seed=7)
+    person, clips = settings.person("t000"), []
+    for word in WORDS:
+        rng = settings.random("demo", word)
+        speech = speak_word(person, word, False, rng)
+        pictures = list(perform(person, speech, 128, rng))
+        frames = np.stack([aligned_crop(p.image, p.points, model.image_size) for p in pictures])
+        mfcc = windows(clip_mfcc(speech.samples, CLIP_FRAMES), np.arange(CLIP_FRAMES))
+        clips.append((frames, mfcc, np.array([p.opening for p in pictures])))
+    return tuple(np.stack(part) for part in zip(*clips, strict=True))
+
+
+@pytest.mark.parametrize("modality", ["audio", "video"])
+def test_it_reads_most_words_of_somebody_it_has_never_met(model, clips, modality):
+    frames, mfcc, _ = (part[:, recognition.word_frames(model)] for part in clips)
+    wid = (
+        model.wid_from_audio(np.concatenate(mfcc))
+        if modality == "audio"
+        else model.wid_from_video(np.concatenate(frames))
+    )
+    read = model.word_logits(wid.reshape(len(WORDS), -1, wid.shape[-1])).argmax(1)
+    assert np.sum(read == np.arange(len(WORDS))) >= 7
+
+
+def test_its_mouth_moves_when_the_voice_does(model, clips):
+    frames, mfcc, opening = clips
+    rows, columns = mouth_box(model.image_size)
+    changes, wanted = [], []
+    for i in range(3):
+        talking = model.decode(model.encode_person(frames[i, 0]), model.wid_from_audio(mfcc[i])).astype(float)
+        # How far the mouth is from its place in the photo, beside how far it truly should be.
+        changes.append(np.abs(talking - frames[i, 0])[:, rows, columns].mean((1, 2, 3)))
+        wanted.append(np.abs(opening[i] - opening[i, 0]))
+    assert np.corrcoef(np.concatenate(changes), np.concatenate(wanted))[0, 1] > 0.4
