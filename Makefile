@@ -23,7 +23,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 # Every line goes on where it was killed: run `make quickstart` again.
 quickstart: $(INSTALLED)
-	$(BIN)/python -m data_prep.synthetic --output $(DATA)/raw
+	$(BIN)/python -m data_prep.synthetic --output $(DATA)/raw --size 128
 	$(BIN)/python -m data_prep.lrw --input $(DATA)/raw/lipread_mp4 --output $(DATA)/clips --image-size 64
 	$(BIN)/python -m data_prep.faces --input $(DATA)/raw/faces --output $(DATA)/faces --image-size 64
 	set -e; for stage in $(STAGES); do \

@@ -9,7 +9,7 @@ GRID has no set of labelled faces beside it, so the two terms that need one are 
 
 from configs import common, synthetic
 
-STEPS = {"word": 2_000, "generator": 3_000, "joint": 200}
+STEPS = {"word": 700, "generator": 1_000, "joint": 60}
 
 
 def get_config(stage: str = "joint"):

@@ -7,7 +7,7 @@
 
 from configs import common, synthetic
 
-STEPS = {"person": 200, "word": 400, "generator": 700, "joint": 60}
+STEPS = {"person": 150, "word": 300, "generator": 700, "joint": 40}
 
 
 def get_config(stage: str = "joint"):
@@ -22,6 +22,6 @@ def get_config(stage: str = "joint"):
     common.chain(c, stage, "runs/quickstart")
     c.log.every = 10
     c.log.images_every = 100 if c.loss.l1 else 0
-    c.log.eval_every = 200 if c.loss.word_ce else 0
+    c.log.eval_every = 150 if c.loss.word_ce else 0
     c.checkpoint.every = 200
     return c

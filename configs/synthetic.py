@@ -16,7 +16,7 @@ tells what each is for.
 
 from configs import common
 
-STEPS = {"person": 600, "word": 1_000, "generator": 3_000, "joint": 400}
+STEPS = {"person": 400, "word": 600, "generator": 3_000, "joint": 400}
 
 
 def get_config(stage: str = "joint"):
@@ -61,6 +61,6 @@ def get_config(stage: str = "joint"):
         c.loss.person_ce = 1.0  # keeps persons in pid while the adversary takes words out
 
     c.log.images_every = 500 if c.loss.l1 else 0
-    c.log.eval_every = 500 if c.loss.word_ce else 0
-    c.checkpoint.every = 500
+    c.log.eval_every = 200 if c.loss.word_ce else 0
+    c.checkpoint.every = 200
     return c
