@@ -78,6 +78,7 @@ def evaluate(
         return _first(eval_batches(source, BATCH), count)
 
     figures, skipped, vectors, people, confusions = {}, {}, None, None, {}
+    fresh = untrained(model, seed)
     if model.has("visual_encoder", "audio_encoder"):
         bar = progress(batches(), total=-(-count // BATCH), desc="reading", unit="batch")
         vectors = recognition.encode(model, bar, persons=model.has("person_encoder"), every_frame=True)
@@ -90,6 +91,8 @@ def evaluate(
             answers = {name: values.argmax(1) for name, values in read.items()}
             confusions = {n: metrics.confusion(a, vectors.word, len(source.words)) for n, a in answers.items()}
             figures["accuracy"] = recognition.accuracies(read, vectors, seed)
+            bar = progress(batches(), total=-(-count // BATCH), desc="untrained", unit="batch")
+            figures["accuracy_baselines"] = recognition.baselines(fresh, bar, read, vectors, seed)
             figures["words"] = recognition.word_table(confusions, source.words)
         else:
             skipped["accuracy"] = "the weights have no word classifier"
@@ -118,7 +121,7 @@ def evaluate(
         figures["swap"] = swap.swap_test(model, source, vectors, seed)
     except ValueError as error:
         skipped["swap"] = str(error)
-    generated = pictures.measure(model, untrained(model, seed), source, batches(), vectors.word, ruler, scorer)
+    generated = pictures.measure(model, fresh, source, batches(), vectors.word, ruler, scorer)
     _check_count(generated.index, count)
     figures["pictures"] = pictures.picture_table(generated, people, seed)
     figures["landmarks"] = landmarks.table(generated.corners, source.image_size)

@@ -11,7 +11,7 @@ from davs_jax.lip_sync import Score, Scorer
 from davs_jax.media.audio import windows
 from davs_jax.mouth import TRUSTED, Ruler
 from davs_jax.progress import progress
-from davs_jax.recognition import clips, word_frames
+from davs_jax.recognition import clips, partner, word_frames
 from davs_jax.sources import ClipSource
 
 PHOTO_FRAME = 0  # serves as the clip's photo; a fixed rule, so that no run can pick its own
@@ -53,19 +53,6 @@ class Pictures:
     scores: list[dict[str, dict[str, Score]]] = field(default_factory=list)
     corners: list[dict[str, np.ndarray]] = field(default_factory=list)
     extremes: dict[str, dict[int, dict[str, np.ndarray]]] = field(default_factory=dict)
-
-
-def partner(i: int, words: np.ndarray) -> int:
-    """The clip whose sound drives clip i wrongly: the next one, from the middle on, that says another word.
-
-    Raises:
-      ValueError: every clip says the same word.
-    """
-    others = (i + len(words) // 2 + np.arange(len(words))) % len(words)
-    different = others[words[others] != words[i]]
-    if not len(different):
-        raise ValueError("all clips say one word, so none can drive another wrongly")
-    return int(different[0])
 
 
 def generate_variants(

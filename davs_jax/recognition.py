@@ -121,6 +121,39 @@ def accuracies(read: dict[str, np.ndarray], vectors: Vectors, seed: int) -> dict
     return figures
 
 
+def partner(i: int, words: np.ndarray) -> int:
+    """The clip whose sound goes with clip i wrongly: the next one, from the middle on, that says another word.
+
+    Raises:
+      ValueError: every clip says the same word.
+    """
+    others = (i + len(words) // 2 + np.arange(len(words))) % len(words)
+    different = others[words[others] != words[i]]
+    if not len(different):
+        raise ValueError("all clips say one word, so none can go with another wrongly")
+    return int(different[0])
+
+
+def baselines(
+    untrained: Davs, batches: Iterable[dict], read: dict[str, np.ndarray], vectors: Vectors, seed: int
+) -> dict:
+    """What `accuracies` would be without having learnt, and with the sound of a clip that says another word.
+
+    Args:
+      untrained: the same networks with fresh weights.
+      batches: of `data.eval_batches`, for these.
+      read: as from `logits`, of the trained model.
+
+    Returns:
+      accuracies by `untrained` and, where there is more than one word, `shuffled`.
+    """
+    figures = {"untrained": accuracies(logits(untrained, encode(untrained, batches)), vectors, seed)}
+    if len(np.unique(vectors.word)) > 1:
+        wrong = [partner(i, vectors.word) for i in range(len(vectors.word))]
+        figures["shuffled"] = accuracies(metrics.word_logits(read["audio"][wrong], read["video"]), vectors, seed)
+    return figures
+
+
 def word_table(confusions: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, dict]:
     """By word: clips, the share of them read from audio, video and both, and what the picture was most often taken for.
 

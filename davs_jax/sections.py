@@ -8,6 +8,7 @@ from davs_jax.offsets import SHIFTS
 from davs_jax.page import bracketed, image, percent, section, table
 from davs_jax.pictures import VARIANTS
 
+BASELINES = {"untrained": "fresh weights", "shuffled": "the sound of a clip that says another word"}
 ACCURACY = {"audio": "from the sound", "video": "from the picture", "both": "from both (summed logits)"}
 DIRECTIONS = {"audio_to_video": "sound → its picture", "video_to_audio": "picture → its sound"}
 PLACES = {
@@ -25,6 +26,16 @@ def accuracy(figures: dict, evaluated: dict, confusions: bytes | None) -> str:
     rows = [
         (name, bracketed(found[key], "accuracy", percent), bracketed(found[key], "top5", percent, "top5_"))
         for key, name in ACCURACY.items()
+    ]
+    rows += [
+        (
+            f"{name}, {BASELINES[key]}",
+            bracketed(row[side], "accuracy", percent),
+            bracketed(row[side], "top5", percent, "top5_"),
+        )
+        for key, row in figures.get("accuracy_baselines", {}).items()
+        for side, name in ACCURACY.items()
+        if (key, side) != ("shuffled", "video")  # the sound does not change what the picture says
     ]
     chance, top5 = 1 / evaluated["words"], min(1, 5 / evaluated["words"])
     body = table(("words read", "first guess right", "among the first five"), rows)

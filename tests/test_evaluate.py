@@ -46,7 +46,7 @@ def same_weights_as_untrained(monkeypatch):
 def test_a_corpus_with_everything_known_gets_every_figure(model, spoken):
     result = evaluate(model, spoken)
     assert result.clips == 25
-    recognition = {"accuracy", "words", "retrieval", "sync", "probes"}
+    recognition = {"accuracy", "accuracy_baselines", "words", "retrieval", "sync", "probes"}
     assert set(result.figures) == recognition | {"swap", "pictures", "activity", "landmarks", "motion"}
     assert set(result.skipped) == {"lip_sync", "control", *evaluation.UNMEASURED}
     assert set(result.figures["pictures"]) == set(VARIANTS)

@@ -12,7 +12,6 @@ from davs_jax.pictures import (
     measure,
     motion_table,
     opening_curves,
-    partner,
     picture_table,
 )
 from davs_jax.recognition import clips
@@ -33,13 +32,6 @@ def source(clips_folder):
 @pytest.fixture
 def words(source):
     return np.array([source.record(i)["word"] for i in range(len(source))])
-
-
-def test_a_partner_says_another_word():
-    words = np.array([0, 0, 1, 1, 0, 2])
-    assert all(words[partner(i, words)] != words[i] for i in range(len(words)))
-    with pytest.raises(ValueError, match="one word"):
-        partner(0, np.zeros(4))
 
 
 def test_the_variants_differ_in_what_drives_them(model, source):

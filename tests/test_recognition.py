@@ -8,9 +8,13 @@ from davs_jax.inference import Davs
 from davs_jax.offsets import frame_distances
 from davs_jax.recognition import (
     Vectors,
+    accuracies,
+    baselines,
     clips,
     encode,
     face_probes,
+    logits,
+    partner,
     probes,
     recognise,
     retrieval,
@@ -65,6 +69,23 @@ def test_accuracy_is_the_share_of_words_named_correctly(model, source):
     words = np.array([clip["word"] for clip in clips_])
     expected = np.mean(model.word_logits(wid).argmax(1) == words)
     assert recognise(model, eval_batches(source, 4))["audio_accuracy"] == pytest.approx(expected)
+
+
+def test_a_partner_says_another_word():
+    words = np.array([0, 0, 1, 1, 0, 2])
+    assert all(words[partner(i, words)] != words[i] for i in range(len(words)))
+    with pytest.raises(ValueError, match="one word"):
+        partner(0, np.zeros(4))
+
+
+def test_a_perfect_ear_never_hears_its_word_in_a_wrong_sound(model, source):
+    vectors = encode(model, eval_batches(source, 7))
+    perfect, blind = np.eye(4)[vectors.word], np.zeros((len(vectors.word), 4))
+    read = {"audio": perfect, "video": blind, "both": perfect}
+    found = baselines(model, eval_batches(source, 7), read, vectors, seed=0)
+    assert found["shuffled"]["audio"]["accuracy"] == found["shuffled"]["both"]["accuracy"] == 0
+    own = logits(model, vectors)
+    assert found["untrained"] == accuracies(own, vectors, seed=0)  # here they are one model
 
 
 def test_all_frames_give_the_same_words_and_the_distances_besides(model, source):
