@@ -38,7 +38,7 @@ quickstart: $(INSTALLED)
 	@echo "the report:         $(RUNS)/report/report.html"
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

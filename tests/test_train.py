@@ -131,7 +131,15 @@ def test_sigterm_finishes_the_step_and_saves(word_config, tmp_path):
     assert int(final_state(workdir, word_config).step) == step
 
 
-def test_a_second_signal_ends_the_process_at_once():
+@pytest.fixture
+def interruptible():
+    """A shell's background jobs ignore Ctrl-C from the start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_ends_the_process_at_once(interruptible):
     with _stop_signals() as asked:
         assert not asked()
         signal.raise_signal(signal.SIGINT)
