@@ -9,7 +9,7 @@ GRID has no set of labelled faces beside it, so the two terms that need one are 
 
 from configs import common, synthetic
 
-STEPS = {"word": 700, "generator": 1_000, "joint": 60}
+STEPS = {"word": 1_600, "generator": 1_000, "joint": 60}
 
 
 def get_config(stage: str = "joint"):
