@@ -8,6 +8,7 @@ for them than a second.
 
 import argparse
 import itertools
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def generate(model: Davs, photo: Photo, driver: Driver) -> Iterator[np.ndarray]:
             raise GenerationError(f"the weights have no {network}; use those of a stage that generates")
     person = model.encode_person(photo.crop)
     for wid in driver.wid(model):
-        yield from model.decode(person, wid)
+        yield from model.decode(person, model.gains[driver.network] * wid)
 
 
 def pictures(model: Davs, photo: Photo, driver: Driver) -> Iterator[np.ndarray]:
@@ -213,7 +214,13 @@ def _run(args: argparse.Namespace) -> None:
     if args.output.resolve() in {p.resolve() for p in (args.photo, args.audio, args.video) if p}:
         raise GenerationError(f"{args.output}: is an input too, and would be overwritten; choose another --output")
     points = parse_points(args.points) if args.points else None
-    model = Davs(*checkpoint.load_weights(args.checkpoint))
+    config, params, batch_stats = checkpoint.load_weights(args.checkpoint)
+    for name in ("audio_gain", "video_gain"):
+        if (gain := getattr(args, name)) is not None:
+            if not 0 < gain < math.inf:
+                raise GenerationError(f"--{name.replace('_', '-')} {gain}: must be above 0; 1 leaves the vectors alone")
+            config[name] = gain
+    model = Davs(config, params, batch_stats)
     photo = read_photo(args.photo, model.image_size, points, args.aligned)
     if photo.doubt:
         print(f"davs-generate: warning: {photo.doubt}", file=sys.stderr)
@@ -253,6 +260,10 @@ def _parser() -> argparse.ArgumentParser:
         "--points", nargs="+", metavar="x,y", help=f"where no face is found: {POINTS}; or a JSON file of these five"
     )
     known.add_argument("--aligned", action="store_true", help="the photo is an aligned square crop already")
+    gain = {"type": float, "metavar": "G"}
+    default = "(default: what the weights say, {} for official ones; else 1)"
+    add("--audio-gain", **gain, help=f"multiplies the word vectors of speech {default.format(1.5)}")
+    add("--video-gain", **gain, help=f"multiplies the word vectors of a driving video {default.format(0.8)}")
     add("--crop", action="store_true", help="write the bare face, not the whole photo with the face put back into it")
     add("--contact-sheet", type=Path, metavar="PNG", help="also write frames of the result side by side")
     return parser

@@ -1,11 +1,17 @@
 """The official PyTorch weights, in our layout and back (state dicts of Hangz-nju-cuhk/Talking-Face-Generation-DAVS).
 
+    python -m davs_jax.import_official 101_DAVS_checkpoint.pth.tar weights/official
+    python -m davs_jax.import_official --export weights/official official.pth.tar
+
 What differs is the order of axes and the names: a convolution's OIHW is our HWIO, a transposed convolution of
 stride 1 is a convolution with its kernel mirrored, and a linear layer's matrix is transposed. No flattened map has
 both space and channels, so no linear layer needs its inputs permuted.
 """
 
-from collections.abc import Iterator, Mapping
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,108 +19,17 @@ from jax.tree_util import tree_flatten_with_path, tree_map_with_path
 from ml_collections import ConfigDict
 
 from configs import common
-from davs_jax import models
+from davs_jax import checkpoint, models, torch_file
+from davs_jax.official_layers import LAYERS, NETWORKS, UNUSED
+from davs_jax.weights import CheckpointError, save_weights
 
-# Names of the networks: the official checkpoint's, ours.
-NETWORKS = {
-    "ID_encoder": "person_encoder",
-    "lip_feature_encoder": "visual_encoder",
-    "mfcc_encoder": "audio_encoder",
-    "Decoder": "decoder",
-    "model_fusion": "word_classifier",
-    "ID_lip_discriminator": "word_adversary",
-    "discriminator_audio": "modality_discriminator",
-    "netD_mul": "sequence_discriminator",
-    "netD": "frame_discriminator",
-}
-# Layers that the official networks define and no official forward runs; a state dict may hold them.
-UNUSED = {
-    "lip_feature_encoder": ("model.conv5", "model.conv6", "model.fc"),
-    "mfcc_encoder": ("model1.bn5",),
-    "model_fusion": ("dis",),
-    "netD_mul": ("conv8", "bn7", "bn8", "bn9"),
-    "netD": ("conv8", "bn7", "bn8", "bn9"),
-}
+GENERATION = ("ID_encoder", "lip_feature_encoder", "mfcc_encoder", "Decoder")  # sure to be in every copy
+ORIGIN = "official weights of Hangz-nju-cuhk/Talking-Face-Generation-DAVS: non-commercial research and education only"
+AUDIO_GAIN, VIDEO_GAIN = 1.5, 0.8  # of wid, in the official Test_Audio_Model.py and Test_Video_Model.py
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 _TRANSPOSED = {("decoder", layer) for layer in ("start", "last", "image")}
 
 Arrays = Mapping[str, np.ndarray]
-
-
-def _person_layers() -> Iterator[tuple[str, str]]:
-    for block in (1, 11, 12, 13, 14, *range(21, 27), 31, 32, 33, 34, 41, 42):
-        for branch in "ab":
-            official = f"block{block}.conv{block:02d}_{branch}"
-            yield f"block{block}/conv_{branch}", official
-            yield f"block{block}/norm_{branch}", f"{official}_bn"
-
-
-def _visual_layers() -> Iterator[tuple[str, str]]:
-    blocks = {
-        "block1": "conv2",
-        "block2": "conv3",
-        "block3": "conv4",
-        "top": "top_m_0",
-        "hourglass/bottom_1": "m0.b2_plus_1",
-    }
-    for level in (1, 2, 3, 4):
-        for ours, official in (("upper", "b1"), ("down", "b2"), ("up", "b3")):
-            blocks[f"hourglass/{ours}_{level}"] = f"m0.{official}_{level}"
-    for ours, official in blocks.items():
-        for i in (1, 2, 3):
-            yield f"{ours}/conv{i}", f"model.{official}.conv{i}"
-            yield f"{ours}/norm{i}", f"model.{official}.bn{i}"
-        yield f"{ours}/shortcut_norm", f"model.{official}.downsample.0"  # only where the widths differ
-        yield f"{ours}/shortcut", f"model.{official}.downsample.2"
-    yield from {
-        "stem": "model.conv1",
-        "stem_norm": "model.bn1",
-        "last": "model.conv_last0",
-        "last_norm": "model.bn_end0",
-        "landmarks": "model.l0",
-        "landmarks_norm": "bn1",
-        "squeeze": "conv6",
-        "wid": "fc",
-    }.items()
-
-
-def _audio_layers() -> Iterator[tuple[str, str]]:
-    for branch, official, layers in (("grid", "model1", 4), ("time", "model2", 3)):
-        for i in range(1, layers + 1):
-            yield f"{branch}{i}", f"{official}.conv{i}"
-            yield f"{branch}{i}_norm", f"{official}.bn{i}"  # none after the last
-    yield "wid", "fc"
-
-
-def _decoder_layers() -> Iterator[tuple[str, str]]:
-    yield from (("start", "deconv1_1_new"), ("start_norm", "deconv1_1_bn"))
-    for block, convolutions in enumerate((2, 3, 4, 4, 3, 2), start=1):
-        for i in range(convolutions):
-            yield f"block{block}_{i}", f"convblock{block}.conv{block}_{i}"
-            yield f"block{block}_{i}_norm", f"convblock{block}.conv{block}_{i}_bn"
-    yield from (("last", "conv7_1"), ("last_norm", "conv7_1_bn"), ("image", "conv7_2"))
-
-
-def _discriminator_layers() -> Iterator[tuple[str, str]]:
-    yield from (("conv1", "conv1"), ("patch", "conv4"), ("mouth2", "conv9"), ("hidden", "fc"), ("match", "fc2"))
-    normed = {"conv2": ("conv2_1", "norm_1"), "conv3": ("conv2_2", "norm_2"), "conv4": ("conv3", "norm3")}
-    normed |= {"mouth1": ("conv6", "bn6")} | {f"sound{i}": (f"mfcc_conv{i}", f"mfcc_bn{i}") for i in (1, 2, 3, 4)}
-    for ours, (conv, norm) in normed.items():
-        yield from ((ours, conv), (f"{ours}_norm", norm))
-
-
-# By our network: our layer → the official one.
-LAYERS = {
-    "person_encoder": dict(_person_layers()),
-    "visual_encoder": dict(_visual_layers()),
-    "audio_encoder": dict(_audio_layers()),
-    "decoder": dict(_decoder_layers()),
-    "word_classifier": {"hidden": "fc_1", "logits": "fc_2"},
-    "word_adversary": {"squeeze": "conv6", "frame": "fc", "logits": "fc_2"},
-    "modality_discriminator": {"hidden": "fc1", "logit": "fc2"},
-    "sequence_discriminator": dict(_discriminator_layers()),
-    "frame_discriminator": dict(_discriminator_layers()),
-}
 
 
 def convert(state_dicts: Mapping[str, Arrays], model: ConfigDict | None = None) -> tuple[dict, dict]:
@@ -238,3 +153,76 @@ def _to_official(network: str, path, tensor: np.ndarray) -> np.ndarray:
     if (network, _layer(path)) in _TRANSPOSED:
         return tensor[::-1, ::-1].transpose(2, 3, 0, 1)
     return tensor.transpose(3, 2, 0, 1)
+
+
+def import_checkpoint(path: Path, folder: str) -> None:
+    """The official checkpoint → an exported folder, float32, of every network that it holds; prints what is unused.
+
+    Raises:
+      CheckpointError: the file cannot be read safely or lacks a network of generation, or the folder cannot be written.
+      ValueError: as `convert`.
+    """
+    stored = torch_file.read(path)
+    networks = [name for name in NETWORKS if isinstance(stored, Mapping) and isinstance(stored.get(name), Mapping)]
+    if missing := [name for name in GENERATION if name not in networks]:
+        raise CheckpointError(
+            f"{path}: has no state dict named {', '.join(missing)}; give a whole copy of the released checkpoint"
+        )
+    state_dicts = {name: stored[name] for name in networks}
+    params, batch_stats = convert(state_dicts)
+    config = common.get_config()
+    config.origin, config.audio_gain, config.video_gain = ORIGIN, AUDIO_GAIN, VIDEO_GAIN
+    save_weights(folder, config, params, batch_stats, "float32")
+    for key in [str(key) for key in stored if key not in networks] + unused(state_dicts):
+        print(f"unused: {key}")
+    print(f"{folder}: {', '.join(params)}; {ORIGIN}")
+
+
+def export_checkpoint(source: str, path: Path) -> None:
+    """A run of the published model, or an exported folder of one → the official checkpoint's layout.
+
+    Raises:
+      CheckpointError: there are no weights, they are another model's than the published one, or the file cannot be
+        written.
+    """
+    config, params, batch_stats = checkpoint.load_weights(source)
+    try:
+        state_dicts = export({name: tree for name, tree in params.items() if name in LAYERS}, batch_stats)
+        convert(state_dicts)  # refuses what the official networks could not load
+    except ValueError as error:
+        differing = "; ".join(checkpoint.changes(common.get_config().model, config.model))
+        raise CheckpointError(
+            f"{source}: the official code cannot load this model ({str(error).splitlines()[-1]}); export one whose "
+            f"config.model is as published (published → here: {differing or 'no setting differs'})"
+        ) from error
+    torch_file.write(path, {"step": 0, "epoch": 0} | state_dicts)  # the official code asks for both numbers
+    for name in params.keys() - LAYERS.keys():
+        print(f"left out: {name}, which the official system has not")
+    print(f"{path}: {', '.join(state_dicts)}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line: the official checkpoint into our format, or ours into its."""
+    parser = argparse.ArgumentParser(
+        prog="davs-import-official",
+        description="Make the official PyTorch checkpoint usable here. Needs PyTorch: pip install 'davs_jax[torch]'",
+        epilog="example: davs-import-official 101_DAVS_checkpoint.pth.tar weights/official",
+    )
+    parser.add_argument("source", metavar="IN", help="the official .pth.tar; with --export, a workdir or our folder")
+    parser.add_argument("out", metavar="OUT", help="folder to write; with --export, the .pth.tar to write")
+    parser.add_argument("--export", action="store_true", help="the other way: our weights → the official layout")
+    args = parser.parse_args(argv)
+    try:
+        if args.export:
+            export_checkpoint(args.source, Path(args.out))
+        else:
+            import_checkpoint(Path(args.source), args.out)
+    except CheckpointError as error:
+        raise SystemExit(f"{parser.prog}: {error}") from error
+    except ValueError as error:
+        raise SystemExit(f"{parser.prog}: {args.source}: {error}") from error
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -28,12 +28,17 @@ class Davs:
     """The forwards that generation, evaluation and validation share. Networks run with their running statistics.
 
     Args:
-      config: the run's configuration; `config.model` is what counts.
+      config: the run's configuration; what counts is `config.model`, and `audio_gain` and `video_gain`, which only
+        imported official weights have.
       params, batch_stats: by network, as `checkpoint.load_weights` returns them or as the training state holds them.
       mesh: shards every batch over this mesh, on which params and batch_stats must already lie; None is one device.
       batch: pictures or windows per call; the last call is padded. Rounded up to what the mesh divides.
 
     Pictures in and out are uint8 `[…, S, S, 3]`; vectors are float32. E is the length of pid and wid (256).
+
+    Attributes:
+      gains: by word encoder, what generation multiplies its wid by; the official system exaggerates the mouth so. The
+        encoders here return wid as it is.
     """
 
     def __init__(
@@ -41,6 +46,8 @@ class Davs:
     ):
         self.config = config
         self.image_size: int = config.model.image_size
+        gains = {"audio_encoder": "audio_gain", "visual_encoder": "video_gain"}
+        self.gains: dict[str, float] = {name: config.get(gain, 1.0) for name, gain in gains.items()}
         devices = mesh.size if mesh is not None else 1
         self._batch = -(-batch // devices) * devices
         self.mesh = mesh

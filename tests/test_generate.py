@@ -68,6 +68,17 @@ def test_a_video_drives_by_its_aligned_frames(model, photo, folder, monkeypatch)
     np.testing.assert_array_equal(np.stack(list(generate(model, photo, driver))), expected)
 
 
+def test_word_vectors_are_multiplied_by_the_gain_of_their_driver(joint_config, photo):
+    joint_config.audio_gain = 1.5
+    model, speech = random_model(joint_config), Speech(np.sin(np.arange(1920, dtype=np.float32)))
+    wid = np.concatenate(list(speech.wid(model)))
+    person = model.encode_person(photo.crop)
+    frames = np.stack(list(generate(model, photo, speech)))
+    np.testing.assert_array_equal(frames, model.decode(person, 1.5 * wid))
+    assert (frames != model.decode(person, wid)).any()
+    assert model.gains["visual_encoder"] == 1
+
+
 def test_the_weights_must_hold_what_is_needed(model, photo):
     partial = Davs(model.config, {name: {} for name in ("person_encoder", "visual_encoder", "decoder")}, {})
     with pytest.raises(GenerationError, match="no audio_encoder"):
@@ -119,6 +130,7 @@ def test_a_driver_without_sound_gives_a_silent_video(folder, checkpoint, model, 
         (("--photo", "@photo.png", "--video", "@silent.mp4"), r"silent\.mp4: no face.*--audio"),
         (("--photo", "@photo.png", "--audio", "@speech.wav", "--points", "1,2"), "--points 1,2: cannot be read"),
         (("--photo", "@photo.png", "--audio", "@speech.wav", "--output", "@out.avi"), "name end in .mp4"),
+        (("--photo", "@photo.png", "--audio", "@speech.wav", "--audio-gain", "0"), "--audio-gain 0.0: must be above 0"),
         (("--photo", "@photo.png", "--video", "@driver.mp4", "--output", "@driver.mp4"), "would be overwritten"),
         (("--photo", "@photo.png", "--audio", "@speech.wav", "--checkpoint", "@nowhere"), "nowhere holds no weights"),
         (("--photo", "@photo.png", "--audio", "@speech.wav", "--output", "@no/out.mp4"), "out.mp4: cannot be written"),
@@ -129,6 +141,15 @@ def test_what_cannot_be_done_is_said_in_one_sentence(folder, checkpoint, argumen
         run(folder, checkpoint, *arguments)
     assert str(stopped.value).startswith("davs-generate: ")
     assert "\n" not in str(stopped.value)
+
+
+def test_gains_are_given_on_the_command_line(folder, checkpoint, monkeypatch):
+    gains = []
+    monkeypatch.setattr(generation, "write_video", lambda model, *_: gains.append(model.gains))
+    drive = ("--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS)
+    run(folder, checkpoint, *drive)
+    run(folder, checkpoint, *drive, "--audio-gain", "2", "--video-gain", "0.5")
+    assert gains == [{"audio_encoder": 1, "visual_encoder": 1}, {"audio_encoder": 2, "visual_encoder": 0.5}]
 
 
 def test_a_photo_with_given_points_needs_no_detector(folder, checkpoint, monkeypatch):
