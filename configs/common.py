@@ -144,10 +144,10 @@ def get_config(stage: str = "joint") -> ConfigDict:
     return c
 
 
-def chain(config: ConfigDict, stage: str, root: str) -> None:
-    """Lets a stage start from the workdirs `root/<earlier stage>` of the same recipe."""
+def chain(config: ConfigDict, stage: str, root: str, without: tuple[str, ...] = ()) -> None:
+    """Lets a stage start from the workdirs `root/<earlier stage>` of the same recipe, `without` those it leaves out."""
     earlier = {"generator": ("word", "person"), "joint": ("generator", "word", "person")}.get(stage, ())
-    config.init_from = ",".join(f"{root}/{name}" for name in earlier)
+    config.init_from = ",".join(f"{root}/{name}" for name in earlier if name not in without)
     config.init_networks = {
         "generator": ("visual_encoder", "audio_encoder"),
         "joint": STAGES["joint"][0],

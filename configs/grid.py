@@ -22,7 +22,7 @@ def get_config(stage: str = "joint"):
     c.data.clips = "data/grid"
     c.data.faces = ""
     c.data.face_batch_size = 0
-    common.chain(c, stage, "runs/grid")
+    common.chain(c, stage, "runs/grid", without=("person",))
     c.trained = tuple(name for name in c.trained if name != "person_classifier")
     c.loss.person_ce = 0.0
     c.loss.wid_uniform = 0.0
