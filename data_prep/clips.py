@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
+from data_prep import measures
 from data_prep.shards import Rejection
+from davs_jax import offsets
 from davs_jax.media import face
 from davs_jax.media.audio import clip_mfcc
 from davs_jax.media.video import MediaError, read_clip
@@ -63,11 +65,11 @@ def clip_records(recording: Recording, image_size: int) -> Iterator[dict | Rejec
     """
     try:
         clip = _read(recording)
-        points, measures = _points(recording, clip.frames)
+        points, tracked = _points(recording, clip.frames)
     except Unusable as error:
         yield Rejection(recording.file, *error.args)
         return
-    jpegs: dict[int, bytes] = {}  # cuts overlap, and each frame is aligned once
+    faces: dict[int, _Face] = {}  # cuts overlap, and each frame is aligned once
     for cut in recording.cuts(len(clip.frames)) if callable(recording.cuts) else recording.cuts:
         try:
             start, shift = _place(cut, len(clip.frames))
@@ -77,20 +79,20 @@ def clip_records(recording: Recording, image_size: int) -> Iterator[dict | Rejec
             continue
         span = range(start, start + CLIP_FRAMES)
         for index in span:
-            if index not in jpegs:
-                aligned = face.align(clip.frames[index], points[index], stored_size(image_size))
-                jpegs[index] = encode_jpeg(aligned)
+            if index not in faces:
+                faces[index] = _aligned(clip.frames[index], points[index], image_size)
+        shown = [faces[index] for index in span]
         opening = recording.mouth_opening
-        own = {"shift": shift, "loudness": _loudness(audio)}
+        own = {"shift": shift, **_measured(shown, points[start : span.stop], audio, image_size)}
         yield {
             "clip_id": cut.clip_id,
             "word": cut.word,
             "speaker": recording.speaker,
-            "frames": [jpegs[index] for index in span],
+            "frames": [aligned.jpeg for aligned in shown],
             "audio": audio,
             "mfcc": clip_mfcc(audio, CLIP_FRAMES),
             "mouth_opening": np.zeros(0, np.float32) if opening is None else opening[start : span.stop],
-            "measures": json.dumps({**measures, **own, **cut.measures}, sort_keys=True),
+            "measures": json.dumps({**tracked, **own, **cut.measures}, sort_keys=True),
         }
 
 
@@ -160,6 +162,29 @@ def _audio(samples: np.ndarray, start: int) -> np.ndarray:
     return audio
 
 
-def _loudness(audio: np.ndarray) -> float:
-    """Root mean square in decibels below full scale."""
-    return round(float(20 * np.log10(np.sqrt(np.mean(np.square(audio / 2**15))))), 2)
+class _Face(NamedTuple):
+    """One aligned frame, and what is measured of it."""
+
+    jpeg: bytes
+    sharpness: float
+    mouth: np.ndarray  # float32 [h, w], gray
+
+
+def _aligned(frame: np.ndarray, points: np.ndarray, image_size: int) -> _Face:
+    aligned = face.align(frame, points, stored_size(image_size))
+    return _Face(encode_jpeg(aligned), measures.sharpness(aligned), measures.mouth(aligned, image_size))
+
+
+def _measured(shown: Sequence[_Face], points: np.ndarray, audio: np.ndarray, image_size: int) -> dict[str, Any]:
+    """What is measured of a clip's own frames and sound; docs/design.md says what each means."""
+    together = measures.lip_sound(np.stack([aligned.mouth for aligned in shown]), audio)
+    best = offsets.best_offset(-together)
+    return {
+        "face_size": measures.face_size(points),
+        "sharpness": round(float(np.median([aligned.sharpness for aligned in shown])), 1),
+        "loudness": measures.loudness(audio),
+        "lip_sound": np.round(together, 2).tolist(),
+        "offset_hint": best.frames if together.any() else None,  # nothing moves, or the sound is steady
+        "offset_strength": round(-best.distance, 2),
+        "points": measures.aligned_points(points, stored_size(image_size)),
+    }

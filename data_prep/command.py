@@ -1,14 +1,14 @@
-"""What the preparation commands have in common: flags, the run, and the table at its end."""
+"""What the preparation commands have in common: flags, and the run with its report at the end."""
 
 import argparse
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from data_prep import shards
+from data_prep import dataset, report, shards
 from data_prep.plan import Plan, PreparationError
+from davs_jax.sources import DataError
 
 IMAGE_SIZES = (64, 128, 256, 512)
 
@@ -44,7 +44,7 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace, make_plan: Callable[[argparse.Namespace], Plan]) -> int:
-    """Plans, makes the missing shards, finishes, and prints the table. Returns the exit status."""
+    """Plans, makes the missing shards, finishes, and reports. Returns the exit status."""
     try:
         if not args.input.is_dir():
             raise PreparationError(f"--input {args.input}: no such folder; check the path")
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace, make_plan: Callable[[argparse.Namespace], Plan
         if args.shard:
             print("the task's shards are made; when all tasks are through, the command without --shard finishes")
             return 0
-        tables = shards.finish(plan, args.output)
-    except PreparationError as error:
+        print(report.make(plan, args.output, dataset.finish(plan, args.output)))
+    except (PreparationError, DataError) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
@@ -69,20 +69,7 @@ def run(args: argparse.Namespace, make_plan: Callable[[argparse.Namespace], Plan
     except KeyboardInterrupt:
         print("stopped; the same command goes on with the shards that are missing", file=sys.stderr)
         return 130
-    print(_table(tables))
-    if any(len(table) > 1 for table in tables.values()):
-        print(f"what was rejected, and why: {args.output / shards.REJECTED_FILE}")
     return 0
-
-
-def _table(tables: dict[str, Counter]) -> str:
-    columns = ["records", *sorted({stage for table in tables.values() for stage in table} - {"records"})]
-    heads = ["records", *(f"rejected: {stage}" for stage in columns[1:])]
-    rows = [f"{'split':<8}" + "".join(f"  {head}" for head in heads)]
-    for split, table in tables.items():
-        cells = (f"  {table[column]:>{len(head)}}" for column, head in zip(columns, heads, strict=True))
-        rows.append(f"{split:<8}" + "".join(cells))
-    return "\n".join(rows)
 
 
 def positive(text: str) -> int:

@@ -6,6 +6,7 @@ so that any shard can be made by anyone.
 
 import base64
 import binascii
+import re
 import struct
 import tarfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ ALIGNMENT = 4
 LENGTH_BITS = 29  # of the word after MAGIC; the three above say which part of its record this is
 WHOLE, LAST = 0, 3
 HEADER = struct.Struct("<IfQQ")  # of a record of ImageRecordIO: number of labels (0: the one that follows), …
+INDEX_LINE = re.compile(r"\s*[0-9]+\s+[0-9]+\s*")
 PICTURES = ("jpg", "jpeg", "png", "webp")
 COPY_AGAIN = "copy the file again"
 
@@ -102,6 +104,8 @@ def _record_entries(path: Path, name: str) -> Iterator[Entry]:
     index = path.with_suffix(".idx")
     size = path.stat().st_size
     bound = None
+    for number in _bad_lines(index):
+        yield Entry(f"{index.name} (line {number})", trouble="the line is not a record's key and offset")
     with path.open("rb") as file:
         for key, offset in _indexed(index) if index.exists() else _sequential(file, size):
             if bound is not None and key >= bound:
@@ -123,8 +127,17 @@ def _record_entries(path: Path, name: str) -> Iterator[Entry]:
 
 def _indexed(index: Path) -> Iterator[tuple[int, int]]:
     """(key, offset) by rising key."""
-    pairs = (line.split() for line in index.read_text(errors="replace").splitlines())
-    return iter(sorted((int(p[0]), int(p[1])) for p in pairs if len(p) == 2 and p[0].isdigit() and p[1].isdigit()))
+    return iter(sorted(tuple(map(int, line.split())) for line in _lines(index) if INDEX_LINE.fullmatch(line)))
+
+
+def _bad_lines(index: Path) -> Iterator[int]:
+    """Numbers of the lines, from 1, that name no record; those records are lost."""
+    lines = enumerate(_lines(index), 1)
+    return (number for number, line in lines if line.strip() and not INDEX_LINE.fullmatch(line))
+
+
+def _lines(index: Path) -> list[str]:
+    return index.read_text(errors="replace").splitlines() if index.exists() else []
 
 
 def _sequential(file, size: int) -> Iterator[tuple[int, int]]:

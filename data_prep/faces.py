@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from data_prep import command, photos
 from data_prep.clips import Unusable
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
-from data_prep.shards import Rejection
+from data_prep.shards import Rejection, useless
 from davs_jax.media import face
 from davs_jax.records import face_features
 
@@ -29,15 +29,12 @@ def make_plan(args: argparse.Namespace) -> Plan:
     Raises:
       PreparationError: no folder in the input holds a photo.
     """
-    files = sorted(
-        path.relative_to(args.input).as_posix()
-        for path in args.input.glob("*/*")
-        if path.suffix.lower() in PHOTO_KINDS and not path.name.startswith(".")
-    )
+    files, strays = listed(args.input)
     if not files:
         raise PreparationError(f"{args.input}: no NAME/*.jpg or .png in it; give one folder for each identity")
     split_of = split_by_share(files, {"train": 1 - args.val_fraction, "val": args.val_fraction}, args.seed)
     splits = {split: [file for file in files if split_of[file] == split] for split in ("train", "val")}
+    splits["train"] += strays
     return Plan(
         dataset="faces",
         source="data_prep.faces",
@@ -77,6 +74,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     photos.add_flags(parser, default="detect")
     return command.run(parser.parse_args(argv), make_plan)
+
+
+def listed(folder: Path) -> tuple[list[str], list[dict]]:
+    """The photos `NAME/*` of a folder, and rejections of what else lies there."""
+    photos, strays = [], []
+    for path in sorted([*folder.glob("[!.]*"), *folder.glob("*/[!.]*")]):
+        file, is_photo = path.relative_to(folder).as_posix(), path.suffix.lower() in PHOTO_KINDS
+        if path.parent == folder:
+            if is_photo:
+                strays.append(useless(file, "label", "lies in no identity's folder", "move it into one"))
+        elif is_photo:
+            photos.append(file)
+        elif path.suffix != ".json":
+            within = "is a folder within an identity's", "move its photos up, or leave it out"
+            other = f"is none of {', '.join(PHOTO_KINDS)}", "convert it, or leave it out"
+            strays.append(useless(file, "read", *(within if path.is_dir() else other)))
+    return photos, strays
 
 
 def _known_points(path: Path) -> np.ndarray | None:

@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 from data_prep import command
 from data_prep.clips import Cut, Recording, clip_records
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
-from data_prep.shards import Rejection
+from data_prep.shards import Rejection, useless
 from davs_jax.records import clip_features
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -44,13 +44,14 @@ def make_plan(args: Namespace) -> Plan:
     Raises:
       PreparationError: there is no video in the folder.
     """
-    sentences = _sentences(args.input)
+    sentences, strays = _sentences(args.input)
     if not sentences:
         raise PreparationError(f"{args.input}: holds no {' or '.join(VIDEO_KINDS)}; give the folder of the corpus")
     by_speaker = args.split_by == "speaker"
     unit = {video: item["speaker"] if by_speaker else video for video, item in sentences.items()}
     split_of = split_by_share(unit.values(), SHARES, args.seed)
     splits = {split: [item for video, item in sentences.items() if split_of[unit[video]] == split] for split in SHARES}
+    splits["train"] += strays
     return Plan(
         dataset="grid",
         source="data_prep.grid",
@@ -104,16 +105,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command.run(parser.parse_args(argv), make_plan)
 
 
-def _sentences(folder: Path) -> dict[str, dict[str, str]]:
-    """The items by video path. Of one sentence in two kinds of file the first in the alphabet counts."""
+def _sentences(folder: Path) -> tuple[dict[str, dict[str, str]], list[dict]]:
+    """The items by video path, and rejections: of one sentence in two files the first in the alphabet counts."""
     # Unlike Path.rglob, glob follows links to folders: a corpus on another disk is often put in place so.
     files = sorted(glob.glob("**", root_dir=folder, recursive=True), reverse=True)
     aligns = {_key(folder, file): file for file in files if file.lower().endswith(".align")}
     videos = {_key(folder, file): file for file in files if file.lower().endswith(VIDEO_KINDS)}
+    strays = []
+    for file in reversed(files):
+        key = _key(folder, file)
+        if file.lower().endswith(VIDEO_KINDS) and file != videos[key]:
+            strays.append(useless(file, "label", f"is the same sentence as {videos[key]}", "leave one of them out"))
+        elif file.lower().endswith(".align") and key not in videos:
+            strays.append(useless(file, "read", "its video is missing", "copy it from the corpus"))
     return {
         video: {"video": video, "align": aligns.get(key, ""), "speaker": key[0]}
         for key, video in sorted(videos.items())
-    }
+    }, strays
 
 
 def _key(folder: Path, file: str) -> tuple[str, str]:

@@ -96,7 +96,8 @@ def _shown(features, record: dict, stem: Path):
     if "frames" not in record:
         return
     for measure, value in json.loads(sources.text(record["measures"])).items():
-        yield f"  {measure}: {value}"
+        if measure != "points":  # ten numbers a frame
+            yield f"  {measure}: {value}"
     video = stem.with_name(f"{stem.name}.mp4")
     with Writer(video, samples=record["audio"].astype(np.float32) / 2**15) as writer:
         for frame in frames:

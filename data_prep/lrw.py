@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 from data_prep import command
 from data_prep.clips import UNKNOWN, Cut, Recording, Unusable, clip_records
 from data_prep.plan import Plan, PreparationError, into_shards
-from data_prep.shards import Rejection
+from data_prep.shards import Rejection, useless
 from davs_jax.records import clip_features
 
 SPLITS = ("train", "val", "test")
@@ -41,6 +41,7 @@ def make_plan(args: Namespace) -> Plan:
         for split in SPLITS
         for path in map(args.input.joinpath, _files(args.input, words, split, "json"))
     }
+    listed = {split: items + list(_strays(args.input, words, split)) for split, items in videos.items()}
     return Plan(
         dataset="lrw",
         source="data_prep.lrw",
@@ -51,7 +52,7 @@ def make_plan(args: Namespace) -> Plan:
             "words": "all" if args.words is None else words,
         },
         labels={"word": words, "speaker": sorted(speakers - {""})},
-        splits={split: into_shards(items, CLIPS_PER_SHARD, args.seed) for split, items in videos.items() if items},
+        splits={split: into_shards(items, CLIPS_PER_SHARD, args.seed) for split, items in listed.items() if items},
     )
 
 
@@ -99,6 +100,17 @@ def _files(folder: Path, words: Sequence[str], split: str, kind: str) -> Iterato
     for word in words:
         for path in sorted((folder / word / split).glob(f"[!.]*.{kind}")):
             yield path.relative_to(folder).as_posix()
+
+
+def _strays(folder: Path, words: Sequence[str], split: str) -> Iterator[dict]:
+    """Files that belong to no .mp4, as rejections."""
+    for word in words:
+        files = sorted((folder / word / split).glob("[!.]*"))
+        videos = {path.stem for path in files if path.suffix == ".mp4"}
+        for path in files:
+            if path.stem not in videos:
+                reason, remedy = "there is no .mp4 of its name", "copy it from the corpus, or convert the video"
+                yield useless(path.relative_to(folder).as_posix(), "read", reason, remedy)
 
 
 def _recording(plan: Plan, item: str) -> Recording:

@@ -13,16 +13,16 @@ import tensorflow_datasets as tfds
 
 from data_prep import command, containers, photos
 from data_prep.clips import UNKNOWN, Unusable
-from data_prep.faces import PHOTO_KINDS, PHOTOS_PER_SHARD
+from data_prep.faces import PHOTOS_PER_SHARD, listed
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
-from data_prep.shards import Rejection
+from data_prep.shards import Rejection, useless
 from davs_jax.records import face_features
 
 DEFAULT_CROPS = {".tsv": "detect", ".rec": "arcface", ".tar": "arcface", "": "detect"}
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
-    """Lists the photos. An item is `[name, file, offset, size, identity]`, or `{"name", "trouble"}`.
+    """Lists the photos. An item is `[name, file, offset, size, identity]`.
 
     Raises:
       PreparationError: the folder holds none, or files of more than one form.
@@ -34,7 +34,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     items = list(_contained(args.input, files) if files else _loose(args.input))
     good = [item for item in items if isinstance(item, list)]
     if not good:
-        why = f"; {items[0]['name']}: {items[0]['trouble']}" if items else ""
+        why = f"; {items[0]['file']}: {items[0]['reason']}" if items else ""
         raise PreparationError(
             f"{args.input}: no photo in any .tsv, .rec or .tar of it, nor any MID/*.jpg{why}; check the path"
         )
@@ -60,11 +60,8 @@ def features(plan: Plan) -> tfds.features.FeaturesDict:
     return face_features(plan.labels["identity"])
 
 
-def examples(plan: Plan, item: list | dict) -> Iterator[dict | Rejection]:
+def examples(plan: Plan, item: list) -> Iterator[dict | Rejection]:
     """The record of one photo, or why it has none."""
-    if isinstance(item, dict):
-        yield Rejection(item["name"], "read", item["trouble"], "copy the file again, or correct it")
-        return
     name, file, offset, size, identity = item
     path = Path(plan.input, file)
     try:
@@ -90,20 +87,20 @@ def _contained(folder: Path, files: Sequence[Path]) -> Iterator[list | dict]:
         file = path.relative_to(folder).as_posix()
         for entry in containers.entries(path, file):
             if entry.trouble or not entry.identity:
-                yield {"name": entry.name, "trouble": entry.trouble or "its label is no number"}
+                trouble = entry.trouble or "its label is no number"
+                yield useless(entry.name, "read", trouble, "copy the file again, or correct it")
             else:
                 yield [entry.name, file, entry.offset, entry.size, entry.identity]
 
 
-def _loose(folder: Path) -> Iterator[list]:
-    for path in sorted(folder.glob("*/*")):
-        if path.suffix.lower() in PHOTO_KINDS and not path.name.startswith("."):
-            file = path.relative_to(folder).as_posix()
-            yield [file, file, 0, 0, path.parent.name]
+def _loose(folder: Path) -> Iterator[list | dict]:
+    files, strays = listed(folder)
+    yield from ([file, file, 0, 0, file.split("/")[0]] for file in files)
+    yield from strays
 
 
 def _name(item: list | dict) -> str:
-    return item["name"] if isinstance(item, dict) else item[0]
+    return item["file"] if isinstance(item, dict) else item[0]
 
 
 def _numbers_first(identity: str) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep import measures
 from data_prep.clips import UNKNOWN, Unusable, encode_jpeg
 from davs_jax.media import face
 from davs_jax.media.photo import PhotoError, read_picture
@@ -48,6 +49,9 @@ def face_record(
       crops: one of CROPS.
       points: `[5, 2]` where known: taken as exact, and `crops` is not looked at.
 
+    Returns:
+      the fields of `records.face_features`, and `measures`, which the shard's report keeps.
+
     Raises:
       Unusable: no face is found, or the photo is no such crop.
     """
@@ -56,7 +60,8 @@ def face_record(
     if points is None:
         points = _template_points(photo) if crops == "arcface" else _found_points(photo)
     aligned = face.align(photo, points, stored_size(image_size))
-    return {"face_id": face_id, "image": encode_jpeg(aligned), "identity": identity}
+    measured = {"face_size": measures.face_size(points[None]), "sharpness": round(measures.sharpness(aligned), 1)}
+    return {"face_id": face_id, "image": encode_jpeg(aligned), "identity": identity, "measures": measured}
 
 
 def read(path: Path, data: bytes | None = None) -> np.ndarray:

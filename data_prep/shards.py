@@ -4,6 +4,9 @@ A source (`lrw.py`, `grid.py`, `faces.py`) is a module with
 
     features(plan) -> tfds.features.FeaturesDict
     examples(plan, item) -> iterator of examples and Rejections, at least one of them
+
+What its listing finds to be useless is an item too, made by `useless`, and never reaches `examples`.
+An example's `measures` that are none of its features are kept in the shard's report.
 """
 
 import concurrent.futures
@@ -15,21 +18,20 @@ import shutil
 import signal
 import threading
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import tensorflow_datasets as tfds
-from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tqdm import tqdm
 
 from data_prep.plan import (
     PLAN_FILE,
+    Item,
     Plan,
     PreparationError,
     Shard,
@@ -42,7 +44,7 @@ from davs_jax.progress import progress
 
 RESULTS = "shards"  # folder of what each finished shard's maker reports
 REJECTED_FILE = "rejected.jsonl"
-TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,14 @@ class Rejection:
     stage: str  # what could not be done, in a word: read, sound, face, label, length
     reason: str
     remedy: str
+
+
+REJECTION_FIELDS = {field.name for field in fields(Rejection)}
+
+
+def useless(file: str, stage: str, reason: str, remedy: str) -> Item:
+    """The item of an input that is rejected while it is listed, so that it is not lost without a word."""
+    return asdict(Rejection(file, stage, reason, remedy))
 
 
 def open_output(plan: Plan, output: Path, overwrite: bool = False) -> list[Shard]:
@@ -77,7 +87,7 @@ def open_output(plan: Plan, output: Path, overwrite: bool = False) -> list[Shard
         raise PreparationError(
             f"{output} was made by another command: {changed}; choose another --output, or start anew with --overwrite"
         )
-    return [shard for shard in plan.shards() if not _result_file(output, shard).exists()]
+    return [shard for shard in plan.shards() if not result_file(output, shard).exists()]
 
 
 def share(plan: Plan, pending: list[Shard], task: int, tasks: int) -> list[Shard]:
@@ -97,7 +107,7 @@ def make_shard(plan: Plan, shard: Shard, output: Path, on_item: Callable[[], Non
     """
     source = importlib.import_module(plan.source)
     features = source.features(plan)
-    rejections, count = [], 0
+    rejections, measures, count = [], [], 0
     with replacing(output / plan.records_file(shard)) as temporary:
         writer = ArrayRecordWriter(str(temporary), "group_size:1")
         for item in shard.items:
@@ -105,14 +115,17 @@ def make_shard(plan: Plan, shard: Shard, output: Path, on_item: Callable[[], Non
                 if isinstance(outcome, Rejection):
                     rejections.append(asdict(outcome))
                 else:
+                    if "measures" not in features:
+                        measures.append(outcome.pop("measures", {}))
                     writer.write(_serialized(features, outcome))
                     count += 1
             on_item()
         writer.close()
         size = temporary.stat().st_size
     report = {"items": len(shard.items), "records": count, "bytes": size, "rejections": rejections}
-    _result_file(output, shard).parent.mkdir(exist_ok=True)
-    with replacing(_result_file(output, shard)) as temporary:
+    report |= {"measures": measures} if any(measures) else {}
+    result_file(output, shard).parent.mkdir(exist_ok=True)
+    with replacing(result_file(output, shard)) as temporary:
         temporary.write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
 
 
@@ -132,57 +145,23 @@ def make_all(plan: Plan, pending: list[Shard], output: Path, workers: int) -> No
             _make_in_processes(plan, pending, output, min(workers, len(pending)), bar)
 
 
-def finish(plan: Plan, output: Path) -> dict[str, Counter]:
-    """Turns a folder of finished shards into a TFDS dataset, and lists what was rejected in rejected.jsonl.
-
-    Returns:
-      by split, the number of `records`, and of rejections by stage.
-
-    Raises:
-      PreparationError: shards are missing, a file does not hold what its report says, or nothing was made.
-    """
-    tables, infos, rejected = {}, [], []
-    for split in plan.splits:
-        shards = [shard for shard in plan.shards() if shard.split == split]
-        reports = [_checked_report(plan, shard, output) for shard in shards]
-        rejections = [rejection for report in reports for rejection in report["rejections"]]
-        lengths = [report["records"] for report in reports]
-        tables[split] = Counter(records=sum(lengths))
-        tables[split].update(rejection["stage"] for rejection in rejections)
-        rejected += rejections
-        if any(lengths):
-            size = sum(report["bytes"] for report in reports)
-            info = {"name": split, "shard_lengths": lengths, "num_bytes": size, "filename_template": None}
-            infos.append(tfds.core.SplitInfo(**info))
-        else:  # TFDS cannot open a split that is empty
-            for shard in shards:
-                (output / plan.records_file(shard)).unlink(missing_ok=True)
-    with replacing(output / REJECTED_FILE) as temporary:
-        lines = (json.dumps(rejection, ensure_ascii=False) + "\n" for rejection in rejected)
-        temporary.write_text("".join(lines), encoding="utf-8")
-    if not infos:
-        raise PreparationError(f"every input was rejected; {output / REJECTED_FILE} says why")
-    tfds.folder_dataset.write_metadata(
-        data_dir=str(output),
-        features=importlib.import_module(plan.source).features(plan),
-        split_infos=infos,
-        filename_template=TEMPLATE,
-        check_data=False,
-    )
-    for leftover in output.glob(".*.tmp"):
-        leftover.unlink()
-    return tables
+def result_file(output: Path, shard: Shard) -> Path:
+    """Where a shard's report lies: how many `items`, `records` and `bytes`, the `rejections`, and `measures`."""
+    return output / RESULTS / f"{shard.name}.json"
 
 
-def _outcomes(source, plan: Plan, item: Any) -> list:
+def _outcomes(source, plan: Plan, item: Item) -> list:
     """An item's examples and rejections; a fault of ours on one file costs that file, not a night's work."""
+    if isinstance(item, dict) and item.keys() == REJECTION_FIELDS:
+        return [Rejection(**item)]
     try:
         outcomes = list(source.examples(plan, item))
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}:{where.lineno}"
         reason = f"{type(error).__name__} at {place}: {error}"
-        outcomes = [Rejection(json.dumps(item), "unexpected", reason, "report this as a fault of the program")]
+        file = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+        outcomes = [Rejection(file, "unexpected", reason, "report this as a fault of the program")]
     if not outcomes:
         raise PreparationError(f"{plan.source} gave neither a record nor a rejection for {item}")
     return outcomes
@@ -238,23 +217,6 @@ def _make_counted(plan: Plan, shard: Shard, output: Path) -> None:
     make_shard(plan, shard, output, count)
 
 
-def _result_file(output: Path, shard: Shard) -> Path:
-    return output / RESULTS / f"{shard.name}.json"
-
-
-def _checked_report(plan: Plan, shard: Shard, output: Path) -> dict:
-    path, records = _result_file(output, shard), output / plan.records_file(shard)
-    if not path.exists():
-        raise PreparationError(f"shard {shard.name} is not made yet; run the preparation again")
-    report = json.loads(path.read_text(encoding="utf-8"))
-    held = ArrayRecordReader(str(records)).num_records() if records.exists() else 0
-    if report["items"] != len(shard.items) or report["records"] != held:
-        raise PreparationError(
-            f"{records} holds {held} records of {report['records']}; delete {path} and run the preparation again"
-        )
-    return report
-
-
 def _delete(plan: Plan, output: Path) -> None:
     """Deletes what was made by a plan, and the plan last: a kill in between is noticed by the next run."""
     for path in _made_files(plan, output):
@@ -267,4 +229,4 @@ def _made_files(plan: Plan, output: Path) -> Iterator[Path]:
     yield from (output / plan.records_file(shard) for shard in plan.shards())
     yield from output.glob(".*.tmp")
     yield from output.glob("*.labels.txt")
-    yield from (output / name for name in (REJECTED_FILE, "dataset_info.json", "features.json"))
+    yield from (output / name for name in (REJECTED_FILE, REPORT_FILE, "dataset_info.json", "features.json"))

@@ -17,7 +17,7 @@ from data_prep import command
 from data_prep.clips import UNKNOWN, Cut, Recording, clip_records
 from data_prep.photos import fraction
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
-from data_prep.shards import Rejection
+from data_prep.shards import Rejection, useless
 from davs_jax.records import CLIP_FRAMES, clip_features
 
 UTTERANCES_PER_SHARD = 100
@@ -42,6 +42,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     splits = {split: [] for split in SPLITS}
     for item in items:
         splits["test" if _is_test(item) else split_of[_source(item)]].append(item)
+    splits["train"] += _strays(args.input, {item["sound"] for item in items})
     return Plan(
         dataset="voxceleb",
         source="data_prep.voxceleb",
@@ -113,6 +114,16 @@ def _item(folder: Path, path: Path) -> dict[str, str]:
         "sound": sound.relative_to(folder).as_posix() if sound else "",
         "speaker": path.parts[-3],
     }
+
+
+def _strays(folder: Path, sounds: set[str]) -> Iterator[dict]:
+    """Videos outside the layout and sounds without a video, as rejections."""
+    for path in sorted(path for path in folder.rglob("*.m[p4][4a]") if not path.name.startswith(".")):
+        file = path.relative_to(folder).as_posix()
+        if path.suffix == ".m4a" and file not in sounds:
+            yield useless(file, "read", "its video is missing", "copy it from the corpus")
+        elif path.suffix == ".mp4" and not _is_utterance(folder, path):
+            yield useless(file, "label", "lies in no SPEAKER/VIDEO folder", "move it into one, or leave it out")
 
 
 def _is_test(item: dict[str, str]) -> bool:

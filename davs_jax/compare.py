@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from davs_jax import results
-from davs_jax.page import STYLE, film, percent, section, table
+from davs_jax.page import document, film, percent, section, table
 
 PAGE = "comparison.html"
 SHARES = ("accuracy", "top5", "r1", "r5", "r10", "r50", "chance", "real", "other")  # figures shown in percent
@@ -40,12 +40,8 @@ def _page(folders: Sequence[Path], records: list[dict]) -> str:
         if part not in LEFT_OUT:
             parts.append(_figures(part, names, [f.get(part, {}) for f in figures]))
     parts.append(_films(names, folders))
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>DAVS evaluations compared</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><main><h1>Evaluations compared</h1>'
-        f'<p class="soft">{len(records)} reports side by side. Brackets hold 95&nbsp;% bootstrap intervals.</p>'
-        f"{warning}{''.join(parts)}</main></html>\n"
-    )
+    lead = f'<p class="soft">{len(records)} reports side by side. Brackets hold 95&nbsp;% bootstrap intervals.</p>'
+    return document("DAVS evaluations compared", f"{lead}{warning}{''.join(parts)}")
 
 
 def _figures(part: str, names: list[str], columns: list[dict]) -> str:

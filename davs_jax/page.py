@@ -1,6 +1,7 @@
 """The building blocks of a page to read: one HTML file that needs nothing from elsewhere."""
 
 import base64
+import html
 from collections.abc import Iterable, Sequence
 
 STYLE = """
@@ -27,6 +28,15 @@ figure { margin: 1rem 0 0; } img, video { max-width: 100%; border-radius: 8px; }
 .warn { border-left: 4px solid #d97706; padding-left: 1rem; }
 pre { overflow-x: auto; font-size: .8rem; background: var(--back); padding: 1rem; border-radius: 8px; }
 """
+
+
+def document(title: str, body: str) -> str:
+    """The whole page; `body` is ready HTML, `title` text."""
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><main>'
+        f"<h1>{html.escape(title)}</h1>{body}</main></html>\n"
+    )
 
 
 def section(title: str, text: str, body: str) -> str:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 GAP = 2  # pixels of white between the pictures of a sheet
 COLUMNS = 4  # of small plots
 NAMED = 30  # words; the axes of a larger confusion plot name none
+SUBPIXEL = 4  # binary digits of a drawn point's place behind the pixel
 HIDDEN = ("gradient_norm/", "time/")  # groups of logged figures that say little to a reader
 
 
@@ -29,6 +30,18 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], side: int = 96) -> np.ndarray:
     width = max(line.shape[1] for line in lines)
     padded = [np.pad(v, ((0, 0), (0, width - v.shape[1]), (0, 0)), constant_values=255) for v in lines]
     return np.concatenate(padded)
+
+
+def marked(picture: np.ndarray, points: np.ndarray, side: int = 160) -> np.ndarray:
+    """A square picture uint8 `[S, S, 3]` with its points `[N, 2]` drawn in, `side` pixels on a side."""
+    size = picture.shape[0]
+    smooth = cv2.INTER_AREA if size > side else cv2.INTER_CUBIC
+    drawn = cv2.resize(picture, (side, side), interpolation=smooth)
+    for x, y in (np.asarray(points) + 0.5) * side / size - 0.5:
+        place = round(x * 2**SUBPIXEL), round(y * 2**SUBPIXEL)
+        for radius, color in ((3, (0, 0, 0)), (2, (90, 255, 120))):  # the rim shows it on bright skin too
+            cv2.circle(drawn, place, radius << SUBPIXEL, color, -1, cv2.LINE_AA, SUBPIXEL)
+    return drawn
 
 
 def png(picture: np.ndarray) -> bytes:
@@ -92,6 +105,24 @@ def confusions(counts: dict[str, np.ndarray], names: Sequence[str]) -> bytes:
         ticks = range(len(names)) if len(names) <= NAMED else ()
         axes.set_xticks(ticks, [names[i] for i in ticks], rotation=90, fontsize=6)
         axes.set_yticks(ticks, [names[i] for i in ticks], fontsize=6)
+    return _encoded(figure)
+
+
+def histograms(bars: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+    """One plot per title, of its (edges `[N + 1]`, heights `[N]`) → PNG. Edges that are no steps get a log scale."""
+    rows = math.ceil(len(bars) / COLUMNS)
+    figure = Figure(figsize=(12, 2.3 * rows), layout="constrained")
+    grid = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
+    for axes, (title, (edges, heights)) in zip(grid, bars.items(), strict=False):
+        axes.stairs(heights, edges, fill=True, color="#3056d3")
+        if not np.allclose(np.diff(edges), edges[1] - edges[0]):
+            axes.set_xscale("log")
+            ticks = np.geomspace(edges[0], edges[-1], 5)
+            axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+            axes.set_xticks((), minor=True)
+        _plain(axes, title)
+    for axes in grid[len(bars) :]:
+        axes.axis("off")
     return _encoded(figure)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from davs_jax import plots, sections
-from davs_jax.page import STYLE, film, image, percent, section, table
+from davs_jax.page import document, film, image, percent, section, table
 from davs_jax.sections import ACCURACY
 
 
@@ -62,14 +62,12 @@ def _page(record: dict, training: bytes | None, media: dict) -> str:
         ),
     ]
     title = f"DAVS evaluation: {Path(str(evaluated['checkpoint'])).name}"
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><main><h1>{html.escape(title)}</h1>'
+    lead = (
         f'<p class="soft">{record["clips"]:,} clips of split “{html.escape(evaluated["split"])}” in '
         f"{html.escape(str(evaluated['data']))}, each counted once. Brackets hold 95&nbsp;% bootstrap intervals, "
         f"{html.escape(evaluated['intervals'])}.</p>"
-        f'<div class="cards">{cards}</div>{"".join(parts)}</main></html>\n'
     )
+    return document(title, f'{lead}<div class="cards">{cards}</div>{"".join(parts)}')
 
 
 def _headline(figures: dict) -> Iterable[tuple[str, str]]:

@@ -34,12 +34,17 @@ def test_a_record_holds_29_aligned_frames_their_sound_and_its_mfcc(tmp_path, wri
     np.testing.assert_array_equal(record["mfcc"], clip_mfcc(record["audio"], 29))
     assert record["mouth_opening"].shape == (0,)
     measures = json.loads(record["measures"])
+    shown, together = measures.pop("points"), measures.pop("lip_sound")
+    assert (np.shape(shown), np.shape(together)) == ((29, 5, 2), (11,))
+    assert measures.pop("offset_strength") == max(together) == together[measures.pop("offset_hint") + 5]
     assert measures == {
         "duration": 0.4,
         "eye_distance": 40.0,
+        "face_size": pytest.approx(134, abs=1),
         "found": 1.0,
         "jitter": 0.0,
         "loudness": pytest.approx(20 * np.log10(0.3 / np.sqrt(2)), abs=0.5),
+        "sharpness": pytest.approx(0, abs=5),
         "shift": 0,
     }
 

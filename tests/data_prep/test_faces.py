@@ -120,6 +120,20 @@ def test_a_photo_that_cannot_be_used_is_rejected_and_the_others_are_kept(corpus,
     assert len(tfds.builder_from_directory(str(output)).as_data_source("train")) == 5
 
 
+def test_what_lies_beside_the_photos_is_rejected(corpus):
+    (corpus / "Ada" / "3.tiff").write_bytes(b"photo")
+    (corpus / "Ada" / "more").mkdir()
+    (corpus / "nobody.jpg").write_bytes(b"photo")
+    (corpus / "README").write_text("not a photo")
+    _, output = run(corpus)
+    assert {(line["file"], line["reason"]) for line in rejections(output)} == {
+        ("Ada/3.tiff", "is none of .jpg, .jpeg, .png"),
+        ("Ada/more", "is a folder within an identity's"),
+        ("nobody.jpg", "lies in no identity's folder"),
+    }
+    assert all(line["stage"] and line["remedy"] for line in rejections(output))
+
+
 def test_a_truncated_photo_is_rejected(corpus):
     path = corpus / "Ada" / "0.jpg"
     Image.effect_noise((160, 140), 60).convert("RGB").save(path)

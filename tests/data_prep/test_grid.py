@@ -150,6 +150,18 @@ def test_what_cannot_be_used_is_rejected_and_the_rest_is_kept(corpus, text, file
     assert len(records(other[0].parent / "out")) == 6 + left
 
 
+def test_a_second_file_of_a_sentence_and_a_label_without_its_video_are_rejected(corpus, write_video):
+    folder, path = corpus()
+    write_video(path.parent / "again" / path.name, frames=50)
+    (path.parent / "lost1n.align").write_text(ALIGN)
+    _, output = run(folder)
+    assert len(records(output)) == 6
+    assert {(line["file"], line["reason"]) for line in rejections(output)} == {
+        ("s1/bbaf2n.mp4", "is the same sentence as s1/again/bbaf2n.mp4"),
+        ("s1/lost1n.align", "its video is missing"),
+    }
+
+
 def test_a_folder_without_videos_is_an_error(tmp_path, capsys):
     (tmp_path / "grid").mkdir()
     status, _ = run(tmp_path / "grid")

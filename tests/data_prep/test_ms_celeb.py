@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 import struct
 import tarfile
 from pathlib import Path
@@ -198,11 +199,17 @@ def test_damaged_lines_records_and_tars_are_rejected_and_the_rest_is_kept(tmp_pa
         data[at : at + 4] = b"oops"
         (folder / "train.rec").write_bytes(data)
 
+    def bad_index(folder):
+        lines = (folder / "train.idx").read_text().splitlines()
+        (folder / "train.idx").write_text("\n".join([lines[0], "one two", *lines[2:]]))
+
     def cut(file, kept):
         return lambda folder: (folder / file).write_bytes((folder / file).read_bytes()[:kept])
 
     assert damage("tsv", bad_lines) == (3, ["Faces-Aligned.tsv/1", "Faces-Aligned.tsv/2-m.02-0-FaceId-0"])
     assert damage("recordio", bad_magic) == (3, ["train.rec/2"])
+    shutil.rmtree(tmp_path / "recordio")
+    assert damage("recordio", bad_index) == (3, ["train.idx (line 2)"])
     kept, lost = damage("recordio without index", cut("train.rec", 2000))
     assert (kept >= 1, len(lost)) == (True, 1)
     kept, lost = damage("tars", cut("ms-0000.tar", 3072 + 100))

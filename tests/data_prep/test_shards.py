@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep import shards
+from data_prep import dataset, shards
 from data_prep.plan import Plan, PreparationError, into_shards, read_plan, split_by_share
 
 
@@ -25,7 +25,7 @@ def make_plan(items=range(20), *, count=3, length=100) -> Plan:
 
 def prepare(plan, output, workers=1, overwrite=False):
     shards.make_all(plan, shards.open_output(plan, output, overwrite), output, workers)
-    return shards.finish(plan, output)
+    return dataset.finish(plan, output)
 
 
 def contents(folder):
@@ -59,7 +59,7 @@ def test_the_tasks_of_a_job_array_make_the_same_bytes_as_one_command(tmp_path):
         shards.make_all(plan, shards.share(plan, pending, task, 3), tmp_path / "array", workers=1)
         if task != 1:
             with pytest.raises(PreparationError, match="not made yet"):
-                shards.finish(plan, tmp_path / "array")
+                dataset.finish(plan, tmp_path / "array")
     prepare(plan, tmp_path / "array")
     prepare(plan, tmp_path / "one")
     assert contents(tmp_path / "array") == contents(tmp_path / "one")
@@ -132,6 +132,12 @@ def test_rejections_are_listed_and_counted_by_stage(tmp_path):
     ]
 
 
+def test_what_is_rejected_while_it_is_listed_never_reaches_the_source(tmp_path):
+    stray = shards.useless("notes.doc", "read", "is no video", "leave it out")
+    assert dict(prepare(make_plan([0, stray]), tmp_path)["train"]) == {"records": 1, "read": 1}
+    assert json.loads((tmp_path / "rejected.jsonl").read_text()) == stray
+
+
 def test_a_shard_whose_items_are_all_rejected_is_an_empty_file(tmp_path):
     tables = prepare(make_plan(["rejected", 1], count=2), tmp_path)
     assert tables["train"]["records"] == 1
@@ -171,16 +177,16 @@ def test_nothing_is_declared_a_dataset_that_is_not_whole(tmp_path):
     for shard in pending[:-1]:
         shards.make_shard(plan, shard, tmp_path)
     with pytest.raises(PreparationError, match="val-00000-of-00001 is not made yet"):
-        shards.finish(plan, tmp_path)
+        dataset.finish(plan, tmp_path)
     shards.make_shard(plan, pending[-1], tmp_path)
 
     one, other = (tmp_path / plan.records_file(shard) for shard in pending[1:3])
     one.write_bytes(other.read_bytes())  # 6 records in the place of 7
     with pytest.raises(PreparationError, match="holds 6 records of 7"):
-        shards.finish(plan, tmp_path)
+        dataset.finish(plan, tmp_path)
     one.unlink()
     with pytest.raises(PreparationError, match=r"holds 0 records of 7; delete .*train-00001-of-00003\.json"):
-        shards.finish(plan, tmp_path)
+        dataset.finish(plan, tmp_path)
     assert not (tmp_path / "dataset_info.json").exists()
 
 

@@ -91,6 +91,18 @@ def test_a_damaged_sound_beside_is_named(tmp_path, write_video):
     )
 
 
+def test_videos_of_nobody_and_sounds_without_a_video_are_rejected(tmp_path, write_video):
+    write_video(tmp_path / "vox" / "id1" / "abc" / "1.mp4", frames=30)
+    write_video(tmp_path / "vox" / "id1" / "2.mp4", frames=30)
+    write_sound(tmp_path / "vox" / "id1" / "abc" / "3.m4a", frames=30)
+    _, output = run(tmp_path / "vox")
+    lost = [json.loads(line) for line in (output / "rejected.jsonl").read_text().splitlines()]
+    assert {(line["file"], line["reason"]) for line in lost} == {
+        ("id1/2.mp4", "lies in no SPEAKER/VIDEO folder"),
+        ("id1/abc/3.m4a", "its video is missing"),
+    }
+
+
 def test_no_source_video_is_in_two_splits(tmp_path):
     for speaker in range(3):
         for video in range(4):
