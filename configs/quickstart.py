@@ -7,7 +7,7 @@
 
 from configs import common, synthetic
 
-STEPS = {"person": 150, "word": 300, "generator": 700, "joint": 40}
+STEPS = {"person": 150, "word": 300, "generator": 700, "joint": 24}
 
 
 def get_config(stage: str = "joint"):

@@ -210,32 +210,36 @@ def export_weights(path: str, folder: str, dtype: str = "float16") -> None:
     save_weights(folder, config, kept, {name: batch_stats[name] for name in kept}, dtype)
 
 
-def init_from(config: ConfigDict, state: DavsState) -> tuple[DavsState, dict[str, str]]:
-    """A fresh state with the weights that `config.init_from` has for it.
+def init_from(config: ConfigDict, state: DavsState) -> tuple[dict[str, dict[str, Tree]], dict[str, str]]:
+    """The weights that `config.init_from` has for a state.
+
+    Args:
+      state: as `state.abstract_state` describes it.
 
     Returns:
-      the state, and for every network where its weights come from: a folder, or "fresh".
+      `{"params", "batch_stats"}` by network, placed as in `state`, of those that were found; and for every network
+      where its weights come from: a folder, or "fresh".
 
     Raises:
       CheckpointError: a leaf is missing, unknown or of another shape, or a network of `config.init_networks` was
         not found.
     """
-    params, batch_stats, ema = dict(state.params), dict(state.batch_stats), dict(state.ema)
-    origins = dict.fromkeys(params, "fresh")
+    given, origins = {}, dict.fromkeys(state.params, "fresh")
     for place in filter(None, map(str.strip, config.init_from.split(","))):
-        _, found_params, found_stats = load_weights(place)
-        for name in [n for n in params if origins[n] == "fresh" and n in found_params]:
-            params[name] = placed(f"{place}: {name}", params[name], found_params[name])
-            batch_stats[name] = placed(f"{place}: {name}", batch_stats[name], found_stats[name])
-            if name in ema:
-                ema[name] = jax.tree.map(jax.numpy.copy, params[name])
+        _, *found = load_weights(place)
+        for name in [n for n in state.params if n not in given and n in found[0]]:
+            wanted = {"params": state.params[name], "batch_stats": state.batch_stats[name]}
+            given[name] = {
+                kind: placed(f"{place}: {name}", tree, values[name])
+                for (kind, tree), values in zip(wanted.items(), found, strict=True)
+            }
             origins[name] = place
-    if missing := [name for name in config.init_networks if origins.get(name, "fresh") == "fresh"]:
+    if missing := [name for name in config.init_networks if name not in given]:
         raise CheckpointError(
             f"config.init_networks wants {', '.join(missing)}, found nowhere in config.init_from={config.init_from!r}; "
             "name a workdir or an exported folder that holds them"
         )
-    return state.replace(params=params, batch_stats=batch_stats, ema=ema), origins
+    return given, origins
 
 
 def checkpoint_steps(workdir: str) -> list[int]:

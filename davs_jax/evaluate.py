@@ -37,7 +37,7 @@ from davs_jax.progress import progress
 from davs_jax.recognition import Vectors
 from davs_jax.results import Evaluation
 from davs_jax.sources import ClipSource, DataError, FaceSource
-from davs_jax.state import init_state
+from davs_jax.state import fresh_weights
 from davs_jax.weights import DEMO, CheckpointError
 
 BATCH = 16  # clips
@@ -178,8 +178,7 @@ def untrained(model: Davs, seed: int) -> Davs:
     config = model.config.copy_and_resolve_references()
     config.seed = seed
     mesh = model.mesh or sharding.make_mesh(ConfigDict({"data": 1, "fsdp": 1}), jax.local_devices()[:1])
-    state = init_state(config, mesh)
-    return Davs(config, state.params, state.batch_stats, model.mesh)
+    return Davs(config, *fresh_weights(config, model.networks, mesh), model.mesh)
 
 
 def load(path: str) -> Davs:

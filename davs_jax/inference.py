@@ -59,8 +59,13 @@ class Davs:
         }
         self._variables = variables if mesh is not None else jax.device_put(variables)
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks that these weights hold: a stage saves only those that it uses."""
+        return tuple(self._variables)
+
     def has(self, *networks: str) -> bool:
-        """Whether these weights hold the networks: a stage saves only those that it uses."""
+        """Whether these weights hold the networks."""
         return all(name in self._variables for name in networks)
 
     def encode_person(self, photo: np.ndarray) -> Person:

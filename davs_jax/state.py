@@ -58,16 +58,23 @@ def used_networks(config) -> tuple[str, ...]:
     return tuple(name for name in models.build(config.model) if name in needed)
 
 
-def _init(config) -> DavsState:
+def _first_variables(config, names: tuple[str, ...], given: dict[str, dict[str, Any]]) -> tuple[dict, dict]:
+    """params and batch_stats by network: as given, else fresh."""
     key = jax.random.key(config.seed)
     modules, inputs = models.build(config.model), models.example_inputs(config.model)
     params, batch_stats = {}, {}
-    for name in used_networks(config):
-        # Keyed by name: adding a network to a stage leaves the others' starting weights as they were.
-        network_key = jax.random.fold_in(key, zlib.crc32(name.encode()))
-        variables = modules[name].lazy_init({"params": network_key}, *inputs[name], train=False)
+    for name in names:
+        if not (variables := given.get(name)):
+            # Keyed by name: adding a network to a stage leaves the others' starting weights as they were.
+            network_key = jax.random.fold_in(key, zlib.crc32(name.encode()))
+            variables = modules[name].lazy_init({"params": network_key}, *inputs[name], train=False)
         params[name] = variables["params"]
         batch_stats[name] = variables.get("batch_stats", {})
+    return params, batch_stats
+
+
+def _init(config, given: dict[str, dict[str, Any]]) -> DavsState:
+    params, batch_stats = _first_variables(config, used_networks(config), given)
     optimizers = make_optimizers(config)
     trained = {name: params[name] for name in trained_networks(config)}
     players = {"generator": trained, "discriminator": {name: params[name] for name in adversaries(config)}}
@@ -87,12 +94,26 @@ def abstract_state(config, mesh: Mesh) -> DavsState:
     def place(leaf):
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding.parameter_sharding(mesh, leaf.shape))
 
-    return jax.tree.map(place, jax.eval_shape(lambda: _init(config)))
+    return jax.tree.map(place, jax.eval_shape(lambda: _init(config, {})))
 
 
-def init_state(config, mesh: Mesh) -> DavsState:
-    """A fresh state, made where it will live: no device ever holds more than its share."""
+def init_state(config, mesh: Mesh, given: dict[str, dict[str, Any]] | None = None) -> DavsState:
+    """A first state, made where it will live: no device ever holds more than its share.
+
+    Args:
+      given: `{"params", "batch_stats"}` by network, placed as in `abstract_state`, for networks that are not to start
+        from fresh weights.
+    """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(config, mesh))
-    # It runs once: on a CPU, optimising its hundreds of small generators costs a minute and saves nothing.
+    return _run_once(lambda given: _init(config, given), shardings)(given or {})
+
+
+def fresh_weights(config, names: tuple[str, ...], mesh: Mesh) -> tuple[dict, dict]:
+    """params and batch_stats of these networks alone, as a first state has them; on every device of the mesh."""
+    return _run_once(lambda: _first_variables(config, names, {}), sharding.replicated(mesh))()
+
+
+def _run_once(function, shardings):
+    # On a CPU, optimising the hundreds of small generators of fresh weights costs a minute and saves nothing.
     quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-    return jax.jit(lambda: _init(config), out_shardings=shardings, compiler_options=quick)()
+    return jax.jit(function, out_shardings=shardings, compiler_options=quick)

@@ -131,7 +131,8 @@ def _start(config, mesh, checkpoints: Checkpoints, abstract: DavsState) -> tuple
         changed = [f"  changed since: {line}" for line in checkpoint.changes(saved, config)]
         _say(f"going on from step {checkpoints.latest}", *changed)
         return now, dict.fromkeys(now.params, f"step {checkpoints.latest}")
-    return checkpoint.init_from(config, state.init_state(config, mesh))
+    given, origins = checkpoint.init_from(config, abstract)
+    return state.init_state(config, mesh, given), origins
 
 
 def _tables(config, mesh, spec, now: DavsState, origins: dict[str, str]) -> Iterator[str]:

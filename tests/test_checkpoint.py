@@ -174,19 +174,37 @@ def exported(workdir, tmp_path):
 
 def test_init_from_takes_each_network_from_the_first_place_that_has_it(workdir, exported, word_config):
     word_config.init_from = f"{exported}, {workdir}/checkpoints/3"
-    fresh, six, three = small_state(9), small_state(6), small_state(3)
-    state, origins = checkpoint.init_from(word_config, fresh)
+    six, three = small_state(6), small_state(3)
+    given, origins = checkpoint.init_from(word_config, small_state(9))
     assert origins == dict.fromkeys(NETWORKS[:3], str(exported)) | {NETWORKS[3]: f"{workdir}/checkpoints/3"}
-    assert_equal(state.params, six.ema | {NETWORKS[3]: three.params[NETWORKS[3]]})
-    assert_equal(state.ema, six.ema)  # a fresh average starts at the weights
-    assert_equal(state.opt, fresh.opt)
+    assert_equal({n: given[n]["params"] for n in given}, six.ema | {NETWORKS[3]: three.params[NETWORKS[3]]})
+    assert_equal({n: given[n]["batch_stats"] for n in given}, six.batch_stats)
 
 
 def test_init_from_leaves_fresh_what_it_does_not_find(exported, word_config):
     word_config.init_from = str(exported)
-    state, origins = checkpoint.init_from(word_config, small_state(9))
+    given, origins = checkpoint.init_from(word_config, small_state(9))
+    assert given.keys() == set(NETWORKS[:3])
     assert origins["modality_discriminator"] == "fresh"
-    assert_equal(state.params["modality_discriminator"], small_state(9).params["modality_discriminator"])
+
+
+def test_a_first_state_holds_what_is_given_and_is_fresh_elsewhere(word_config):
+    word_config.optim.ema_decay = 0.9
+    mesh = sharding.make_mesh(word_config.mesh, jax.devices()[:1])
+    fresh = init_state(word_config, mesh)
+    given = {
+        "audio_encoder": {
+            "params": jax.tree.map(lambda leaf: leaf + 1, fresh.params["audio_encoder"]),
+            "batch_stats": fresh.batch_stats["audio_encoder"],
+        }
+    }
+    state = init_state(word_config, mesh, given)
+    expected = fresh.params | {"audio_encoder": given["audio_encoder"]["params"]}
+    assert_equal(state.params, expected)
+    assert_equal(state.batch_stats, fresh.batch_stats)
+    assert_equal(state.ema, {name: expected[name] for name in state.ema})  # a first average starts at the weights
+    assert "audio_encoder" in state.ema
+    assert_equal(state.opt, fresh.opt)
 
 
 def test_init_from_refuses_a_network_that_must_be_found_and_is_not(exported, word_config):

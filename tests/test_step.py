@@ -90,7 +90,7 @@ def gradient_of_term():
     config.model.sequence_frames = 1
     config.bn_grouping = "official"  # in one batch, batch norm would couple the two drivings
     batch, key = random_batch(config), jax.random.key(1)
-    fresh = jax.jit(lambda: state._init(config), compiler_options={"xla_backend_optimization_level": 0})()
+    fresh = jax.jit(lambda: state._init(config, {}), compiler_options={"xla_backend_optimization_level": 0})()
     opponents = state.adversaries(config)
 
     def terms_of(player: str, own: dict, wid_gradient):
@@ -184,7 +184,7 @@ def test_a_frozen_network_keeps_weights_and_statistics_and_the_average_follows_t
     config = tiny("person")
     config.trained = ("person_classifier",)
     config.optim.ema_decay = 0.5
-    before = jax.jit(lambda: state._init(config))()
+    before = jax.jit(lambda: state._init(config, {}))()
     after, metrics = jax.jit(lambda s, b: step.train_step(config, s, b))(before, random_batch(config))
     assert after.step == 1
     for kept in ("params", "batch_stats"):

@@ -44,7 +44,8 @@ class Puppeteer:
     def decode(self, photo, wid):
         rows, columns = losses.mouth_box(len(photo))
         frames = np.repeat(photo[None], len(wid), 0)
-        painted = np.stack([face(np.random.default_rng(0), 0, TALES[wid[0].argmax()][2 + 2 * t]) for t in range(12)])
+        told = [TALES[vector.argmax()][2 + 2 * (i % self.config.model.word_frames)] for i, vector in enumerate(wid)]
+        painted = np.stack([face(np.random.default_rng(0), 0, moment) for moment in told])
         frames[:, rows, columns] = painted[:, :-1, :-1][:, rows, columns]
         return frames
 
