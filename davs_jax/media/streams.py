@@ -1,7 +1,7 @@
 """The streams of a media file, decoded by PyAV with times that can be trusted; `video.py` builds on it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,6 +127,17 @@ def sound_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[fl
             length -= max(0.0, frame.samples / frame.sample_rate - float(frame.duration * frame.time_base))
         held = np.concatenate([held, *_resampled(resampler, None)])
         yield start, given, held[: max(0, round(length * sample_rate) - given)]
+
+
+def resampled(blocks: Iterable[np.ndarray], rate: int, wanted: int) -> Iterator[np.ndarray]:
+    """Consecutive blocks of mono sound, int16 or float `[N]`, at `rate` Hz → float32 at `wanted` Hz, as it comes."""
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=wanted)
+    for block in blocks:
+        scale = 1 / 2**15 if block.dtype == np.int16 else 1
+        frame = av.AudioFrame.from_ndarray((block[None] * scale).astype(np.float32), format="flt", layout="mono")
+        frame.sample_rate = rate
+        yield from _resampled(resampler, frame)
+    yield from _resampled(resampler, None)
 
 
 def _kind(frame) -> tuple:

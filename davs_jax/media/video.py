@@ -131,9 +131,7 @@ def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, origin: float |
     return np.concatenate([np.zeros(0, np.float32), *read_sound(path, sample_rate, origin)])
 
 
-def read_sound(
-    path: str | Path, sample_rate: int = SAMPLE_RATE, origin: float | None = None
-) -> Iterator[np.ndarray]:
+def read_sound(path: str | Path, sample_rate: int = SAMPLE_RATE, origin: float | None = None) -> Iterator[np.ndarray]:
     """Yields the sound in consecutive blocks float32 `[N]` of about BLOCK s, mono, resampled to `sample_rate` Hz.
 
     Sample 0 is at the time of the first frame where the file has pictures (so it lines up with
@@ -214,7 +212,7 @@ class Writer:
         self._frames = self._sent = 0  # frames written, samples encoded
         self._shape = None
         options = {"movflags": "faststart+use_metadata_tags"}
-        with _naming(self.path, "written"):
+        with naming(self.path, "written"):
             self.path.open("wb").close()  # av.open notices an impossible path only at the first frame
             self._container = av.open(f"file:{self.path}", "w", format="mp4", options=options)
         self._container.metadata.update(metadata or {})
@@ -241,13 +239,13 @@ class Writer:
         even = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
         picture.pts, picture.time_base = self._frames, Fraction(1, self.fps)
-        with _naming(self.path, "written"):
+        with naming(self.path, "written"):
             self._container.mux(self._video.encode(picture))
             self._frames += 1
             self._send_sound(round(self._frames / self.fps * self._sample_rate))
 
     def __exit__(self, kind, error, traceback) -> None:
-        with _naming(self.path, "finished"):
+        with naming(self.path, "finished"):
             if self._frames:
                 self._container.mux(self._video.encode(None))
                 if self._audio:
@@ -274,7 +272,8 @@ class Writer:
 
 
 @contextmanager
-def _naming(path: str | Path, done: str):
+def naming(path: str | Path, done: str):
+    """Whatever the writers raise within the block becomes a MediaError."""
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
