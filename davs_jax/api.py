@@ -71,8 +71,8 @@ class Model:
         start to 135 ms after it (95 ms after its end, at 25 fps): that is the look-ahead, and no frame comes earlier.
         On top come the length of your blocks, the networks' time for one call (of `davs_jax.load`'s `batch` frames,
         however few are ready: load with `batch=1` for the least latency), and where `sample_rate` is not 16,000 the
-        resampler's few milliseconds. The frames are those of the same sound in one piece, and the word vectors are so to
-        the bit. When the iterator ends, the last frames come, with silence after them.
+        resampler's few milliseconds. The frames are those of the same sound in one piece, and the word vectors are that
+        to the bit. When the iterator ends, the last frames come, with silence after them.
 
         Args:
           photo: a picture, or a video whose face keeps moving while its speech changes; or uint8 `[H, W, 3]` RGB.
@@ -169,8 +169,9 @@ def _speech(audio: File | np.ndarray | Iterable[np.ndarray], sample_rate: int, f
     if isinstance(audio, str | Path):
         return read_speech(Path(audio), fps)
     if isinstance(audio, np.ndarray):
-        samples = (
-            audio if sample_rate == SAMPLE_RATE else np.concatenate([*resampled([audio], sample_rate, SAMPLE_RATE)])
-        )
-        return Speech(samples, fps)
-    return Live(audio if sample_rate == SAMPLE_RATE else resampled(audio, sample_rate, SAMPLE_RATE), fps)
+        return Speech(np.concatenate([audio[:0], *_at_16_khz([audio], sample_rate)]), fps)
+    return Live(_at_16_khz(audio, sample_rate), fps)
+
+
+def _at_16_khz(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterable[np.ndarray]:
+    return blocks if sample_rate == SAMPLE_RATE else resampled(blocks, sample_rate, SAMPLE_RATE)

@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="O",
-        help="written: O.mp4, H.264 with the driver's sound; O.gif, at most 480 pixels long; or O, a folder of PNG files",
+        help="written: O.mp4, H.264 with the driver's sound; O.gif, at most 480 pixels long; O, a folder of PNG files",
     )
     add(
         "--manifest",

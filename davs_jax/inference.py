@@ -63,7 +63,7 @@ class Davs:
 
     @classmethod
     def on_this_host(cls, config: ConfigDict, params: Mapping, batch_stats: Mapping) -> "Davs":
-        """For generation: batches divided over this host's devices, small on a CPU, which is no faster with large ones."""
+        """For generation: batches divided over this host's devices; small on a CPU, which large ones make no faster."""
         if jax.local_device_count() == 1:
             return cls(config, params, batch_stats, batch=8 if jax.default_backend() == "cpu" else 32)
         mesh = sharding.make_mesh(ConfigDict({"data": -1, "fsdp": 1}), jax.local_devices())

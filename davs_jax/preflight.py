@@ -61,11 +61,11 @@ def _listen(driver: Recording) -> list[str]:
     quiet, loud = np.percentile(driver.levels, (10, 95))
     if loud < SILENT:
         raise GenerationError(
-            f"{driver.path}: is silent throughout ({loud:.0f} dBFS in its loudest parts); give a file with audible speech"
+            f"{driver.path}: is silent throughout ({loud:.0f} dBFS where it is loudest); give a file with audible speech"
         )
     if loud - quiet < STEADY and len(driver.levels) * 0.02 > SHORTEST:
         return [
-            f"{driver.path}: sounds steady ({loud - quiet:.0f} dB between loud and quiet), like noise or a hum, not like "
-            "speech; the mouth may stand still"
+            f"{driver.path}: sounds steady ({loud - quiet:.0f} dB between loud and quiet), like a hum or noise, not "
+            "like speech; the mouth may stand still"
         ]
     return []

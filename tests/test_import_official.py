@@ -15,6 +15,7 @@ from davs_jax.drivers import Speech
 from davs_jax.import_official import main
 from davs_jax.inference import Davs
 from davs_jax.media.photo import Photo
+from davs_jax.talk import generate
 from tiny_model import random_weights
 
 GENERATION = ("person_encoder", "visual_encoder", "audio_encoder", "decoder")

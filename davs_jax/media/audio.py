@@ -180,7 +180,7 @@ def mfcc_columns(sound: np.ndarray) -> np.ndarray:
 def _cepstrum(columns: np.ndarray) -> np.ndarray:
     """Pre-emphasised columns `[T, 400]` → `[T, 12]`; a column's numbers do not depend on its neighbours.
 
-    Matrix products would: BLAS sums in an order that depends on the number of columns. einsum, left to itself, does not.
+    By matrix products they would: BLAS sums in an order that depends on how many columns there are; einsum does not.
     """
     magnitude = np.abs(np.fft.rfft(columns * np.hamming(WINDOW), FFT_SIZE))
     energies = np.maximum(np.einsum("tf,mf->tm", magnitude, _filter_bank()), ENERGY_FLOOR)

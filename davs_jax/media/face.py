@@ -5,6 +5,7 @@ nose, left mouth corner, right mouth corner as seen in the picture.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -235,7 +236,7 @@ def _speaker(sightings: list[tuple[int, Face]], shape: tuple[int, int]) -> list[
 def _lost(seen: np.ndarray, count: int, every: int) -> np.ndarray:
     """Which of `count` frames lie in a gap between sightings, or beyond them, that one missed look does not explain."""
     lost = np.zeros(count, bool)
-    for before, after in zip(seen[:-1], seen[1:], strict=True):
+    for before, after in itertools.pairwise(seen):
         lost[before + 1 : after] = after - before > 2 * every
     lost[: seen[0]] = seen[0] > every
     lost[seen[-1] + 1 :] = count - 1 - seen[-1] > every

@@ -127,15 +127,17 @@ def read_picture(path: Path, data: bytes | None = None) -> np.ndarray:
         _open_heic(path)
     try:
         # Pillow warns from 89 megapixels on, and refuses from 179 on.
-        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
-            with Image.open(path if data is None else io.BytesIO(data)) as image:
-                image = ImageOps.exif_transpose(image)
-                if image.mode.startswith(("I", "F")):  # 16 bits or more, which Pillow would clip to white
-                    image = _to_8_bits(image)
-                if image.has_transparency_data:
-                    image = image.convert("RGBA")
-                    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-                return np.asarray(image.convert("RGB"))
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(path if data is None else io.BytesIO(data)) as image,
+        ):
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith(("I", "F")):  # 16 bits or more, which Pillow would clip to white
+                image = _to_8_bits(image)
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            return np.asarray(image.convert("RGB"))
     except FileNotFoundError as error:
         raise PhotoError(f"{path}: no such file; check the path") from error
     except Image.DecompressionBombError as error:

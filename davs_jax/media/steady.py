@@ -10,7 +10,7 @@ REACH = 0.06  # parts of the side by which the mouth's mask is wider than its bo
 
 
 class Steady:
-    """Averages generated crops over time outside the mouth, where the photo does not move; at the mouth nothing changes.
+    """Averages generated crops over time outside the mouth, where a photo does not move; the mouth stays as it is.
 
     The average is causal, so it costs no delay: a_t = KEEP · a_{t−1} + (1 − KEEP) · x_t.
 

@@ -103,7 +103,8 @@ def sound_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[fl
     Raises:
       MediaError: the times leap, or the sound ends before its header says.
     """
-    start = kind = frame = None
+    start = kind = frame = resampler = None
+    decoded, given, held = 0, 0, np.zeros(0, np.float32)  # samples read, and given out; those not given out yet
     for frame in decode(path, container, stream):
         expected = None if start is None else start + decoded / kind[0]
         time = time_of(frame)
