@@ -80,7 +80,7 @@ def write_film(
     stages, calm = Stages(), Steady(model.image_size) if steady and isinstance(source, Photo) else None
     shown = set(np.linspace(0, frames - 1, SHEET_ROWS * SHEET_COLUMNS - 1).astype(int).tolist())
     first = source if isinstance(source, Photo) else source.first
-    sheet, written = [_small(first.crop if crop or first.points is None else first.picture)], 0
+    sheet, written = [], 0
     made = steadied(shots(model, source, driver, overlap=True, stages=stages), source, calm)
     finish = _Finish(driver, crop, beside)
     with (
@@ -100,6 +100,8 @@ def write_film(
             if written == frames or stop.is_set():
                 break
     made.close()
+    if sheet:
+        sheet.insert(0, _framed(first.crop if crop or first.points is None else first.picture, sheet[0].shape))
     rows = [sheet[i : i + SHEET_COLUMNS] for i in range(0, len(sheet), SHEET_COLUMNS)]
     return Film(written, plots.sheet(rows), stages, calm, written < frames)
 
@@ -128,6 +130,16 @@ class _Finish:
 def _as_high(picture: np.ndarray, height: int) -> np.ndarray:
     width = max(1, round(picture.shape[1] * height / picture.shape[0]))
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _framed(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The picture as large as fits into uint8 `shape`, on white."""
+    height, width = shape[:2]
+    scale = min(height / picture.shape[0], width / picture.shape[1])
+    size = tuple(max(1, int(side * scale)) for side in picture.shape[1::-1])
+    frame = np.full(shape, 255, np.uint8)
+    frame[: size[1], : size[0]] = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+    return frame
 
 
 def _small(picture: np.ndarray) -> np.ndarray:

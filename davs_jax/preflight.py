@@ -61,7 +61,7 @@ def _listen(driver: Recording) -> list[str]:
     quiet, loud = np.percentile(driver.levels, (10, 95))
     if loud < SILENT:
         raise GenerationError(
-            f"{driver.path}: is silent throughout ({loud:.0f} dBFS where it is loudest); give a file with audible speech"
+            f"{driver.path}: is silent throughout ({loud:.0f} dBFS at its loudest); give a file with audible speech"
         )
     if loud - quiet < STEADY and len(driver.levels) * 0.02 > SHORTEST:
         return [
