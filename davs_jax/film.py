@@ -108,7 +108,7 @@ def write_film(
 
 def part_of(output: Path) -> Path:
     """Where an output is written until it is whole."""
-    return output.with_name(f"{output.stem}.part{output.suffix}")
+    return output.with_name(f"part-{output.name}")
 
 
 class _Finish:

@@ -2,9 +2,8 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.io import wavfile
-from skimage import data
 
+import talking_files
 from davs_jax import film, jobs
 from davs_jax.ahead import Stages
 from davs_jax.drivers import Performance, Speech, read_performance
@@ -19,24 +18,7 @@ from davs_jax.talk import generate
 from davs_jax.weights import save_weights
 from tiny_model import random_model, random_weights
 
-POINTS = ("124,100", "176,100", "150,135", "127,156", "173,157")  # of the portrait's face
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A portrait, speech of 1.03 s, and a driving video of 17 frames with sound, in a folder with a space."""
-    folder = tmp_path_factory.mktemp("a folder")
-    portrait = data.astronaut()[:300, 75:375]
-    Image.fromarray(portrait).save(folder / "photo.png")
-    time = np.arange(16_480) / 16_000
-    sound = (0.3 * np.sin(2 * np.pi * 300 * time) * np.sin(2 * np.pi * 3 * time)).astype(np.float32)
-    wavfile.write(folder / "speech.wav", 16_000, sound)
-    with video.Writer(folder / "driver.mp4", samples=sound) as writer:
-        for i in range(17):
-            writer.write(np.roll(portrait, i // 3, 1))
-    with video.Writer(folder / "silent.mp4") as writer:
-        writer.write(np.full((64, 64, 3), 90, np.uint8))
-    return folder
+POINTS = tuple(f"{x},{y}" for x, y in talking_files.POINTS)
 
 
 @pytest.fixture
