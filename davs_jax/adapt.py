@@ -45,10 +45,11 @@ def adapt(model: Davs, source: Source, driver: Driver, steps: int) -> tuple[Davs
     """
     photo = source.crop if isinstance(source, Photo) else source.first.crop
     wid = _words(model, photo, driver, steps)
-    fit = _fit(FrozenConfigDict(model.config.model), _official(model))
+    step = _step(FrozenConfigDict(model.config.model), _official(model))
     weights = model.weights(*FITTED)
-    fitted = fit(weights, jnp.asarray(photo), jnp.asarray(wid))
-    adapted = model.with_weights(fitted)
+    for word in wid:
+        weights = step(weights, photo, word)
+    adapted = model.with_weights(weights)
     gain = model.gains[driver.network]
     before, after = (_difference(photo, m.decode(m.encode_person(photo), gain * wid[:1])[0]) for m in (model, adapted))
     return adapted, before, after
@@ -79,8 +80,8 @@ def _difference(photo: np.ndarray, drawn: np.ndarray) -> float:
 
 
 @functools.lru_cache(maxsize=4)
-def _fit(config: FrozenConfigDict, train: bool):
-    """The jitted optimisation: weights by network, photo uint8 `[S, S, 3]`, wid `[steps, E]` → weights."""
+def _step(config: FrozenConfigDict, train: bool):
+    """One jitted step: weights by network, photo uint8 `[S, S, 3]`, wid `[E]` → weights."""
     networks, adam, mask = models.build(config), optax.adam(LEARNING_RATE), _mask(config.image_size)
     mutable = ["batch_stats"] if train else []
 
@@ -96,17 +97,12 @@ def _fit(config: FrozenConfigDict, train: bool):
         return difference, {"person_encoder": encoder_stats, "decoder": decoder_stats}
 
     @jax.jit
-    def fit(weights, photo, wid):
+    def step(weights, photo, word):
+        params, stats = ({name: weights[name][part] for name in FITTED} for part in ("params", "batch_stats"))
         photo = (photo.astype(jnp.float32) / 255)[None]
-
-        def step(carry, word):
-            params, stats = carry
-            gradient, stats = jax.grad(loss, has_aux=True)(params, stats, photo, word[None])
-            updates, _ = adam.update(gradient, adam.init(params))  # a new Adam for every step, as in the demo
-            return (optax.apply_updates(params, updates), stats), None
-
-        start = tuple({name: weights[name][part] for name in FITTED} for part in ("params", "batch_stats"))
-        (params, stats), _ = jax.lax.scan(step, start, wid)
+        gradient, stats = jax.grad(loss, has_aux=True)(params, stats, photo, word[None])
+        updates, _ = adam.update(gradient, adam.init(params))  # a new Adam for every step, as in the demo
+        params = optax.apply_updates(params, updates)
         return {name: {"params": params[name], "batch_stats": stats[name]} for name in FITTED}
 
-    return fit
+    return step
