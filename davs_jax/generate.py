@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from davs_jax import checkpoint, plots
+from davs_jax.compilation import keep_compilations
 from davs_jax.film import Film
 from davs_jax.follow import GenerationError
 from davs_jax.inference import Davs
@@ -74,6 +75,7 @@ def _job(args: argparse.Namespace) -> Job:
 
 
 def _load(args: argparse.Namespace) -> Davs:
+    keep_compilations()
     config, params, batch_stats = checkpoint.load_weights(args.checkpoint)
     for name in ("audio_gain", "video_gain"):
         if (gain := getattr(args, name)) is not None:

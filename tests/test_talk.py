@@ -83,9 +83,8 @@ def test_while_a_driving_face_is_out_of_sight_the_last_picture_of_it_is_held(tmp
 
 
 def test_when_a_face_is_out_of_sight_is_told():
-    track = face.Track(
-        np.tile(POINTS, (100, 1, 1)), 0.5, 0.4, 0.8, np.isin(np.arange(100), [*range(25, 50), *range(95, 100)])
-    )
+    lost = np.isin(np.arange(100), [*range(25, 50), *range(95, 100)])
+    track = face.Track(np.tile(POINTS, (100, 1, 1)), 0.5, 0.4, 0.8, lost)
     said = describe(track)
     assert said[0] == "jitter of the alignment 0.80 → 0.40 % of the eye distance"
     assert "out of sight at 1.0–2.0 s, 3.8–4.0 s" in said[1]
