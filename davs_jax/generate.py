@@ -17,24 +17,22 @@ from typing import Protocol
 
 import numpy as np
 
-from davs_jax import checkpoint, plots
+from davs_jax import checkpoint, plots, provenance
 from davs_jax.inference import Davs
 from davs_jax.media import face, video
 from davs_jax.media.audio import clip_mfcc, windows
+from davs_jax.media.mark import marked
 from davs_jax.media.paste import Canvas
 from davs_jax.media.photo import POINTS, Photo, PhotoError, aligned_crop, parse_points, read_photo, reduced
 from davs_jax.media.video import MediaError
 from davs_jax.progress import progress
+from davs_jax.provenance import METADATA, ProvenanceError
 from davs_jax.records import FPS, SAMPLES_PER_FRAME
 from davs_jax.weights import DEMO, CheckpointError
 
 CHUNK = 256  # frames whose vectors are computed at once
 LONGEST = 1920  # pixels of a finished video on its longer side: what every player decodes
 SHEET_ROWS, SHEET_COLUMNS, SHEET_SIDE = 3, 8, 256
-METADATA = {
-    "comment": "AI-generated: the face in this video was synthesised from one photo by DAVS (davs_jax).",
-    "digital_source_type": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
-}
 
 
 class GenerationError(ValueError):
@@ -172,11 +170,14 @@ def pictures(model: Davs, photo: Photo, driver: Driver) -> Iterator[np.ndarray]:
     return crops if photo.points is None else map(Canvas(photo.picture, photo.points, photo.crop).paste, crops)
 
 
-def write_video(model: Davs, photo: Photo, driver: Driver, output: Path, crop: bool = False) -> np.ndarray:
+def write_video(
+    model: Davs, photo: Photo, driver: Driver, output: Path, crop: bool = False, mark: bool = False
+) -> np.ndarray:
     """Generates into an mp4, H.264 with the driver's sound, as long as the driver to the frame.
 
     Args:
       crop: only the face's square, `[S, S, 3]`, instead of the whole photo (at most LONGEST pixels long).
+      mark: says in a corner of the picture that it is generated.
 
     Returns:
       a contact sheet uint8 `[h, w, 3]`: the photo, then generated frames evenly spread over the video.
@@ -189,6 +190,7 @@ def write_video(model: Davs, photo: Photo, driver: Driver, output: Path, crop: b
     photo = photo if crop else reduced(photo, LONGEST)
     sheet = [photo.crop if crop or photo.points is None else photo.picture]
     made = generate(model, photo, driver) if crop else pictures(model, photo, driver)
+    made = map(marked, made) if mark else made
     with video.Writer(output, samples=driver.samples, metadata=METADATA) as writer:
         for i, picture in enumerate(progress(made, total=driver.frames, desc="generating", unit="frame")):
             writer.write(picture)
@@ -203,7 +205,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         _run(args)
-    except (CheckpointError, GenerationError, MediaError, PhotoError) as error:
+    except (CheckpointError, GenerationError, MediaError, PhotoError, ProvenanceError) as error:
         raise SystemExit(f"davs-generate: {error}") from error
     return 0
 
@@ -214,6 +216,9 @@ def _run(args: argparse.Namespace) -> None:
     if args.output.resolve() in {p.resolve() for p in (args.photo, args.audio, args.video) if p}:
         raise GenerationError(f"{args.output}: is an input too, and would be overwritten; choose another --output")
     points = parse_points(args.points) if args.points else None
+    signer = provenance.signer(
+        args.certificate, args.key, lambda text: print(f"davs-generate: {text}", file=sys.stderr)
+    )
     config, params, batch_stats = checkpoint.load_weights(args.checkpoint)
     for name in ("audio_gain", "video_gain"):
         if (gain := getattr(args, name)) is not None:
@@ -225,7 +230,8 @@ def _run(args: argparse.Namespace) -> None:
     if photo.doubt:
         print(f"davs-generate: warning: {photo.doubt}", file=sys.stderr)
     driver = read_speech(args.audio) if args.audio else read_performance(args.video)
-    sheet = write_video(model, photo, driver, args.output, args.crop)
+    sheet = write_video(model, photo, driver, args.output, args.crop, args.mark)
+    provenance.sign(args.output, signer, ("photo", "speech" if args.audio else "driving video"))
     print(f"{args.output}: {driver.frames} frames, {driver.frames / FPS:.2f} s")
     if args.contact_sheet:
         try:
@@ -265,6 +271,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--audio-gain", **gain, help=f"multiplies the word vectors of speech {default.format(1.5)}")
     add("--video-gain", **gain, help=f"multiplies the word vectors of a driving video {default.format(0.8)}")
     add("--crop", action="store_true", help="write the bare face, not the whole photo with the face put back into it")
+    add("--mark", action="store_true", help='write "AI-generated" into a corner of the picture')
+    add("--certificate", type=Path, metavar="PEM", help="sign with this certificate (default: one made for you, once)")
+    add("--key", type=Path, metavar="PEM", help="its private key")
+    add("--verify", action=provenance.Verify, metavar="FILE", help=provenance.Verify.HELP)
     add("--contact-sheet", type=Path, metavar="PNG", help="also write frames of the result side by side")
     return parser
 
