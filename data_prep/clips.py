@@ -121,7 +121,7 @@ def _points(recording: Recording, frames: np.ndarray) -> tuple[np.ndarray, dict[
     points, found = recording.points, 1.0
     if points is None:
         try:
-            points, found, _ = face.track(frames)
+            points, found, *_ = face.track(frames)
         except face.NoFace as error:
             raise Unusable("face", str(error), "leave the file out, or give its points") from error
     for name, known in (("points", points), ("mouth_opening", recording.mouth_opening)):

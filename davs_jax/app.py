@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from davs_jax import checkpoint, provenance
+from davs_jax.compilation import keep_compilations
 from davs_jax.inference import Davs
 from davs_jax.provenance import ProvenanceError
 from davs_jax.studio import Limits, Studio, page
@@ -175,7 +176,8 @@ def main(argv: list[str] | None = None) -> int:
             _note(f"warning: whoever reaches {args.host} can use this page; ask for a password with --login")
         signer = provenance.signer(args.certificate, args.key, _note)
         limits = Limits(args.max_upload, args.max_seconds, args.keep)
-        model = Davs(*checkpoint.load_weights(args.checkpoint))
+        keep_compilations()
+        model = Davs.on_this_host(*checkpoint.load_weights(args.checkpoint))
         with served(model, limits, args.host, args.port, logins, signer) as address:
             print(f"{address}  (Ctrl-C ends it)", flush=True)
             threading.Event().wait()

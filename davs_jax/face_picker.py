@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from davs_jax.media import face
-from davs_jax.media.photo import POINTS, read_picture
+from davs_jax.media.photo import POINTS, find_faces, read_picture
 
 LONGEST = 1024  # pixels of the picture that is clicked on, on its longer side
 NAMES = POINTS.split(", as ")[0].split(", ")
@@ -47,7 +47,7 @@ def look(path: Path) -> Choice:
       PhotoError: it is no picture.
     """
     photo = read_picture(path)
-    faces = sorted(face.default_detector().detect(photo), key=lambda f: -f.box[2] * f.box[3])
+    faces = find_faces(photo)
     size = photo.shape[1], photo.shape[0]
     scale = min(1.0, LONGEST / max(size))
     shown = Image.fromarray(photo).resize([max(1, round(side * scale)) for side in size], Image.Resampling.LANCZOS)

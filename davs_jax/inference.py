@@ -1,5 +1,6 @@
 """A trained model, ready to be used: jitted forwards in batches of one size, so that each of them compiles once."""
 
+import copy
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -37,6 +38,7 @@ class Davs:
     Pictures in and out are uint8 `[…, S, S, 3]`; vectors are float32. E is the length of pid and wid (256).
 
     Attributes:
+      batch: as given, rounded up.
       gains: by word encoder, what generation multiplies its wid by; the official system exaggerates the mouth so. The
         encoders here return wid as it is.
     """
@@ -49,7 +51,7 @@ class Davs:
         gains = {"audio_encoder": "audio_gain", "visual_encoder": "video_gain"}
         self.gains: dict[str, float] = {name: config.get(gain, 1.0) for name, gain in gains.items()}
         devices = mesh.size if mesh is not None else 1
-        self._batch = -(-batch // devices) * devices
+        self.batch = -(-batch // devices) * devices
         self.mesh = mesh
         self._forwards = _forwards(FrozenConfigDict(config.model), mesh)
         variables = {
@@ -59,9 +61,28 @@ class Davs:
         }
         self._variables = variables if mesh is not None else jax.device_put(variables)
 
+    @classmethod
+    def on_this_host(cls, config: ConfigDict, params: Mapping, batch_stats: Mapping) -> "Davs":
+        """For generation: batches divided over this host's devices; small on a CPU, which large ones make no faster."""
+        if jax.local_device_count() == 1:
+            return cls(config, params, batch_stats, batch=8 if jax.default_backend() == "cpu" else 32)
+        mesh = sharding.make_mesh(ConfigDict({"data": -1, "fsdp": 1}), jax.local_devices())
+        params, batch_stats = jax.device_put((dict(params), dict(batch_stats)), sharding.replicated(mesh))
+        return cls(config, params, batch_stats, mesh, batch=32 * mesh.size)
+
     def has(self, *networks: str) -> bool:
         """Whether these weights hold the networks: a stage saves only those that it uses."""
         return all(name in self._variables for name in networks)
+
+    def weights(self, *networks: str) -> dict[str, dict[str, Any]]:
+        """`{"params": …, "batch_stats": …}` by network."""
+        return {name: self._weights(name) for name in networks}
+
+    def with_weights(self, weights: Mapping[str, Mapping]) -> "Davs":
+        """The same model with other weights for these networks; shares its compiled forwards."""
+        other = copy.copy(self)
+        other._variables = self._variables | dict(weights)
+        return other
 
     def encode_person(self, photo: np.ndarray) -> Person:
         """photo uint8 `[S, S, 3]`, an aligned crop → what `decode` needs; once per photo.
@@ -86,6 +107,13 @@ class Davs:
         forward = self._forwards["decode"]
         weights = self._weights("decoder")
         return self._each_batch(lambda part: forward(weights, person, part), wid)
+
+    def redraw(self, photos: np.ndarray, wid: np.ndarray) -> np.ndarray:
+        """Aligned crops uint8 `[N, S, S, 3]`, each with its own wid `[N, E]` → frames uint8 `[N, S, S, 3]`."""
+        self._check_size(photos)
+        forward = self._forwards["redraw"]
+        encoder, decoder = self._weights("person_encoder"), self._weights("decoder")
+        return self._each_batch(lambda *part: forward(encoder, decoder, *part), photos, wid)
 
     def word_logits(self, wid: np.ndarray) -> np.ndarray:
         """wid `[B, 12, E]` of the word frames → logits `[B, words]`."""
@@ -113,14 +141,15 @@ class Davs:
         forward, weights = self._forwards[name], self._weights(network)
         return self._each_batch(lambda part: forward(weights, part), values)
 
-    def _each_batch(self, call: Callable, values: np.ndarray) -> Any:
+    def _each_batch(self, call: Callable, *values: np.ndarray) -> Any:
         """`call` on padded slices of equal size; every slice is dispatched before the first result is fetched."""
-        results = []
-        for start in range(0, len(values), self._batch):
-            part = values[start : start + self._batch]
-            padding = [(0, self._batch - len(part))] + [(0, 0)] * (values.ndim - 1)
-            results.append(call(self._place(np.pad(part, padding))))
-        return jax.tree.map(lambda *parts: np.concatenate([np.asarray(p) for p in parts])[: len(values)], *results)
+        results, count = [], len(values[0])
+        for start in range(0, count, self.batch):
+            parts = [v[start : start + self.batch] for v in values]
+            missing = self.batch - len(parts[0])
+            padded = [np.pad(part, [(0, missing)] + [(0, 0)] * (part.ndim - 1)) for part in parts]
+            results.append(call(*map(self._place, padded)))
+        return jax.tree.map(lambda *parts: np.concatenate([np.asarray(p) for p in parts])[:count], *results)
 
     def _place(self, values: np.ndarray) -> np.ndarray | jax.Array:
         if self.mesh is None:
@@ -151,8 +180,12 @@ def _forwards(model: FrozenConfigDict, mesh: Mesh | None) -> dict[str, Callable]
 
     def decode(weights, person, wid):
         photo, pid, maps = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(wid), *x.shape[1:])), tuple(person))
-        frames = networks["decoder"].apply(weights, pid, wid, maps, photo, train=False)
-        return jnp.round(jnp.clip(frames, 0, 1) * 255).astype(jnp.uint8)
+        return _to_bytes(networks["decoder"].apply(weights, pid, wid, maps, photo, train=False))
+
+    def redraw(encoder_weights, decoder_weights, photos, wid):
+        photos = _to_float(photos)
+        pid, maps = networks["person_encoder"].apply(encoder_weights, photos, train=False)
+        return _to_bytes(networks["decoder"].apply(decoder_weights, pid, wid, maps, photos, train=False))
 
     def pid_from_frames(weights, frames):
         pid, maps = networks["person_encoder"].apply(weights, _to_float(frames), train=False)
@@ -162,9 +195,13 @@ def _forwards(model: FrozenConfigDict, mesh: Mesh | None) -> dict[str, Callable]
 
     # Results are whole on every process, so that any of them can fetch its own copy.
     whole = {"out_shardings": sharding.replicated(mesh)} if mesh is not None else {}
-    functions = (encode_person, wid_from_video, wid_from_audio, word_logits, decode, pid_from_frames)
+    functions = (encode_person, wid_from_video, wid_from_audio, word_logits, decode, redraw, pid_from_frames)
     return {f.__name__: jax.jit(f, **whole) for f in functions}
 
 
 def _to_float(pictures: jax.Array) -> jax.Array:
     return pictures.astype(jnp.float32) / 255
+
+
+def _to_bytes(pictures: jax.Array) -> jax.Array:
+    return jnp.round(jnp.clip(pictures, 0, 1) * 255).astype(jnp.uint8)

@@ -44,6 +44,17 @@ def marked(picture: np.ndarray, points: np.ndarray, side: int = 160) -> np.ndarr
     return drawn
 
 
+def numbered(picture: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """A picture uint8 `[H, W, 3]` with boxes (left, top, width, height), each with its number from 1 drawn in."""
+    drawn, thick = picture.copy(), max(1, round(max(picture.shape) / 400))
+    for number, (left, top, width, height) in enumerate(np.asarray(boxes).round().astype(int).tolist(), start=1):
+        for color, rim in (((0, 0, 0), 2 * thick), ((90, 255, 120), thick)):  # the rim shows it on any picture
+            cv2.rectangle(drawn, (left, top), (left + width, top + height), color, rim)
+            place = (left + 2 * thick, max(top - 4 * thick, 12 * thick))
+            cv2.putText(drawn, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * thick, color, rim, cv2.LINE_AA)
+    return drawn
+
+
 def png(picture: np.ndarray) -> bytes:
     """uint8 RGB `[H, W, 3]` → PNG file."""
     return cv2.imencode(".png", picture[..., ::-1])[1].tobytes()

@@ -110,7 +110,7 @@ def signer(certificate: Path | None = None, key: Path | None = None, say: Callab
 
 
 def sign(path: Path, signed_by, ingredients: Sequence[str]) -> None:
-    """Adds a signed manifest to a finished file (mp4, GIF, PNG, …).
+    """Adds a signed manifest to a finished file (mp4, GIF, PNG), or to each in a folder.
 
     Args:
       signed_by: what `signer` gave; None leaves the file as it is.
@@ -120,6 +120,10 @@ def sign(path: Path, signed_by, ingredients: Sequence[str]) -> None:
       ProvenanceError: the file cannot be signed; it stays as it was.
     """
     if signed_by is None:
+        return
+    if path.is_dir():
+        for file in sorted(path.iterdir()):
+            sign(file, signed_by, ingredients)
         return
     import c2pa
 

@@ -3,15 +3,17 @@
 import html
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from davs_jax import face_picker, generate, provenance
+from davs_jax import face_picker
 from davs_jax.face_picker import Choice
-from davs_jax.generate import GenerationError
+from davs_jax.follow import GenerationError
 from davs_jax.inference import Davs
+from davs_jax.jobs import Job, Style, make, read_driver
 from davs_jax.media import video
-from davs_jax.media.photo import PhotoError, read_photo
+from davs_jax.media.photo import PhotoError
 from davs_jax.media.video import MediaError
 from davs_jax.provenance import ProvenanceError
 from davs_jax.records import FPS
@@ -39,7 +41,15 @@ class Studio:
     limits: Limits
     folder: Path
 
-    def talk(self, choice: Choice, voice: Path | None, film: Path | None, crop: bool, mark: bool) -> Path:
+    def talk(
+        self,
+        choice: Choice,
+        voice: Path | None,
+        film: Path | None,
+        crop: bool,
+        mark: bool,
+        say: Callable[[str], None] = print,
+    ) -> Path:
         """Generates from a chosen face and one driver, as the command does → an mp4.
 
         Raises:
@@ -48,13 +58,12 @@ class Studio:
         driver_path = voice or film
         if (length := video.probe(driver_path).duration) > self.limits.seconds:
             raise self._too_long(driver_path, length)
-        driver = generate.read_speech(voice) if voice else generate.read_performance(film)
+        output = Path(tempfile.mkdtemp(dir=self.folder)) / "talking.mp4"
+        job = Job(choice.path, output, voice, film, choice.points)
+        driver = read_driver(job, FPS, say)
         if (length := driver.frames / FPS) > self.limits.seconds:
             raise self._too_long(driver_path, length)
-        photo = read_photo(choice.path, self.model.image_size, choice.points)
-        output = Path(tempfile.mkdtemp(dir=self.folder)) / "talking.mp4"
-        generate.write_video(self.model, photo, driver, output, crop, mark)
-        provenance.sign(output, self.signer, ("photo", "speech" if voice else "driving video"))
+        make(self.model, job, Style(crop=crop, mark=mark, signer=self.signer), say, driver)
         return output
 
     def _too_long(self, path: Path, seconds: float) -> GenerationError:
@@ -95,7 +104,7 @@ def page(studio: Studio):
             raise refusal("Give a voice first." if kind == VOICE else "Give a driving video first.")
         drivers = (Path(driver), None) if kind == VOICE else (None, Path(driver))
         try:
-            return str(studio.talk(choice, *drivers, crop, mark))
+            return str(studio.talk(choice, *drivers, crop, mark, lambda text: gr.Info(plain(text), None)))
         except REFUSALS as error:
             raise refusal(str(error)) from error
 
@@ -106,7 +115,12 @@ def page(studio: Studio):
             with gr.Column():
                 gr.Markdown("## 1. Photo")
                 photo = gr.Image(
-                    show_label=False, type="filepath", sources=["upload", "clipboard"], height=340, elem_id="photo"
+                    label="Photo",
+                    show_label=False,
+                    type="filepath",
+                    sources=["upload", "clipboard"],
+                    height=340,
+                    elem_id="photo",
                 )
                 # The file as it is: what it holds is for `read_picture` to find out, and to say.
                 photo.preprocess = lambda payload: payload and payload.path
@@ -116,18 +130,31 @@ def page(studio: Studio):
                     place = gr.Button("Set the points by hand", size="sm", visible=False, elem_id="by-hand")
             with gr.Column():
                 gr.Markdown("## 2. What it says")
-                kind = gr.Radio([VOICE, FILM], value=VOICE, show_label=False, elem_id="kind")
+                kind = gr.Radio([VOICE, FILM], value=VOICE, label="Driven by", show_label=False, elem_id="kind")
                 voice = gr.Audio(
-                    show_label=False, type="filepath", sources=["upload", "microphone"], buttons=[], elem_id="voice"
+                    label="Voice",
+                    show_label=False,
+                    type="filepath",
+                    sources=["upload", "microphone"],
+                    buttons=[],
+                    elem_id="voice",
                 )
                 film = gr.Video(
-                    show_label=False, sources=["upload"], visible=False, height=240, buttons=[], elem_id="film"
+                    label="Driving video",
+                    show_label=False,
+                    sources=["upload"],
+                    visible=False,
+                    height=240,
+                    buttons=[],
+                    elem_id="film",
                 )
                 crop = gr.Checkbox(label="Only the face, not the whole photo")
                 mark = gr.Checkbox(label="Write “AI-generated” into the picture")
                 start = gr.Button("Make it talk", variant="primary", elem_id="start")
         gr.Markdown("## 3. Result")
-        result = gr.Video(show_label=False, interactive=False, height=420, buttons=["download"], elem_id="result")
+        result = gr.Video(
+            label="Result", show_label=False, interactive=False, height=420, buttons=["download"], elem_id="result"
+        )
         gr.Markdown(
             f"Up to {studio.limits.seconds} s, and {studio.limits.upload_mb} MB a file. Files are removed after "
             f"{_span(studio.limits.keep)}. Use faces and voices with their owners' consent, and say that the video is "

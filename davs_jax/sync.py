@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from davs_jax import checkpoint, lip_sync
-from davs_jax.generate import GenerationError, read_performance
+from davs_jax.drivers import read_performance
+from davs_jax.follow import GenerationError
 from davs_jax.inference import Davs
 from davs_jax.lip_sync import Scorer
 from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.remux import shift_sound
 from davs_jax.media.streams import MediaError
-from davs_jax.media.video import read_clip
+from davs_jax.media.video import read_audio, read_clip
 from davs_jax.offsets import Offset, best_offset, frame_distances, offset_distances
 from davs_jax.records import FPS
 from davs_jax.weights import DEMO, CheckpointError
@@ -59,10 +60,10 @@ def measure_file(model: Davs, path: Path, reach: int = REACH) -> Offset:
     """
     if not model.has("visual_encoder", "audio_encoder"):
         raise SyncError("the weights have no word encoders; name those of the word or the joint stage")
-    clip = read_performance(path)
-    if clip.samples is None:
+    clip, _ = read_performance(path)
+    if not clip.speaks:
         raise SyncError(f"{path}: has no sound to compare its pictures with; give a talking video")
-    heard = model.wid_from_audio(windows(clip_mfcc(clip.samples, clip.frames), np.arange(clip.frames)))
+    heard = model.wid_from_audio(windows(clip_mfcc(read_audio(path), clip.frames), np.arange(clip.frames)))
     try:
         return measure(np.concatenate(list(clip.wid(model))), heard, reach)
     except SyncError as error:

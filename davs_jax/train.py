@@ -13,6 +13,7 @@ import numpy as np
 
 from davs_jax import checkpoint, data, plots, sharding, state, step
 from davs_jax.checkpoint import Checkpoints
+from davs_jax.compilation import keep_compilations
 from davs_jax.inference import Davs
 from davs_jax.monitor import Monitor
 from davs_jax.recognition import recognise
@@ -20,7 +21,6 @@ from davs_jax.sources import ClipSource
 from davs_jax.state import DavsState
 
 FIGURES = ("audio_accuracy", "video_accuracy", "both_accuracy", "audio_to_video_r1", "video_to_audio_r1")
-CACHE = "~/.cache/davs_jax/xla"  # compiled steps, where JAX_COMPILATION_CACHE_DIR names no other folder
 SMALLEST = {
     "seed": 0,
     "steps": 1,
@@ -51,7 +51,7 @@ def train(config, workdir: str) -> bool:
       CheckpointError: a checkpoint could not be written.
       NotFiniteError: a metric became NaN or infinite.
     """
-    _cache_compilations()
+    keep_compilations()
     mesh, spec, abstract = _check(config)
     first = max(checkpoint.checkpoint_steps(workdir), default=0)
     if first >= config.steps:
@@ -98,12 +98,6 @@ def _due(config, every: int, number: int) -> bool:
 def _say(*lines: str) -> None:
     if jax.process_index() == 0:
         print(*lines, sep="\n", flush=True)
-
-
-def _cache_compilations() -> None:
-    """Keeps compiled steps on disk, so that a run which starts again does not compile again."""
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(CACHE))
 
 
 def _check(config) -> tuple[jax.sharding.Mesh, dict[str, jax.ShapeDtypeStruct], DavsState]:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+import talking_files
 from configs import common
 from davs_jax import records
 from tiny_data import CLIPS, FACES, SPEAKERS, WORDS, clip_record, face_record, tiny, write_shards
@@ -32,6 +33,12 @@ def faces_folder(tmp_path_factory) -> str:
     splits = {split: [face_record(i) for i in range(count)] for split, count in FACES.items()}
     features = records.face_features([f"p{i:03d}" for i in range(5)])
     return write_shards(tmp_path_factory.mktemp("faces"), "faces", features, splits)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """What `talking_files.write` makes."""
+    return talking_files.write(tmp_path_factory.mktemp("a folder"))
 
 
 @pytest.fixture

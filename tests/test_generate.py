@@ -2,36 +2,23 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.io import wavfile
-from skimage import data
 
-from davs_jax import generate as generation
-from davs_jax.generate import GenerationError, Performance, Speech, generate, main, read_performance, read_speech
+import talking_files
+from davs_jax import film, jobs, provenance
+from davs_jax.ahead import Stages
+from davs_jax.drivers import Performance, Speech, read_performance
+from davs_jax.film import Film
+from davs_jax.follow import GenerationError
+from davs_jax.generate import main
 from davs_jax.inference import Davs
-from davs_jax.media import audio, video
+from davs_jax.media import audio, face, video
 from davs_jax.media.photo import aligned_crop, read_photo
 from davs_jax.records import SAMPLES_PER_FRAME
+from davs_jax.talk import generate
 from davs_jax.weights import save_weights
 from tiny_model import random_model, random_weights
 
-POINTS = ("124,100", "176,100", "150,135", "127,156", "173,157")  # of the portrait's face
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A portrait, speech of 1.03 s, and a driving video of 17 frames with sound, in a folder with a space."""
-    folder = tmp_path_factory.mktemp("a folder")
-    portrait = data.astronaut()[:300, 75:375]
-    Image.fromarray(portrait).save(folder / "photo.png")
-    time = np.arange(16_480) / 16_000
-    sound = (0.3 * np.sin(2 * np.pi * 300 * time) * np.sin(2 * np.pi * 3 * time)).astype(np.float32)
-    wavfile.write(folder / "speech.wav", 16_000, sound)
-    with video.Writer(folder / "driver.mp4", samples=sound) as writer:
-        for i in range(17):
-            writer.write(np.roll(portrait, i // 3, 1))
-    with video.Writer(folder / "silent.mp4") as writer:
-        writer.write(np.full((64, 64, 3), 90, np.uint8))
-    return folder
+POINTS = tuple(f"{x},{y}" for x, y in talking_files.POINTS)
 
 
 @pytest.fixture
@@ -44,24 +31,17 @@ def photo(folder, model):
     return read_photo(folder / "photo.png", model.image_size)
 
 
-def test_speech_drives_one_frame_per_40_ms_begun(folder):
-    assert read_speech(folder / "speech.wav").frames == 26
-    assert Speech(np.zeros(SAMPLES_PER_FRAME, np.float32)).frames == 1
-
-
-def test_every_frame_is_driven_by_its_own_window(model, photo, folder, monkeypatch):
-    monkeypatch.setattr(generation, "CHUNK", 7)  # the chunks must not show
-    speech = read_speech(folder / "speech.wav")
-    windows = audio.windows(audio.clip_mfcc(speech.samples, 26), np.arange(26))
+def test_every_frame_is_driven_by_its_own_window(model, photo, folder):
+    samples = video.read_audio(folder / "speech.wav")
+    windows = audio.windows(audio.clip_mfcc(samples, 26), np.arange(26))
     expected = model.decode(model.encode_person(photo.crop), model.wid_from_audio(windows))
-    np.testing.assert_array_equal(np.stack(list(generate(model, photo, speech))), expected)
+    np.testing.assert_array_equal(np.stack(list(generate(model, photo, Speech(samples)))), expected)
 
 
-def test_a_video_drives_by_its_aligned_frames(model, photo, folder, monkeypatch):
-    monkeypatch.setattr(generation, "CHUNK", 5)
-    driver = read_performance(folder / "driver.mp4")
-    assert driver.frames == 17
-    assert len(driver.samples) == pytest.approx(17 * SAMPLES_PER_FRAME, abs=SAMPLES_PER_FRAME)
+def test_a_video_drives_by_its_aligned_frames(model, photo, folder):
+    driver, track = read_performance(folder / "driver.mp4")
+    assert driver.frames == 17 and not track.lost.any()
+    assert sum(map(len, driver.sound())) == pytest.approx(17 * SAMPLES_PER_FRAME, abs=SAMPLES_PER_FRAME)
     frames = video.read_clip(folder / "driver.mp4").frames
     crops = np.stack([aligned_crop(f, p, 64) for f, p in zip(frames, driver.points, strict=True)])
     expected = model.decode(model.encode_person(photo.crop), model.wid_from_video(crops))
@@ -115,8 +95,8 @@ def test_the_result_is_as_long_as_its_driver_and_says_that_it_is_generated(folde
 
 
 def test_a_driver_without_sound_gives_a_silent_video(folder, checkpoint, model, photo, tmp_path):
-    driver = Performance(folder / "silent.mp4", np.array([[[20, 22], [44, 22], [32, 34], [24, 46], [40, 46]]]), None)
-    generation.write_video(model, photo, driver, tmp_path / "out.mp4")
+    driver = Performance(folder / "silent.mp4", np.array([[[20, 22], [44, 22], [32, 34], [24, 46], [40, 46]]]), False)
+    film.write_film(model, photo, driver, tmp_path / "out.mp4")
     assert not video.probe(tmp_path / "out.mp4").has_audio
 
 
@@ -129,7 +109,7 @@ def test_a_driver_without_sound_gives_a_silent_video(folder, checkpoint, model, 
         (("--photo", "@photo.png", "--audio", "@none.wav"), r"none\.wav: no such file"),
         (("--photo", "@photo.png", "--video", "@silent.mp4"), r"silent\.mp4: no face.*--audio"),
         (("--photo", "@photo.png", "--audio", "@speech.wav", "--points", "1,2"), "--points 1,2: cannot be read"),
-        (("--photo", "@photo.png", "--audio", "@speech.wav", "--output", "@out.avi"), "name end in .mp4"),
+        (("--photo", "@photo.png", "--audio", "@speech.wav", "--output", "@out.avi"), "end its name in .mp4"),
         (("--photo", "@photo.png", "--audio", "@speech.wav", "--audio-gain", "0"), "--audio-gain 0.0: must be above 0"),
         (("--photo", "@photo.png", "--video", "@driver.mp4", "--output", "@driver.mp4"), "would be overwritten"),
         (("--photo", "@photo.png", "--audio", "@speech.wav", "--checkpoint", "@nowhere"), "nowhere holds no weights"),
@@ -144,8 +124,9 @@ def test_what_cannot_be_done_is_said_in_one_sentence(folder, checkpoint, argumen
 
 
 def test_gains_are_given_on_the_command_line(folder, checkpoint, monkeypatch):
-    gains = []
-    monkeypatch.setattr(generation, "write_video", lambda model, *_: gains.append(model.gains))
+    gains, made = [], Film(1, np.zeros((1, 1, 3), np.uint8), Stages(), None, False)
+    monkeypatch.setattr(jobs, "write_film", lambda model, *_: gains.append(model.gains) or made)
+    monkeypatch.setattr(jobs.provenance, "sign", lambda *_: None)  # there is no file to sign
     drive = ("--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS)
     run(folder, checkpoint, *drive)
     run(folder, checkpoint, *drive, "--audio-gain", "2", "--video-gain", "0.5")
@@ -153,7 +134,7 @@ def test_gains_are_given_on_the_command_line(folder, checkpoint, monkeypatch):
 
 
 def test_a_photo_with_given_points_needs_no_detector(folder, checkpoint, monkeypatch):
-    monkeypatch.setattr(generation.face, "default_detector", lambda: pytest.fail("looked for a face"))
+    monkeypatch.setattr(face, "default_detector", lambda: pytest.fail("looked for a face"))
     assert run(folder, checkpoint, "--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS) == 0
 
 
@@ -164,11 +145,30 @@ def test_the_bare_crop_is_given_on_request(folder, checkpoint):
 
 
 def test_a_large_photo_is_reduced_to_what_players_decode(model, photo, tmp_path, monkeypatch):
-    monkeypatch.setattr(generation, "LONGEST", 150)
-    generation.write_video(model, photo, Speech(np.zeros(2 * SAMPLES_PER_FRAME, np.float32)), tmp_path / "out.mp4")
+    speech = Speech(np.zeros(2 * SAMPLES_PER_FRAME, np.float32))
+    film.write_film(model, photo, speech, tmp_path / "out.mp4", longest=150)
     assert video.probe(tmp_path / "out.mp4").width == 150
 
 
 def test_doubt_about_an_aligned_photo_is_said_aloud(folder, checkpoint, capsys):
     assert run(folder, checkpoint, "--photo", "@photo.png", "--audio", "@speech.wav", "--aligned") == 0
     assert "leave out --aligned" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", ["@signed.mp4", "@signed.gif", "@signed"])
+def test_every_kind_of_result_is_signed(folder, checkpoint, output):
+    pytest.importorskip("c2pa", reason=f"signing needs {provenance.INSTALL}")
+    drive = ("--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS)
+    assert run(folder, checkpoint, *drive, "--output", output) == 0
+    result = folder / output[1:]
+    for file in sorted(result.iterdir()) if result.is_dir() else [result]:
+        state, text = provenance.verify(file)
+        assert state == provenance.State.SIGNED
+        assert "that it is AI-generated" in text and "photo, speech" in text
+
+
+def test_a_given_certificate_is_tried_before_the_work(folder, checkpoint):
+    drive = ("--photo", "@photo.png", "--audio", "@speech.wav", "--output", "@never.mp4")
+    with pytest.raises(SystemExit, match="--certificate"):
+        run(folder, checkpoint, *drive, "--certificate", "@photo.png")
+    assert not (folder / "never.mp4").exists()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from davs_jax import sync
-from davs_jax.generate import Performance
+from davs_jax.drivers import Performance
 from davs_jax.lip_sync import Score
 from davs_jax.media import video
 from davs_jax.offsets import Offset
@@ -73,11 +73,10 @@ def test_a_repaired_file_has_moved_its_sound_and_recoded_nothing(talk, checkpoin
 
 def test_a_file_is_measured_by_its_followed_face(talk, joint_config, monkeypatch):
     points = np.tile(np.array([[20, 22], [44, 22], [32, 34], [24, 46], [40, 46]], np.float32), (50, 1, 1))
-    samples = video.read_audio(talk)
-    monkeypatch.setattr(sync, "read_performance", lambda path: Performance(path, points, samples))
+    monkeypatch.setattr(sync, "read_performance", lambda path: (Performance(path, points, True), None))
     offset = sync.measure_file(random_model(joint_config), talk)
     assert -15 <= offset.frames <= 15
-    monkeypatch.setattr(sync, "read_performance", lambda path: Performance(path, points, None))
+    monkeypatch.setattr(sync, "read_performance", lambda path: (Performance(path, points, False), None))
     with pytest.raises(SyncError, match="has no sound"):
         sync.measure_file(random_model(joint_config), talk)
 

@@ -4,11 +4,12 @@ Columns are 10 ms apart, so a video frame of 25 fps is four of them, and the win
 """
 
 import functools
+from collections.abc import Iterable, Iterator
 
 import librosa
 import numpy as np
 
-from davs_jax.records import MFCC_LENGTH, MFCC_PER_FRAME, MFCC_WIDTH, SAMPLE_RATE, SAMPLES_PER_FRAME
+from davs_jax.records import FPS, MFCC_LENGTH, MFCC_PER_FRAME, MFCC_WIDTH, SAMPLE_RATE, SAMPLES_PER_FRAME
 
 PRE_EMPHASIS = 0.97
 WINDOW = 400  # samples of one column: 25 ms
@@ -52,10 +53,7 @@ def mfcc(samples: np.ndarray, sample_rate: int) -> np.ndarray:
         sound = librosa.resample(sound, orig_sr=sample_rate, target_sr=SAMPLE_RATE)
     if len(sound) < WINDOW:
         return np.zeros((0, MFCC_WIDTH), np.float32)
-    sound = np.append(sound[:1], sound[1:] - PRE_EMPHASIS * sound[:-1])
-    columns = np.lib.stride_tricks.sliding_window_view(sound, WINDOW)[::HOP]
-    blocks = [_cepstrum(columns[start : start + _BLOCK]) for start in range(0, len(columns), _BLOCK)]
-    return np.concatenate(blocks).astype(np.float32)
+    return mfcc_columns(np.append(sound[:1], sound[1:] - PRE_EMPHASIS * sound[:-1]))
 
 
 def clip_mfcc(samples: np.ndarray, num_frames: int) -> np.ndarray:
@@ -100,6 +98,64 @@ def windows(mfcc: np.ndarray, frames: np.ndarray) -> np.ndarray:
     return mfcc[MFCC_PER_FRAME * frames[:, None] + np.arange(MFCC_LENGTH)]
 
 
+def frames_of(samples: int, fps: int = FPS) -> int:
+    """Video frames that so many samples of 16 kHz last; the last may outlast them a little."""
+    return -(-samples * fps // SAMPLE_RATE)
+
+
+def stream_windows(blocks: Iterable[np.ndarray], fps: int = FPS) -> Iterator[np.ndarray]:
+    """The windows of a sound that arrives bit by bit: of all frames that it lasts, each as soon as its sound is there.
+
+    Frame l needs the sound until 2,160 samples (135 ms) after its start at 25 fps: the look-ahead. Blocks may have any
+    length; what comes out is, to the bit, `windows(clip_mfcc(sound, T), [0 … T − 1])` of the whole sound at 25 fps. At
+    other rates a frame's window is the one whose columns are nearest in time, at most 5 ms away.
+
+    Args:
+      blocks: consecutive sound `[N]`, mono, 16 kHz, int16 or float in −1…1.
+
+    Yields:
+      float32 `[n, 20, 12]`, n ≥ 1.
+
+    Raises:
+      ValueError: as `mfcc`.
+    """
+    sound = np.zeros(COLUMNS_BEFORE * HOP)  # pre-emphasised, from the next column's first sample on
+    columns, first = np.zeros((0, MFCC_WIDTH), np.float32), 0  # of the padded sound, and the number of the first kept
+    last, heard, frame = 0.0, 0, 0
+
+    def hear(samples: np.ndarray) -> np.ndarray:
+        nonlocal sound, columns, first, last, frame
+        sound = np.concatenate([sound, samples - PRE_EMPHASIS * np.concatenate([[last], samples[:-1]])])
+        last = samples[-1]
+        if len(sound) >= WINDOW:
+            new = mfcc_columns(sound)
+            sound, columns = sound[HOP * len(new) :], np.concatenate([columns, new])
+        ready = frame
+        while _first_column(ready, fps) + MFCC_LENGTH <= first + len(columns):
+            ready += 1
+        starts = np.array([_first_column(i, fps) - first for i in range(frame, ready)], np.int64)
+        found = columns[starts[:, None] + np.arange(MFCC_LENGTH)]
+        gone = min(_first_column(ready, fps) - first, len(columns))
+        columns, first, frame = columns[gone:], first + gone, ready
+        return found
+
+    for block in blocks:
+        samples = _scaled(block)
+        heard += len(samples)
+        if len(samples) and len(found := hear(samples)):
+            yield found
+    if missing := frames_of(heard, fps) - frame:
+        end = (_first_column(frame + missing - 1, fps) + MFCC_LENGTH - 1) * HOP + WINDOW
+        found = hear(np.zeros(end - COLUMNS_BEFORE * HOP - heard))
+        yield found[:missing]
+
+
+def _first_column(frame: int, fps: int) -> int:
+    """Of a frame's window in the padded sound, the column nearest to the frame's time."""
+    columns_per_second = FPS * MFCC_PER_FRAME
+    return (2 * columns_per_second * frame + fps) // (2 * fps)
+
+
 def _scaled(samples: np.ndarray) -> np.ndarray:
     """The samples as float64 on int16's scale."""
     samples = np.asarray(samples)
@@ -114,11 +170,21 @@ def _scaled(samples: np.ndarray) -> np.ndarray:
     return samples.astype(np.float64) * INT16_SCALE
 
 
+def mfcc_columns(sound: np.ndarray) -> np.ndarray:
+    """Pre-emphasised sound on int16's scale, float64 `[N]`, N ≥ 400 → all its whole columns, float32 `[T, 12]`."""
+    columns = np.lib.stride_tricks.sliding_window_view(sound, WINDOW)[::HOP]
+    blocks = [_cepstrum(columns[start : start + _BLOCK]) for start in range(0, len(columns), _BLOCK)]
+    return np.concatenate(blocks).astype(np.float32)
+
+
 def _cepstrum(columns: np.ndarray) -> np.ndarray:
-    """Pre-emphasised columns `[T, 400]` → `[T, 12]`."""
+    """Pre-emphasised columns `[T, 400]` → `[T, 12]`; a column's numbers do not depend on its neighbours.
+
+    By matrix products they would: BLAS sums in an order that depends on how many columns there are; einsum does not.
+    """
     magnitude = np.abs(np.fft.rfft(columns * np.hamming(WINDOW), FFT_SIZE))
-    energies = np.maximum(magnitude @ _filter_bank().T, ENERGY_FLOOR)
-    return np.log(energies) @ _liftered_dct().T
+    energies = np.maximum(np.einsum("tf,mf->tm", magnitude, _filter_bank()), ENERGY_FLOOR)
+    return np.einsum("tm,nm->tn", np.log(energies), _liftered_dct())
 
 
 @functools.cache

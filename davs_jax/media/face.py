@@ -5,6 +5,7 @@ nose, left mouth corner, right mouth corner as seen in the picture.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -43,6 +44,8 @@ class Track(NamedTuple):
     points: np.ndarray  # float32 [T, 5, 2]
     found_fraction: float  # share of the frames looked at in which this face was found
     jitter: float  # as `jitter` measures it
+    raw_jitter: float  # the same before smoothing
+    lost: np.ndarray  # bool [T]: out of sight; its points are a guess
 
 
 class Detector(Protocol):
@@ -162,6 +165,9 @@ def track(frames: np.ndarray, detector: Detector | None = None, every: int = EVE
       every: frames between detections.
       smooth: standard deviation of the smoothing Gaussian in frames; 0 is none.
 
+    A face that is missed once is taken to be there all the same; missed twice in a row, or beyond the first or the
+    last sighting, it is lost until the next one.
+
     Raises:
       NoFace: none of the frames that were looked at shows a face.
     """
@@ -173,11 +179,12 @@ def track(frames: np.ndarray, detector: Detector | None = None, every: int = EVE
     chain = _speaker(sightings, frames.shape[1:3])
     seen = np.array([index for index, _ in chain])
     found = np.stack([face.points for _, face in chain]).reshape(len(chain), -1)
-    points = np.stack([np.interp(np.arange(len(frames)), seen, column) for column in found.T], 1)
+    raw = points = np.stack([np.interp(np.arange(len(frames)), seen, column) for column in found.T], 1)
     if smooth > 0:
         points = cv2.GaussianBlur(points, (1, 0), sigmaX=1, sigmaY=smooth, borderType=cv2.BORDER_REPLICATE)
     points = points.reshape(-1, 5, 2).astype(np.float32)
-    return Track(points, len(chain) / len(looked_at), jitter(points))
+    raw_jitter = jitter(raw.reshape(-1, 5, 2))
+    return Track(points, len(chain) / len(looked_at), jitter(points), raw_jitter, _lost(seen, len(frames), every))
 
 
 def eye_distance(points: np.ndarray) -> float:
@@ -224,6 +231,16 @@ def _speaker(sightings: list[tuple[int, Face]], shape: tuple[int, int]) -> list[
         chain.append(sightings[j])
         j = before[j]
     return chain[::-1]
+
+
+def _lost(seen: np.ndarray, count: int, every: int) -> np.ndarray:
+    """Which of `count` frames lie in a gap between sightings, or beyond them, that one missed look does not explain."""
+    lost = np.zeros(count, bool)
+    for before, after in itertools.pairwise(seen):
+        lost[before + 1 : after] = after - before > 2 * every
+    lost[: seen[0]] = seen[0] > every
+    lost[seen[-1] + 1 :] = count - 1 - seen[-1] > every
+    return lost
 
 
 def _face(found: dict, stretch: np.ndarray) -> Face:

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,9 @@ from davs_jax.media import face
 from davs_jax.records import stored_size
 
 POINTS = "left eye, right eye, nose, left mouth corner, right mouth corner, as seen in the picture"
+HEIC = (".heic", ".heif")
+SMALL = 256  # pixels; a picture below is enlarged to that before faces are looked for in it
+LARGE = 1600  # pixels at which a picture is looked at where none was found at the detector's own size
 # How far a picture that is said to be aligned may be from the template before we say so.
 MAX_SCALE, MAX_TURN, MAX_SHIFT = 1.25, 15.0, 0.12  # factor, degrees, part of the side
 
@@ -31,38 +35,82 @@ class Photo:
       points: float `[5, 2]` in the picture; None where the picture is an aligned crop already.
       crop: uint8 `[S, S, 3]`, the aligned face.
       doubt: what looks wrong, for the user's eyes; "" where nothing does.
+      lost: the face is out of sight (in a frame of a video), and the points are a guess.
     """
 
     picture: np.ndarray
     points: np.ndarray | None
     crop: np.ndarray
     doubt: str = ""
+    lost: bool = False
 
 
-def read_photo(path: Path, image_size: int, points: np.ndarray | None = None, aligned: bool = False) -> Photo:
+def read_photo(
+    path: Path, image_size: int, points: np.ndarray | None = None, aligned: bool = False, number: int = 1
+) -> Photo:
     """Reads a photo and aligns its face.
+
+    Args, Raises: as `photo_of`; PhotoError too where the file is no picture.
+    """
+    return photo_of(read_picture(path), image_size, points, aligned, number, str(path))
+
+
+def photo_of(
+    picture: np.ndarray,
+    image_size: int,
+    points: np.ndarray | None = None,
+    aligned: bool = False,
+    number: int = 1,
+    name: str = "the photo",
+) -> Photo:
+    """Finds and aligns the face in a picture uint8 `[H, W, 3]`.
 
     Args:
       image_size: S, side of the crop in pixels.
       points: `[5, 2]`, where the face's points are known; else they are looked for.
       aligned: the picture is a square aligned crop already (as `face.align` makes them); it is only resized.
+      number: which of the faces found, from 1, the largest.
+      name: what the picture is called in messages.
 
     Raises:
-      PhotoError: the file is no picture, shows no face, or its points make none.
+      PhotoError: the picture shows no face, or fewer than `number`, or its points make none.
     """
-    picture = read_picture(path)
     if aligned:
         if picture.shape[0] != picture.shape[1]:
             raise PhotoError(
-                f"{path}: is {picture.shape[1]} × {picture.shape[0]} pixels, but an aligned crop is square; leave out "
+                f"{name}: is {picture.shape[1]} × {picture.shape[0]} pixels, but an aligned crop is square; leave out "
                 "--aligned to have it aligned"
             )
         crop = np.asarray(Image.fromarray(picture).resize((image_size, image_size), Image.Resampling.LANCZOS))
-        return Photo(picture, None, crop, _doubt(path, picture))
+        return Photo(picture, None, crop, _doubt(name, picture))
+    doubt = ""
     if points is None:
-        points = _find(path, picture)
-    _check_points(path, picture, points)
-    return Photo(picture, points, aligned_crop(picture, points, image_size))
+        faces = find_faces(picture)
+        if not faces:
+            raise PhotoError(
+                f"{name}: no face was found; give its five points with --points ({POINTS}), or --aligned if it "
+                "is an aligned crop already"
+            )
+        if not 1 <= number <= len(faces):
+            raise PhotoError(f"{name}: --face {number}: it has {len(faces)}; --faces PNG shows them with their numbers")
+        if len(faces) > 1:
+            doubt = f"{name}: has {len(faces)} faces, of which number {number} by size is used; --faces PNG shows them"
+        points = np.asarray(faces[number - 1].points, np.float64).clip(0, np.array(picture.shape[1::-1]))
+    _check_points(name, picture, points)
+    return Photo(picture, points, aligned_crop(picture, points, image_size), doubt)
+
+
+def find_faces(picture: np.ndarray) -> list[face.Face]:
+    """The faces in a picture uint8 `[H, W, 3]`, the largest first; also in tiny and in huge pictures."""
+    grown = max(1.0, SMALL / max(picture.shape[:2]))
+    size = tuple(max(1, round(side * grown)) for side in picture.shape[1::-1])
+    seen = picture if grown == 1 else np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+    faces = face.default_detector().detect(seen) or (
+        face.Mtcnn(longest=LARGE).detect(seen) if max(picture.shape[:2]) > SMALL else []
+    )
+    if grown > 1:
+        faces = [f._replace(points=(f.points + 0.5) / grown - 0.5, box=f.box / grown) for f in faces]
+    return sorted(faces, key=lambda f: -f.box[2] * f.box[3])
 
 
 def read_picture(path: Path, data: bytes | None = None) -> np.ndarray:
@@ -75,16 +123,46 @@ def read_picture(path: Path, data: bytes | None = None) -> np.ndarray:
     Raises:
       PhotoError: the file is missing or no picture.
     """
+    if Path(path).suffix.lower() in HEIC:
+        _open_heic(path)
     try:
-        with Image.open(path if data is None else io.BytesIO(data)) as image:
-            if image.mode.startswith("I"):  # 16-bit gray, which Pillow would clip to white
-                image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
-            image = ImageOps.exif_transpose(image).convert("RGBA")
+        # Pillow warns from 89 megapixels on, and refuses from 179 on.
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(path if data is None else io.BytesIO(data)) as image,
+        ):
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith(("I", "F")):  # 16 bits or more, which Pillow would clip to white
+                image = _to_8_bits(image)
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            return np.asarray(image.convert("RGB"))
     except FileNotFoundError as error:
         raise PhotoError(f"{path}: no such file; check the path") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise PhotoError(
+            f"{path}: is larger than {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels; reduce it"
+        ) from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise PhotoError(f"{path}: cannot be read as a picture; give a JPEG, PNG or WebP file") from error
-    return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Gray of 16 bits by its upper eight; of more, or in floating point, from its darkest to its brightest."""
+    values = np.asarray(image).astype(np.float64)
+    if image.mode.startswith("I;16") or (image.mode == "I" and values.min() >= 0 and values.max() < 2**16):
+        return Image.fromarray((values // 256).astype(np.uint8))
+    low, high = np.nanmin(values), np.nanmax(values)
+    return Image.fromarray(np.nan_to_num(255 * (values - low) / max(high - low, 1e-12)).astype(np.uint8))
+
+
+def _open_heic(path: Path) -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise PhotoError(f"{path}: to read HEIC, pip install 'davs_jax[heic]', or save it as JPEG") from error
+    pillow_heif.register_heif_opener()
 
 
 def aligned_crop(picture: np.ndarray, points: np.ndarray, image_size: int) -> np.ndarray:
@@ -137,26 +215,16 @@ def parse_points(words: Sequence[str]) -> np.ndarray:
     return points
 
 
-def _find(path: Path, picture: np.ndarray) -> np.ndarray:
-    try:
-        return face.track(picture[None]).points[0]
-    except face.NoFace as error:
-        raise PhotoError(
-            f"{path}: no face was found; give its five points with --points ({POINTS}), or --aligned if it "
-            "is an aligned crop already"
-        ) from error
-
-
-def _check_points(path: Path, picture: np.ndarray, points: np.ndarray) -> None:
+def _check_points(name: str, picture: np.ndarray, points: np.ndarray) -> None:
     height, width = picture.shape[:2]
     if (points < 0).any() or (points > (width, height)).any():
-        raise PhotoError(f"{path}: is {width} × {height} pixels, and points {points.tolist()} lie outside; check them")
+        raise PhotoError(f"{name}: is {width} × {height} pixels, and points {points.tolist()} lie outside; check them")
     eyes, down = points[1] - points[0], points[3:].mean(0) - points[:2].mean(0)
     if eyes[0] * down[1] - eyes[1] * down[0] <= 0:
-        raise PhotoError(f"{path}: points {points.tolist()} make no face; their order is {POINTS}")
+        raise PhotoError(f"{name}: points {points.tolist()} make no face; their order is {POINTS}")
 
 
-def _doubt(path: Path, picture: np.ndarray) -> str:
+def _doubt(name: str, picture: np.ndarray) -> str:
     """Says whether a face that is found in an "aligned" picture lies where an aligned face does not."""
     try:
         (a, b, x), (_, _, y) = face.similarity(face.track(picture[None]).points[0], len(picture))
@@ -168,6 +236,6 @@ def _doubt(path: Path, picture: np.ndarray) -> str:
     if max(scale, 1 / scale) < MAX_SCALE and abs(turn) < MAX_TURN and shift < MAX_SHIFT:
         return ""
     return (
-        f"{path}: its face lies where an aligned face does not (scale {scale:.2f}, turned {turn:.0f}°, shifted by "
+        f"{name}: its face lies where an aligned face does not (scale {scale:.2f}, turned {turn:.0f}°, shifted by "
         f"{100 * shift:.0f} %), which gives poor results; leave out --aligned to have it aligned"
     )

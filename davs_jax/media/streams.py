@@ -1,7 +1,7 @@
 """The streams of a media file, decoded by PyAV with times that can be trusted; `video.py` builds on it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -98,41 +98,59 @@ def timed_frames(path, container, stream) -> Iterator[tuple]:
         last = time
 
 
-def sound_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[float, np.ndarray]]:
-    """Yields (seconds, float32 samples `[N]`): stretches with continuous times, each resampled on its own.
+def sound_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[float, int, np.ndarray]]:
+    """Yields (seconds, first, float32 samples `[N]`), a packet at a time.
+
+    Stretches with continuous times are resampled on their own: `seconds` is when the stretch starts, `first` how many
+    of its samples came before these.
 
     Raises:
       MediaError: the times leap, or the sound ends before its header says.
     """
-    resampler = start = kind = frame = None
-    parts, decoded = [], 0
-
+    start = kind = frame = resampler = None
+    decoded, given, held = 0, 0, np.zeros(0, np.float32)  # samples read, and given out; those not given out yet
     for frame in decode(path, container, stream):
         expected = None if start is None else start + decoded / kind[0]
         time = time_of(frame)
         time = (expected or 0.0) if time is None else time
         if kind != _kind(frame) or abs(time - expected) > SOUND_TOLERANCE:
-            if parts:
+            if start is not None:
                 _check_gap(path, expected, time)
-                yield start, _joined(parts, resampler)
+                yield start, given, np.concatenate([held, *_resampled(resampler, None)])
             resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
-            start, kind, parts, decoded = time, _kind(frame), [], 0
-        parts += resampler.resample(frame)
+            start, kind, decoded, given, held = time, _kind(frame), 0, 0, np.zeros(0, np.float32)
+        held = np.concatenate([held, *_resampled(resampler, frame)])
+        # The last packet may turn out to be filled up, so what it brings is held back until the next one.
+        sure = max(0, int(decoded * sample_rate / kind[0]) - given)
+        yield start, given, held[:sure]
+        given, held = given + len(held[:sure]), held[sure:]
         decoded += frame.samples
     if frame is not None:
         length = decoded / frame.sample_rate
         check_complete(path, stream, start + length)
         if frame.duration:  # AAC fills its last packet up to 1,024 samples, but says where the sound ends
             length -= max(0.0, frame.samples / frame.sample_rate - float(frame.duration * frame.time_base))
-        yield start, _joined(parts, resampler)[: round(length * sample_rate)]
+        held = np.concatenate([held, *_resampled(resampler, None)])
+        yield start, given, held[: max(0, round(length * sample_rate) - given)]
+
+
+def resampled(blocks: Iterable[np.ndarray], rate: int, wanted: int) -> Iterator[np.ndarray]:
+    """Consecutive blocks of mono sound, int16 or float `[N]`, at `rate` Hz → float32 at `wanted` Hz, as it comes."""
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=wanted)
+    for block in blocks:
+        scale = 1 / 2**15 if block.dtype == np.int16 else 1
+        frame = av.AudioFrame.from_ndarray((block[None] * scale).astype(np.float32), format="flt", layout="mono")
+        frame.sample_rate = rate
+        yield from _resampled(resampler, frame)
+    yield from _resampled(resampler, None)
 
 
 def _kind(frame) -> tuple:
     return frame.sample_rate, frame.format.name, frame.layout.name
 
 
-def _joined(parts: list, resampler) -> np.ndarray:
-    return np.concatenate([part.to_ndarray()[0] for part in parts + resampler.resample(None)])
+def _resampled(resampler, frame) -> list[np.ndarray]:
+    return [part.to_ndarray()[0] for part in resampler.resample(frame)]
 
 
 def _check_gap(path, before: float, after: float) -> None:

@@ -5,7 +5,7 @@ shifts the two by more than a frame: AAC begins with 1,024 samples of priming (6
 readers skip and some do not, and recordings start their two streams at different times.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,6 +30,7 @@ from davs_jax.media.streams import (
 )
 from davs_jax.records import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 
+BLOCK = 5  # s of sound in memory at once while a long one is read
 AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
 
 
@@ -123,7 +124,15 @@ def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
 
 
 def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, origin: float | None = None) -> np.ndarray:
-    """Reads the sound as float32 `[N]`, mono, resampled to `sample_rate` Hz.
+    """Reads the whole sound into memory as float32 `[N]` (230 MB an hour); for long ones see `read_sound`.
+
+    Args, Raises: as `read_sound`.
+    """
+    return np.concatenate([np.zeros(0, np.float32), *read_sound(path, sample_rate, origin)])
+
+
+def read_sound(path: str | Path, sample_rate: int = SAMPLE_RATE, origin: float | None = None) -> Iterator[np.ndarray]:
+    """Yields the sound in consecutive blocks float32 `[N]` of about BLOCK s, mono, resampled to `sample_rate` Hz.
 
     Sample 0 is at the time of the first frame where the file has pictures (so it lines up with
     `read_frames`), else at the first sound. Gaps in the timestamps become silence.
@@ -135,20 +144,27 @@ def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, origin: float |
       MediaError: the file is missing, empty, not media, without sound, or ends before its header says.
     """
     origin = probe(path).start if origin is None else origin
-    pieces = []  # (first sample's position, samples)
+    block, length, end, found = [], 0, 0, False  # of the block, of all the sound so far
     with opened(path) as container:
         stream = audio_stream(container)
         if stream is None:
             raise MediaError(f"{path}: has no sound; give a file with an audio track")
-        for time, samples in sound_pieces(path, container, stream, sample_rate):
-            pieces.append((round((time - origin) * sample_rate), samples))
-    if not pieces:
+        for time, first, samples in sound_pieces(path, container, stream, sample_rate):
+            found = True
+            position = round((time - origin) * sample_rate) + first
+            samples = samples[max(0, end - position) :]  # from before the origin, or told twice
+            if not len(samples):
+                continue
+            gap = max(0, position - end)
+            block += [np.zeros(gap, np.float32), samples] if gap else [samples]
+            length, end = length + gap + len(samples), end + gap + len(samples)
+            if length >= BLOCK * sample_rate:
+                yield np.concatenate(block)
+                block, length = [], 0
+    if not found:
         raise MediaError(f"{path}: none of its sound can be decoded; copy it again (it may be truncated)")
-    sound = np.zeros(max(0, *(position + len(samples) for position, samples in pieces)), np.float32)
-    for position, samples in pieces:
-        cut = max(0, -position)
-        sound[position + cut : position + len(samples)] = samples[cut:]
-    return sound
+    if block:
+        yield np.concatenate(block)
 
 
 class Writer:
@@ -165,7 +181,7 @@ class Writer:
     Args:
       path: the mp4 to write; its folder must exist.
       fps: frames per second.
-      samples: float32 `[N]` in −1…1, mono, or None for a silent file.
+      samples: float32 `[N]` in −1…1, mono, or blocks of it, which are taken as they are needed; None for a silent file.
       sample_rate: of the samples, Hz; one of AAC_RATES.
       metadata: container tags, e.g. title, comment; any name is kept.
       preset: x264's trade of time for size.
@@ -180,7 +196,7 @@ class Writer:
         self,
         path: str | Path,
         fps: int = FPS,
-        samples: np.ndarray | None = None,
+        samples: np.ndarray | Iterable[np.ndarray] | None = None,
         sample_rate: int = SAMPLE_RATE,
         metadata: Mapping[str, str] | None = None,
         preset: str = "veryfast",
@@ -190,11 +206,13 @@ class Writer:
             raise ValueError(f"AAC has no sample rate of {sample_rate} Hz; resample to one of {AAC_RATES}")
         self.path = Path(path)
         self.fps = fps
-        self._samples, self._sample_rate = samples, sample_rate
+        self._sample_rate = sample_rate
+        self._blocks = iter([samples] if isinstance(samples, np.ndarray) else samples or [])
+        self._held = np.zeros(0, np.float32)  # of the sound, not encoded yet
         self._frames = self._sent = 0  # frames written, samples encoded
         self._shape = None
         options = {"movflags": "faststart+use_metadata_tags"}
-        with _naming(self.path, "written"):
+        with naming(self.path, "written"):
             self.path.open("wb").close()  # av.open notices an impossible path only at the first frame
             self._container = av.open(f"file:{self.path}", "w", format="mp4", options=options)
         self._container.metadata.update(metadata or {})
@@ -221,13 +239,13 @@ class Writer:
         even = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
         picture.pts, picture.time_base = self._frames, Fraction(1, self.fps)
-        with _naming(self.path, "written"):
+        with naming(self.path, "written"):
             self._container.mux(self._video.encode(picture))
             self._frames += 1
             self._send_sound(round(self._frames / self.fps * self._sample_rate))
 
     def __exit__(self, kind, error, traceback) -> None:
-        with _naming(self.path, "finished"):
+        with naming(self.path, "finished"):
             if self._frames:
                 self._container.mux(self._video.encode(None))
                 if self._audio:
@@ -241,8 +259,11 @@ class Writer:
     def _send_sound(self, end: int) -> None:
         if self._audio is None:
             return
-        samples = self._samples[self._sent : end].astype(np.float32)
-        samples = np.pad(samples, (0, end - self._sent - len(samples)))
+        count = end - self._sent
+        while len(self._held) < count and (block := next(self._blocks, None)) is not None:
+            self._held = np.concatenate([self._held, block.astype(np.float32)])
+        samples, self._held = self._held[:count], self._held[count:]
+        samples = np.pad(samples, (0, count - len(samples)))
         sound = av.AudioFrame.from_ndarray(samples[None].clip(-1, 1), format="flt", layout="mono")
         sound.sample_rate, sound.time_base = self._sample_rate, Fraction(1, self._sample_rate)
         sound.pts = self._sent
@@ -251,7 +272,8 @@ class Writer:
 
 
 @contextmanager
-def _naming(path: str | Path, done: str):
+def naming(path: str | Path, done: str):
+    """Whatever the writers raise within the block becomes a MediaError."""
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:

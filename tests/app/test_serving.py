@@ -69,8 +69,8 @@ def test_the_mark_is_written_into_the_picture(talk):
     [
         (("photo.png", "letter.wav"), "letter.wav: cannot be read as sound or video"),
         (("photo.png", "photo.png"), "photo.png: has no sound"),
-        (("photo.png", "long.wav"), "long.wav: lasts 5 s, and here 3 s are allowed; cut it"),
-        (("photo.png", None, "faceless.mp4"), "faceless.mp4: no face in any of .* or drive by sound by a voice"),
+        (("photo.png", "long.wav"), "long.wav: lasts 25 s, and here 20 s are allowed; cut it"),
+        (("photo.png", None, "silent.mp4"), "silent.mp4: no face in any of .* or drive by sound by a voice"),
         (("photo.png", None, None), "Give a driving video first"),
         (("letter.png", "speech.wav"), "Give a photo first"),
         (("plain.png", "speech.wav"), "No face is found here .*left eye"),

@@ -1,5 +1,7 @@
 """The MFCC against the definition written out as loops, and the windows of video frames."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.fft
@@ -132,3 +134,46 @@ def test_windows_outside_the_clip_are_refused():
         audio.windows(np.zeros((36, 12)), [3, 5])
     with pytest.raises(IndexError):
         audio.windows(np.zeros((36, 12)), [-1])
+
+
+@pytest.mark.parametrize("sizes", [[160], [1], [16_000], [7, 640, 3_000, 1, 401]])
+@pytest.mark.parametrize("length", [1, 640, 641, 5_000])
+def test_windows_of_a_sound_that_arrives_bit_by_bit_are_those_of_the_whole(sizes, length):
+    sound = np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)
+    blocks, cuts, size = [], 0, itertools.cycle(sizes)
+    while cuts < length:
+        step = next(size)
+        blocks.append(sound[cuts : cuts + step])
+        cuts += step
+    count = audio.frames_of(length)
+    whole = audio.windows(audio.clip_mfcc(sound, count), np.arange(count))
+    np.testing.assert_array_equal(np.concatenate(list(audio.stream_windows(blocks))), whole)
+
+
+def test_a_frames_window_comes_as_soon_as_its_sound_is_there():
+    sound = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    given = []
+
+    def blocks():
+        for start in range(0, len(sound), 80):
+            given.append(start + 80)
+            yield sound[start : start + 80]
+
+    frame = 0
+    for found in audio.stream_windows(blocks()):
+        if given[-1] < len(sound):
+            assert len(found) == 1
+            assert given[-1] - 80 < 640 * frame + 2_160 <= given[-1]  # 135 ms after the frame's start, not before
+        frame += len(found)
+    assert frame == 25
+
+
+@pytest.mark.parametrize("fps", [24, 30, 60])
+def test_at_another_frame_rate_a_window_is_the_nearest_in_time(fps):
+    sound = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    found = np.concatenate(list(audio.stream_windows([sound], fps)))
+    assert len(found) == fps
+    columns = audio.clip_mfcc(sound, 26)
+    for frame in range(fps):
+        first = int(100 * frame / fps + 0.5)
+        np.testing.assert_array_equal(found[frame], columns[first : first + 20])

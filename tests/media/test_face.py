@@ -199,3 +199,27 @@ def test_mtcnn_finds_nothing_in_pictures_without_a_face():
     detector = face.default_detector()
     for shape in [(1, 1, 3), (5, 400, 3), (2000, 30, 3), (256, 256, 3)]:
         assert list(detector.detect(np.full(shape, 90, np.uint8))) == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "lost"),
+    [
+        ([0, 5, 10, 15, 20], []),
+        ([0, 10, 15, 20], []),
+        ([0, 15, 20], range(1, 15)),
+        ([5, 10, 15, 20], []),
+        ([10, 15, 20], range(10)),
+        ([0, 5, 10], range(11, 21)),
+        ([0, 5, 10, 15], []),
+    ],
+)
+def test_a_face_missed_twice_in_a_row_is_lost_and_missed_once_is_not(seen, lost):
+    track = face.track(frames(21), Told({i: [at(100)] for i in seen}))
+    assert np.flatnonzero(track.lost).tolist() == list(lost)
+
+
+def test_smoothing_calms_what_the_detector_shakes():
+    rng = np.random.default_rng(0)
+    shaking = Told({i: [at(100 + rng.normal(0, 2))] for i in range(60)})
+    track = face.track(frames(60), shaking, every=1)
+    assert track.jitter < 0.2 * track.raw_jitter

@@ -125,3 +125,55 @@ def test_points_in_the_wrong_order_are_refused(portrait, tmp_path):
         read_photo(path, 64, points=POINTS[[1, 0, 2, 3, 4]])
     with pytest.raises(PhotoError, match=r"250 × 300 pixels, and points .* lie outside"):
         read_photo(path, 64, points=POINTS + 1000)
+
+
+def test_the_largest_face_is_taken_unless_another_is_asked_for(portrait, tmp_path):
+    small = np.asarray(Image.fromarray(portrait).resize((125, 150)))
+    both = np.full((300, 400, 3), 128, np.uint8)
+    both[:150, :125], both[:, 150:] = small, portrait
+    path = save(both, tmp_path / "two.png")
+    largest, other = read_photo(path, 64), read_photo(path, 64, number=2)
+    assert largest.points[:, 0].min() > 150 > other.points[:, 0].max()
+    assert "has 2 faces, of which number 1 by size is used; --faces PNG shows them" in largest.doubt
+    with pytest.raises(PhotoError, match=r"two\.png: --face 3: it has 2"):
+        read_photo(path, 64, number=3)
+
+
+def test_a_face_of_forty_pixels_is_found(portrait, tmp_path):
+    tiny = np.asarray(Image.fromarray(portrait).resize((50, 60), Image.Resampling.LANCZOS))
+    points = read_photo(save(tiny, tmp_path / "tiny.png"), 64).points
+    assert np.abs(points - (read_photo(save(portrait, tmp_path / "p.png"), 64).points + 0.5) / 5 + 0.5).max() < 1.5
+
+
+def test_a_small_face_in_fifty_megapixels_is_found(portrait, tmp_path):
+    huge = np.full((6_000, 8_400, 3), 128, np.uint8)
+    huge[3_000:3_600, 5_000:5_500] = np.asarray(Image.fromarray(portrait).resize((500, 600)))
+    points = read_photo(save(huge, tmp_path / "huge.jpg"), 64).points
+    assert (points > (5_000, 3_000)).all() and (points < (5_500, 3_600)).all()
+
+
+def test_more_than_16_bits_and_floating_point_become_bytes(tmp_path):
+    ramp = np.linspace(0, 1, 256).reshape(16, 16)
+    for values in ((ramp * 1e6).astype(np.int32), ramp.astype(np.float32)):
+        Image.fromarray(values).save(tmp_path / "a.tif")
+        np.testing.assert_allclose(read_picture(tmp_path / "a.tif")[..., 0], ramp * 255, atol=1.5)
+
+
+def test_a_turned_gray_picture_of_16_bits_comes_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = (np.arange(12, dtype=np.uint16) * 5_000).reshape(3, 4)
+    path = save(stored, tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_picture(path)[..., 0], np.rot90(stored, -1) // 256)
+
+
+def test_heic_is_read_or_its_remedy_named(portrait, tmp_path):
+    try:
+        import pillow_heif
+    except ImportError:
+        (tmp_path / "a.heic").write_bytes(b"any")
+        with pytest.raises(PhotoError, match=r"a\.heic: to read HEIC, pip install 'davs_jax\[heic\]'"):
+            read_picture(tmp_path / "a.heic")
+    else:
+        pillow_heif.from_pillow(Image.fromarray(portrait)).save(tmp_path / "a.heic", quality=95)
+        assert np.abs(read_picture(tmp_path / "a.heic").astype(int) - portrait).mean() < 5

@@ -1,0 +1,13 @@
+"""Compiled programs, kept on the disk from one process to the next."""
+
+import os
+
+import jax
+
+CACHE = "~/.cache/davs_jax/xla"  # where JAX_COMPILATION_CACHE_DIR names no other folder
+
+
+def keep_compilations() -> None:
+    """Makes a run that starts again find what an earlier one has compiled."""
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(CACHE))
