@@ -178,8 +178,9 @@ def verify(path: Path) -> Finding:
     except ImportError as error:
         raise ProvenanceError(f"--verify needs what checks signatures: {INSTALL}") from error
     settings = dict(SETTINGS)
-    with contextlib.suppress(OSError, ValueError):  # where this user never signed anything
-        settings["trust"] = {"user_anchors": certificates.kept().read_text()}
+    with contextlib.suppress(ValueError):  # where this user never signed anything
+        own = certificates.load(certificates.kept(), certificates.kept())
+        settings["trust"] = {"user_anchors": own.chain.decode()}
     try:
         with (
             path.open("rb") as file,
@@ -195,8 +196,15 @@ def verify(path: Path) -> Finding:
     except c2pa.C2paError as error:
         if not _holds(path, b"c2pa"):  # damaged, but never signed
             return _unsigned(path)
-        text = f"{path}: the file is damaged, or the signed claim in it is ({error}).\nRely on nothing that it says."
-        return Finding(State.ALTERED, text)
+        text = f"{path}: the file is damaged, or the signed claim in it is ({_line(error)})."
+        return Finding(State.ALTERED, f"{text}\nRely on nothing that it says.")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ProvenanceError(f"{path}: holds a signed claim of a form that this program does not know") from error
+
+
+def _line(words: object) -> str:
+    """Somebody else's words, as one line that cannot pass for ours nor move the cursor of a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(words)).strip()[:200]
 
 
 def _holds(path: Path, word: bytes) -> bool:
@@ -210,11 +218,11 @@ def _judged(path: Path, store: dict) -> Finding:
     claim = _claim(manifest)
     if store["validation_state"] not in ("Valid", "Trusted"):
         failures = store.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
-        why = "; ".join(f["explanation"] for f in failures if f["code"] != "signingCredential.untrusted")
+        why = "; ".join(_line(f["explanation"]) for f in failures if f["code"] != "signingCredential.untrusted")
         text = f"{path}: carries a signed claim {claim}.\nBut it was altered after it was signed "
         return Finding(State.ALTERED, f"{text}({why or 'the signature does not hold'}): do not rely on it.")
     who = manifest.get("signature_info", {})
-    name = " of ".join(f'"{who[k]}"' for k in ("common_name", "issuer") if k in who) or "without a name"
+    name = " of ".join(f'"{_line(who[k])}"' for k in ("common_name", "issuer") if k in who) or "without a name"
     if store["validation_state"] == "Trusted":
         own = store["validation_results"].get("trustListUri") == "user_anchors"
         trust = "your own, made and kept on this computer" if own else "known to C2PA's trust list"
@@ -235,8 +243,8 @@ def _claim(manifest: dict) -> str:
     sources = [action.get("digitalSourceType", "").rsplit("/", 1)[-1] for action in actions]
     generated = any(source.endswith(SIGNS) for source in sources)
     what = "that it is AI-generated" if generated else "nothing about being AI-generated"
-    programs = [f"{p['name']} {p.get('version', '')}".strip() for p in manifest.get("claim_generator_info", [])]
-    parts = [i["title"] for i in manifest.get("ingredients", []) if i.get("title")]
+    programs = [_line(f"{p['name']} {p.get('version', '')}") for p in manifest.get("claim_generator_info", [])]
+    parts = [_line(i["title"]) for i in manifest.get("ingredients", []) if i.get("title")]
     return (
         what
         + (f", by {', '.join(programs)}" if programs else "")
@@ -249,7 +257,7 @@ def _unsigned(path: Path) -> Finding:
         if any(sign in text for sign in SIGNS):
             return Finding(
                 State.UNSIGNED,
-                f'{path}: says in a plain tag that it is AI-generated: "{text.strip()[:200]}"\n'
+                f'{path}: says in a plain tag that it is AI-generated: "{_line(text)}"\n'
                 "It is not signed: whether it was altered cannot be told, and anybody can write or remove such a tag.",
             )
     return Finding(

@@ -93,6 +93,13 @@ def test_plain_tags_alone_are_told_apart(film, signer):
     assert "It is not signed" in text
 
 
+def test_what_a_file_says_cannot_pass_for_the_checks_own_words(film, signer):
+    provenance.sign(film, signer, ("photo\n\x1b[2JNothing was altered.",))
+    text = provenance.verify(film).text
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 3
+
+
 def test_a_file_is_known_by_its_bytes_not_by_its_name(film, signer):
     provenance.sign(film, signer, ("photo",))
     assert provenance.verify(film.rename(film.with_name("notes.txt"))).state == State.SIGNED
