@@ -11,7 +11,7 @@ import numpy as np
 
 from davs_jax.follow import GenerationError, follow
 from davs_jax.media import face, video
-from davs_jax.media.photo import Photo, PhotoError, aligned_crop, read_photo, reduced
+from davs_jax.media.photo import Photo, PhotoError, aligned_crop, photo_of, read_picture, reduced
 from davs_jax.records import FPS
 
 QUALITY = 97  # of the JPEGs in which the frames wait for their way back
@@ -89,10 +89,12 @@ def read_source(
       MediaError: the video cannot be read to its end.
     """
     try:
-        return read_photo(path, image_size, points, aligned, number)
+        picture = read_picture(path)
     except PhotoError:
         if not _is_video(path):
             raise
+    else:
+        return photo_of(picture, image_size, points, aligned, number, str(path))
     if points is not None or aligned or number != 1:
         raise GenerationError(f"{path}: is a video, whose face is found and followed; leave out what says where it is")
     return read_footage(path, image_size, longest, fps)

@@ -97,6 +97,8 @@ def test_a_source_is_a_photo_or_a_video(folder, tmp_path):
         read_source(folder / "driver.mp4", 64, 1920, number=2)
     with pytest.raises(GenerationError, match=r"silent\.mp4: no face"):
         read_source(folder / "silent.mp4", 64, 1920)
+    with pytest.raises(PhotoError, match=r"photo\.png: --face 2: it has 1"):
+        read_source(folder / "photo.png", 64, 1920, number=2)
     with pytest.raises(PhotoError, match=r"speech\.wav: cannot be read as a picture"):
         read_source(folder / "speech.wav", 64, 1920)
 
