@@ -15,18 +15,16 @@ from davs_jax import plots
 from davs_jax.ahead import Stages
 from davs_jax.drivers import Driver
 from davs_jax.inference import Davs
+from davs_jax.media.mark import marked
 from davs_jax.media.photo import Photo, reduced
 from davs_jax.media.sinks import open_sink
 from davs_jax.media.steady import Steady
 from davs_jax.progress import progress
+from davs_jax.provenance import METADATA
 from davs_jax.talk import Paster, Source, shots, steadied
 
 LONGEST = 1920  # pixels of a finished video on its longer side: what every player decodes
 SHEET_ROWS, SHEET_COLUMNS, SHEET_SIDE = 3, 8, 256
-METADATA = {
-    "comment": "AI-generated: the face in this video was synthesised from one photo by DAVS (davs_jax).",
-    "digital_source_type": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
-}
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ def write_film(
     steady: bool = True,
     longest: int = LONGEST,
     limit: int | None = None,
+    mark: bool = False,
 ) -> Film:
     """Generates into a file, as long as the driver to the frame, with its sound where the format has any.
 
@@ -70,6 +69,7 @@ def write_film(
       steady: calm what is not the mouth, where the source is a photo.
       longest: pixels of the result on its longer side, before what is put beside it.
       limit: frames after which to end.
+      mark: say in a corner of what is generated that it is.
 
     Raises:
       GenerationError: the weights lack a network.
@@ -82,7 +82,7 @@ def write_film(
     first = source if isinstance(source, Photo) else source.first
     sheet, written = [], 0
     made = steadied(shots(model, source, driver, overlap=True, stages=stages), source, calm)
-    finish = _Finish(driver, crop, beside)
+    finish = _Finish(driver, crop, beside, mark)
     with (
         _stoppable() as stop,
         open_sink(output, driver.fps, driver.sound(), driver.rate, METADATA) as sink,
@@ -114,12 +114,13 @@ def part_of(output: Path) -> Path:
 class _Finish:
     """Makes the pictures that are written."""
 
-    def __init__(self, driver: Driver, crop: bool, beside: bool):
-        self._crop, self._beside, self._paste = crop, beside, Paster()
+    def __init__(self, driver: Driver, crop: bool, beside: bool, mark: bool):
+        self._crop, self._beside, self._mark, self._paste = crop, beside, mark, Paster()
         self._partner = driver.pictures() if beside else None
 
     def __call__(self, photo: Photo, face: np.ndarray) -> np.ndarray:
         picture = face if self._crop else self._paste(photo, face)
+        picture = marked(picture) if self._mark else picture
         if not self._beside:
             return picture
         left = photo.crop if self._crop else photo.picture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from davs_jax import checkpoint, plots
+from davs_jax import checkpoint, plots, provenance
 from davs_jax.compilation import keep_compilations
 from davs_jax.film import Film
 from davs_jax.follow import GenerationError
@@ -22,6 +22,7 @@ from davs_jax.jobs import Job, Style, make
 from davs_jax.manifest import read_manifest, run_manifest
 from davs_jax.media.photo import POINTS, PhotoError, find_faces, parse_points, read_picture
 from davs_jax.media.video import MediaError
+from davs_jax.provenance import ProvenanceError
 from davs_jax.records import FPS
 from davs_jax.weights import DEMO, CheckpointError
 
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return _run(args)
-    except (CheckpointError, GenerationError, MediaError, PhotoError) as error:
+    except (CheckpointError, GenerationError, MediaError, PhotoError, ProvenanceError) as error:
         raise SystemExit(f"davs-generate: {' '.join(str(error).split())}") from error
     except KeyboardInterrupt:
         _say("stopped before anything was written")
@@ -52,7 +53,10 @@ def _run(args: argparse.Namespace) -> int:
         jobs = read_manifest(args.manifest)
     else:
         jobs = [_job(args)]
-    style = Style(args.crop, args.side_by_side, args.steady, args.preview, args.fps, args.adapt_steps)
+    signer = provenance.signer(args.certificate, args.key, _say)
+    style = Style(
+        args.crop, args.side_by_side, args.steady, args.preview, args.fps, args.adapt_steps, args.mark, signer
+    )
     model = _load(args)
     if args.manifest:
         tally = run_manifest(model, jobs, style, _say)
@@ -178,6 +182,10 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="of a photo, average over time what is not the mouth, so that it does not flicker",
     )
+    add("--mark", action="store_true", help='write "AI-generated" into a corner of the picture')
+    add("--certificate", type=Path, metavar="PEM", help="sign with this certificate (default: one made for you, once)")
+    add("--key", type=Path, metavar="PEM", help="its private key")
+    add("--verify", action=provenance.Verify, metavar="FILE", help=provenance.Verify.HELP)
     add("--contact-sheet", type=Path, metavar="PNG", help="also write frames of the result side by side")
     return parser
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from davs_jax import adapt, film, follow, preflight
+from davs_jax import adapt, film, follow, preflight, provenance
 from davs_jax.drivers import Driver, read_performance, read_speech
 from davs_jax.film import Film, write_film
 from davs_jax.follow import GenerationError
@@ -40,10 +40,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Style:
-    """How results look; `preview` is the first seconds only, and small.
+    """How results look and who signs them; `preview` is the first seconds only, and small.
 
     Attributes:
       adapt_steps: steps of fitting to the photo; None is what the weights' origin asks for.
+      mark: say in the picture that it is generated.
+      signer: as `provenance.signer` gives it.
     """
 
     crop: bool = False
@@ -52,6 +54,8 @@ class Style:
     preview: bool = False
     fps: int = FPS
     adapt_steps: int | None = None
+    mark: bool = False
+    signer: object = None
 
     @property
     def longest(self) -> int:
@@ -79,7 +83,7 @@ def make(
       part: write beside the output, as `film.part_of` names it, and move it there when it is whole.
 
     Raises:
-      GenerationError, MediaError, PhotoError: it cannot be done.
+      GenerationError, MediaError, PhotoError, ProvenanceError: it cannot be done.
     """
     check_name(job.output)
     if job.output.resolve() in {p.resolve() for p in (job.photo, job.audio, job.video) if p}:
@@ -103,7 +107,10 @@ def make(
         model, before, after = adapt.adapt(model, source, driver, steps)
         say(f"{steps} steps of fitting: difference from the photo outside the mouth {before:.2f} → {after:.2f} of 255")
     output = film.part_of(job.output) if part else job.output
-    made = write_film(model, source, driver, output, style.crop, style.beside, style.steady, style.longest, frames)
+    looks = (style.crop, style.beside, style.steady, style.longest, frames, style.mark)
+    made = write_film(model, source, driver, output, *looks)
+    parts = "video" if isinstance(source, Footage) else "photo", "speech" if job.audio else "driving video"
+    provenance.sign(output, style.signer, parts)
     if part and not made.stopped:
         output.replace(job.output)
     return made

@@ -14,6 +14,7 @@ from davs_jax.inference import Davs
 from davs_jax.jobs import Job, Style, make, read_driver
 from davs_jax.media.photo import PhotoError, parse_points
 from davs_jax.media.streams import MediaError
+from davs_jax.provenance import ProvenanceError
 
 FIELDS = ("photo", "audio", "video", "output", "points", "aligned", "face")
 
@@ -75,7 +76,7 @@ def run_manifest(model: Davs, jobs: list[Job], style: Style, say: Callable[[str]
             if key not in drivers:
                 drivers = {key: read_driver(job, style.fps, say)}  # one at a time: the list is best sorted by driver
             result = make(model, job, style, say, drivers[key], part=True)
-        except (GenerationError, MediaError, PhotoError, OSError) as error:
+        except (GenerationError, MediaError, PhotoError, ProvenanceError, OSError) as error:
             failed.append(f"{job.output}: {error}")
             say(f"{number} of {len(jobs)} failed: {error}")
             continue

@@ -14,9 +14,10 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from davs_jax import film, plots, report
+from davs_jax import plots, report
 from davs_jax.media.video import Writer
 from davs_jax.pictures import Pictures
+from davs_jax.provenance import METADATA
 from davs_jax.sources import ClipSource, DataError
 
 SHEET_FRAMES = (4, 8, 12, 16, 20, 24)  # of each example, beside its photo
@@ -64,7 +65,7 @@ def example_video(examples: Examples, source: ClipSource, path: Path) -> None:
     """The examples one after the other, photo, real, from sound and from video side by side, with the real sound."""
     names = ("photo", "real", "audio", "video")
     sound = np.concatenate([source.record(i)["audio"] for i in examples]).astype(np.float32) / 2**15
-    with Writer(path, samples=sound, metadata=film.METADATA) as writer:
+    with Writer(path, samples=sound, metadata=METADATA) as writer:
         for variants in examples.values():
             for pictures_now in zip(*(variants[name] for name in names), strict=True):
                 writer.write(plots.sheet([pictures_now], side=VIDEO_SIDE))

@@ -11,8 +11,10 @@ from tiny_data import CLIPS, FACES, SPEAKERS, WORDS, clip_record, face_record, t
 
 
 def pytest_configure(config):
-    """Tests, and the processes that they start, compile each step once, and not again in the next run."""
+    """Tests, and the processes that they start, compile each step once, and not again in the next run; what a user's
+    home folder would hold, a certificate, stays in the cache too."""
     if hasattr(config, "cache"):  # absent under `-p no:cacheprovider`
+        os.environ["XDG_CONFIG_HOME"] = str(config.cache.mkdir("home"))
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("xla")))
 
 

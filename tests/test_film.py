@@ -140,3 +140,19 @@ def test_what_the_network_thread_raises_ends_the_film(model, photo, folder, tmp_
     with pytest.raises(RuntimeError, match="out of memory"):
         write_film(model, photo, read_speech(folder / "speech.wav"), tmp_path / "a.mp4")
     assert not (tmp_path / "a.mp4").exists()
+
+
+def test_the_mark_stands_on_what_is_generated_not_on_what_is_beside_it(model, photo, tmp_path):
+    speech = Speech(np.zeros(640, np.float32))
+    plain, marked = (
+        next(video.read_frames(write_and_name(model, photo, speech, tmp_path / f"{mark}.mp4", mark))).astype(int)
+        for mark in (False, True)
+    )
+    changed = np.abs(plain - marked).max(-1)
+    assert changed[:, :290].max() < 30  # the coder's noise
+    assert changed[-30:, 300:390].max() > 60
+
+
+def write_and_name(model, photo, driver, path, mark):
+    write_film(model, photo, driver, path, beside=True, mark=mark)
+    return path

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 import talking_files
-from davs_jax import film, jobs
+from davs_jax import film, jobs, provenance
 from davs_jax.ahead import Stages
 from davs_jax.drivers import Performance, Speech, read_performance
 from davs_jax.film import Film
@@ -126,6 +126,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(folder, checkpoint, argumen
 def test_gains_are_given_on_the_command_line(folder, checkpoint, monkeypatch):
     gains, made = [], Film(1, np.zeros((1, 1, 3), np.uint8), Stages(), None, False)
     monkeypatch.setattr(jobs, "write_film", lambda model, *_: gains.append(model.gains) or made)
+    monkeypatch.setattr(jobs.provenance, "sign", lambda *_: None)  # there is no file to sign
     drive = ("--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS)
     run(folder, checkpoint, *drive)
     run(folder, checkpoint, *drive, "--audio-gain", "2", "--video-gain", "0.5")
@@ -152,3 +153,22 @@ def test_a_large_photo_is_reduced_to_what_players_decode(model, photo, tmp_path,
 def test_doubt_about_an_aligned_photo_is_said_aloud(folder, checkpoint, capsys):
     assert run(folder, checkpoint, "--photo", "@photo.png", "--audio", "@speech.wav", "--aligned") == 0
     assert "leave out --aligned" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", ["@signed.mp4", "@signed.gif", "@signed"])
+def test_every_kind_of_result_is_signed(folder, checkpoint, output):
+    pytest.importorskip("c2pa", reason=f"signing needs {provenance.INSTALL}")
+    drive = ("--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS)
+    assert run(folder, checkpoint, *drive, "--output", output) == 0
+    result = folder / output[1:]
+    for file in sorted(result.iterdir()) if result.is_dir() else [result]:
+        state, text = provenance.verify(file)
+        assert state == provenance.State.SIGNED
+        assert "that it is AI-generated" in text and "photo, speech" in text
+
+
+def test_a_given_certificate_is_tried_before_the_work(folder, checkpoint):
+    drive = ("--photo", "@photo.png", "--audio", "@speech.wav", "--output", "@never.mp4")
+    with pytest.raises(SystemExit, match="--certificate"):
+        run(folder, checkpoint, *drive, "--certificate", "@photo.png")
+    assert not (folder / "never.mp4").exists()

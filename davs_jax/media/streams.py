@@ -11,6 +11,9 @@ import numpy as np
 from davs_jax.records import FPS
 
 LONGEST_GAP = 60.0  # s without a frame or a sound; more is a damaged timestamp, to be filled for hours
+# What a file may be: not a list of other files or addresses, which would be read in its place, whoever's they are.
+LISTS = {"hls", "concat", "concatf", "dash", "imf", "sdp", "rtsp", "sap", "smoothstreaming", "image2", "lavfi"}
+FORMATS = ",".join(sorted(av.formats_available - LISTS))
 SOUND_TOLERANCE = 0.02  # s by which a piece of sound may miss the end of the one before without being moved
 
 log = logging.getLogger(__name__)
@@ -29,7 +32,8 @@ def opened(path: str | Path):
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: is empty (0 bytes); copy or download it again")
     try:  # "file:" so that no name is taken for a network address; tags may be in any encoding
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        options = {"format_whitelist": FORMATS}
+        with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
             yield container
     except av.error.FFmpegError as error:
         reason = (error.strerror or "unknown error").lower()

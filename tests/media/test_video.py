@@ -251,3 +251,17 @@ def test_an_original_grid_recording_speaks_where_its_alignment_says():
     clip = read_clip(video)
     assert clip.frames.shape == (75, 288, 360, 3)
     assert np.abs(clip.samples[spoken]).mean() > 5 * np.abs(clip.samples[~spoken]).mean()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"),
+        ("a", "ffconcat version 1.0\nfile {}\n"),
+    ],
+)
+def test_a_list_of_other_files_is_not_followed(tmp_path, name, text):
+    write(tmp_path / "private.mp4", flash(1, 0.5))
+    (tmp_path / name).write_text(text.format("private.mp4"))
+    with pytest.raises(MediaError, match="cannot be read"):
+        probe(tmp_path / name)
