@@ -11,7 +11,7 @@ import numpy as np
 
 from data_prep import measures
 from data_prep.shards import Rejection
-from davs_jax import offsets
+from davs_jax.evaluation import offsets
 from davs_jax.media import face
 from davs_jax.media.audio import clip_mfcc
 from davs_jax.media.video import MediaError, read_clip

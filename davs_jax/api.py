@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from davs_jax import adapt, checkpoint
-from davs_jax.drivers import Driver, Live, Speech, read_performance, read_speech
-from davs_jax.film import LONGEST
-from davs_jax.follow import GenerationError, follow
-from davs_jax.footage import read_source
+from davs_jax import checkpoint
+from davs_jax.generation import adapt
+from davs_jax.generation.drivers import Driver, Live, Speech, read_performance, read_speech
+from davs_jax.generation.film import LONGEST
+from davs_jax.generation.follow import GenerationError, follow
+from davs_jax.generation.footage import read_source
+from davs_jax.generation.talk import Source, generate, pictures
 from davs_jax.inference import Davs
 from davs_jax.media import video as files
 from davs_jax.media.audio import clip_mfcc, windows
@@ -18,7 +20,6 @@ from davs_jax.media.photo import aligned_crop, photo_of
 from davs_jax.media.steady import Steady
 from davs_jax.media.streams import resampled
 from davs_jax.records import CLIP_FRAMES, FPS, SAMPLE_RATE
-from davs_jax.talk import Source, generate, pictures
 from davs_jax.weights import DEMO
 
 File = str | Path

@@ -18,11 +18,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from davs_jax import checkpoint, provenance
+from davs_jax import checkpoint
 from davs_jax.compilation import keep_compilations
 from davs_jax.inference import Davs
-from davs_jax.provenance import ProvenanceError
-from davs_jax.studio import Limits, Studio, page
+from davs_jax.media import provenance
+from davs_jax.media.provenance import ProvenanceError
+from davs_jax.web.studio import Limits, Studio, page
 from davs_jax.weights import DEMO, CheckpointError
 
 INSTALL = "pip install 'davs_jax[app]'"

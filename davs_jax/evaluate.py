@@ -15,27 +15,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from davs_jax import (
-    checkpoint,
-    compare,
-    distributed,
-    landmarks,
-    metrics,
-    mouth,
-    pictures,
-    recognition,
-    report,
-    results,
-    sharding,
-    swap,
-)
+from davs_jax import checkpoint, distributed, sharding
 from davs_jax.data import eval_batches, open_clips, open_faces
+from davs_jax.evaluation import compare, landmarks, metrics, mouth, pictures, recognition, report, results, swap
+from davs_jax.evaluation.lip_sync import Scorer
+from davs_jax.evaluation.recognition import Vectors
+from davs_jax.evaluation.results import Evaluation
 from davs_jax.inference import Davs
-from davs_jax.lip_sync import Scorer
 from davs_jax.media.video import MediaError
 from davs_jax.progress import progress
-from davs_jax.recognition import Vectors
-from davs_jax.results import Evaluation
 from davs_jax.sources import ClipSource, DataError, FaceSource
 from davs_jax.state import fresh_weights
 from davs_jax.weights import DEMO, CheckpointError

@@ -13,16 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from davs_jax import checkpoint, plots, provenance
+from davs_jax import checkpoint, plots
 from davs_jax.compilation import keep_compilations
-from davs_jax.film import Film
-from davs_jax.follow import GenerationError
+from davs_jax.generation.film import Film
+from davs_jax.generation.follow import GenerationError
+from davs_jax.generation.jobs import Job, Style, make
+from davs_jax.generation.manifest import read_manifest, run_manifest
 from davs_jax.inference import Davs
-from davs_jax.jobs import Job, Style, make
-from davs_jax.manifest import read_manifest, run_manifest
+from davs_jax.media import provenance
 from davs_jax.media.photo import POINTS, PhotoError, find_faces, parse_points, read_picture
+from davs_jax.media.provenance import ProvenanceError
 from davs_jax.media.video import MediaError
-from davs_jax.provenance import ProvenanceError
 from davs_jax.records import FPS
 from davs_jax.weights import DEMO, CheckpointError
 

@@ -19,8 +19,9 @@ from jax.tree_util import tree_flatten_with_path, tree_map_with_path
 from ml_collections import ConfigDict
 
 from configs import common
-from davs_jax import checkpoint, models, torch_file
-from davs_jax.official_layers import LAYERS, NETWORKS, UNUSED
+from davs_jax import checkpoint, models
+from davs_jax.official import torch_file
+from davs_jax.official.layers import LAYERS, NETWORKS, UNUSED
 from davs_jax.weights import CheckpointError, save_weights
 
 GENERATION = ("ID_encoder", "lip_feature_encoder", "mfcc_encoder", "Decoder")  # sure to be in every copy

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from davs_jax import checkpoint, lip_sync
-from davs_jax.drivers import read_performance
-from davs_jax.follow import GenerationError
+from davs_jax import checkpoint
+from davs_jax.evaluation import lip_sync
+from davs_jax.evaluation.lip_sync import Scorer
+from davs_jax.evaluation.offsets import Offset, best_offset, frame_distances, offset_distances
+from davs_jax.generation.drivers import read_performance
+from davs_jax.generation.follow import GenerationError
 from davs_jax.inference import Davs
-from davs_jax.lip_sync import Scorer
 from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.remux import shift_sound
 from davs_jax.media.streams import MediaError
 from davs_jax.media.video import read_audio, read_clip
-from davs_jax.offsets import Offset, best_offset, frame_distances, offset_distances
 from davs_jax.records import FPS
 from davs_jax.weights import DEMO, CheckpointError
 

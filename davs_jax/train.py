@@ -14,9 +14,9 @@ import numpy as np
 from davs_jax import checkpoint, data, plots, sharding, state, step
 from davs_jax.checkpoint import Checkpoints
 from davs_jax.compilation import keep_compilations
+from davs_jax.evaluation.recognition import recognise
 from davs_jax.inference import Davs
 from davs_jax.monitor import Monitor
-from davs_jax.recognition import recognise
 from davs_jax.sources import ClipSource
 from davs_jax.state import DavsState
 

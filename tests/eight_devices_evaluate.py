@@ -19,8 +19,9 @@ os.environ["XLA_FLAGS"] = (
 import jax
 
 from configs import common
-from davs_jax import distributed, recognition, sharding
+from davs_jax import distributed, sharding
 from davs_jax.data import eval_batches
+from davs_jax.evaluation import recognition
 from davs_jax.inference import Davs
 from davs_jax.sources import open_clips
 from tiny_data import tiny

@@ -11,8 +11,8 @@ from scipy.io import wavfile
 import davs_jax
 import talking_files
 from davs_jax.api import Model
-from davs_jax.drivers import Live, Speech, read_speech
-from davs_jax.follow import GenerationError
+from davs_jax.generation.drivers import Live, Speech, read_speech
+from davs_jax.generation.follow import GenerationError
 from davs_jax.media import video
 from tiny_model import random_model
 

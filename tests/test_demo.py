@@ -6,7 +6,8 @@ import pytest
 from data_prep.corpus import WORDS, Settings
 from data_prep.performance import perform, speak_word
 from data_prep.speech import SpeechError, Voice, say
-from davs_jax import checkpoint, recognition
+from davs_jax import checkpoint
+from davs_jax.evaluation import recognition
 from davs_jax.inference import Davs
 from davs_jax.losses import mouth_box
 from davs_jax.media.audio import clip_mfcc, windows

@@ -11,8 +11,8 @@ import pytest
 
 from davs_jax import evaluate as evaluation
 from davs_jax.evaluate import evaluate, main
+from davs_jax.evaluation.pictures import VARIANTS
 from davs_jax.inference import Davs
-from davs_jax.pictures import VARIANTS
 from davs_jax.sources import ClipSource, DataError, open_clips
 from davs_jax.weights import save_weights
 from tiny_model import random_model, random_weights

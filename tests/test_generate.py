@@ -4,17 +4,17 @@ import pytest
 from PIL import Image
 
 import talking_files
-from davs_jax import film, jobs, provenance
-from davs_jax.ahead import Stages
-from davs_jax.drivers import Performance, Speech, read_performance
-from davs_jax.film import Film
-from davs_jax.follow import GenerationError
 from davs_jax.generate import main
+from davs_jax.generation import film, jobs
+from davs_jax.generation.ahead import Stages
+from davs_jax.generation.drivers import Performance, Speech, read_performance
+from davs_jax.generation.film import Film
+from davs_jax.generation.follow import GenerationError
+from davs_jax.generation.talk import generate
 from davs_jax.inference import Davs
-from davs_jax.media import audio, face, video
+from davs_jax.media import audio, face, provenance, video
 from davs_jax.media.photo import aligned_crop, read_photo
 from davs_jax.records import SAMPLES_PER_FRAME
-from davs_jax.talk import generate
 from davs_jax.weights import save_weights
 from tiny_model import random_model, random_weights
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from configs import common
-from davs_jax import checkpoint, import_official, torch_file
-from davs_jax.drivers import Speech
+from davs_jax import checkpoint, import_official
+from davs_jax.generation.drivers import Speech
+from davs_jax.generation.talk import generate
 from davs_jax.import_official import main
 from davs_jax.inference import Davs
 from davs_jax.media.photo import Photo
-from davs_jax.talk import generate
+from davs_jax.official import torch_file
 from tiny_model import random_weights
 
 GENERATION = ("person_encoder", "visual_encoder", "audio_encoder", "decoder")

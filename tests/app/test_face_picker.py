@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from davs_jax import face_picker
-from davs_jax.face_picker import NAMES, by_hand, clicked, drawn, hint, look
 from davs_jax.media.photo import PhotoError
+from davs_jax.web import face_picker
+from davs_jax.web.face_picker import NAMES, by_hand, clicked, drawn, hint, look
 
 STILLS = Path(__file__).parents[2].parent / "shared" / "data" / "stills"
 

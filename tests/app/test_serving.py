@@ -19,7 +19,7 @@ import pytest
 from davs_jax import app
 from davs_jax.app import AppError, Limits, read_logins, served
 from davs_jax.media import video
-from davs_jax.studio import FILM, VOICE, Studio
+from davs_jax.web.studio import FILM, VOICE, Studio
 
 
 @pytest.fixture

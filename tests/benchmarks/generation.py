@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import talking_files
 from configs import common
-from davs_jax.drivers import Speech, read_speech
-from davs_jax.film import write_film
+from davs_jax.generation.drivers import Speech, read_speech
+from davs_jax.generation.film import write_film
 from davs_jax.import_official import export
 from davs_jax.inference import Davs
 from davs_jax.media.photo import Photo

@@ -38,8 +38,8 @@ def write_speech(path: Path, seconds: int) -> None:
 def generate(speech: Path, output: Path) -> None:
     """One length, in this process."""
     from configs import common
-    from davs_jax.drivers import read_speech
-    from davs_jax.film import write_film
+    from davs_jax.generation.drivers import read_speech
+    from davs_jax.generation.film import write_film
     from davs_jax.inference import Davs
     from davs_jax.media.photo import Photo
     from tiny_model import random_weights

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from davs_jax import metrics
+from davs_jax.evaluation import metrics
 
 
 def peak() -> float:

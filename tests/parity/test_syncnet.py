@@ -10,9 +10,10 @@ import seeded
 import syncnet_inputs
 from official import assert_output
 
-from davs_jax import import_syncnet, lip_sync
+from davs_jax.evaluation import lip_sync
 from davs_jax.media import speech_features
 from davs_jax.models.syncnet import SyncNet
+from davs_jax.official import syncnet as import_syncnet
 from davs_jax.weights import CheckpointError
 
 NUMBERS = json.loads(Path(__file__).with_name("syncnet.json").read_text())

@@ -1,0 +1,1 @@
+"""One photo and a driver → a talking face in a file."""

@@ -1,0 +1,1 @@
+"""Files of others: official weights and PyTorch's format."""
