@@ -26,7 +26,7 @@ from davs_jax.media.video import MediaError
 from davs_jax.progress import progress
 from davs_jax.sources import ClipSource, DataError, FaceSource
 from davs_jax.state import fresh_weights
-from davs_jax.weights import DEMO, CheckpointError
+from davs_jax.weights import DEMO, CheckpointError, add_gain_options, with_gains
 
 BATCH = 16  # clips
 UNMEASURED = {
@@ -169,13 +169,14 @@ def untrained(model: Davs, seed: int) -> Davs:
     return Davs(config, *fresh_weights(config, model.networks, mesh), model.mesh)
 
 
-def load(path: str) -> Davs:
+def load(path: str, audio_gain: float | None = None, video_gain: float | None = None) -> Davs:
     """A model from its weights, spread over all devices that there are.
 
     Raises:
-      CheckpointError: there are no such weights.
+      CheckpointError: there are no such weights, or a gain is not above 0.
     """
     config, params, batch_stats = checkpoint.load_weights(path)
+    config = with_gains(config, audio_gain, video_gain)
     if jax.device_count() == 1:
         return Davs(config, params, batch_stats)
     mesh = sharding.make_mesh(ConfigDict({"data": -1, "fsdp": 1}))
@@ -215,7 +216,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{compare.write_comparison(args.compare, args.output)}: {len(args.compare)} reports")
             return 0
         args.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-        model = load(args.checkpoint)
+        model = load(args.checkpoint, args.audio_gain, args.video_gain)
         source = open_clips(args.data, args.split)
         faces = open_faces(args.faces, args.faces_split) if args.faces else None
         scorer = Scorer.load(args.syncnet) if args.syncnet else None
@@ -231,6 +232,7 @@ def main(argv: list[str] | None = None) -> int:
             "faces": args.faces or "none",
             "syncnet": args.syncnet or "none",
             "control": args.control or "none",
+            "gains": ", ".join(f"{name} {gain:g}" for name, gain in model.gains.items()),
             "seed": args.seed,
             "intervals": evaluation.intervals,
         } | results.provenance()
@@ -272,6 +274,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="W",
         help="SyncNet's weights (syncnet_v2.model or .npz): report LSE-D and LSE-C",
     )
+    add_gain_options(add)
     add("--output", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s")
     add("--limit", type=_positive, metavar="N", help="count the first N clips only; default: all")
     add("--seed", type=int, default=0, help="of bootstrap, folds and fresh weights; default: %(default)s")

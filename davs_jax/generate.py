@@ -7,7 +7,6 @@ second. `drivers.py` says what moves the mouth, `talk.py` how pictures are made,
 """
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from davs_jax.media.photo import POINTS, PhotoError, find_faces, parse_points, r
 from davs_jax.media.provenance import ProvenanceError
 from davs_jax.media.video import MediaError
 from davs_jax.records import FPS
-from davs_jax.weights import DEMO, CheckpointError
+from davs_jax.weights import DEMO, CheckpointError, add_gain_options, with_gains
 
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
@@ -82,11 +81,7 @@ def _job(args: argparse.Namespace) -> Job:
 def _load(args: argparse.Namespace) -> Davs:
     keep_compilations()
     config, params, batch_stats = checkpoint.load_weights(args.checkpoint)
-    for name in ("audio_gain", "video_gain"):
-        if (gain := getattr(args, name)) is not None:
-            if not 0 < gain < math.inf:
-                raise GenerationError(f"--{name.replace('_', '-')} {gain}: must be above 0; 1 leaves the vectors alone")
-            config[name] = gain
+    config = with_gains(config, args.audio_gain, args.video_gain)
     return Davs.on_this_host(config, params, batch_stats)
 
 
@@ -163,10 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     known.add_argument("--aligned", action="store_true", help="the photo is an aligned square crop already")
     add("--faces", type=Path, metavar="PNG", help="write the photo with its faces numbered; needs only --photo")
-    gain = {"type": float, "metavar": "G"}
-    default = "(default: what the weights say, {} for official ones; else 1)"
-    add("--audio-gain", **gain, help=f"multiplies the word vectors of speech {default.format(1.5)}")
-    add("--video-gain", **gain, help=f"multiplies the word vectors of a driving video {default.format(0.8)}")
+    add_gain_options(add)
     add(
         "--adapt-steps",
         type=_steps,

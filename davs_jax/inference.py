@@ -29,8 +29,8 @@ class Davs:
     """The forwards that generation, evaluation and validation share. Networks run with their running statistics.
 
     Args:
-      config: the run's configuration; what counts is `config.model`, and `audio_gain` and `video_gain`, which only
-        imported official weights have.
+      config: the run's configuration; what counts is `config.model`, and `audio_gain` and `video_gain`, where it has
+        them.
       params, batch_stats: by network, as `checkpoint.load_weights` returns them or as the training state holds them.
       mesh: shards every batch over this mesh, on which params and batch_stats must already lie; None is one device.
       batch: pictures or windows per call; the last call is padded. Rounded up to what the mesh divides.

@@ -66,9 +66,13 @@ def generate_variants(
         for `untrained` does.
     """
     photo, length = clip["frames"][PHOTO_FRAME], len(clip["frames"])
-    wid = {"audio": model.wid_from_audio(clip["mfcc"]), "video": model.wid_from_video(clip["frames"])}
+    by_sound, by_video = model.gains["audio_encoder"], model.gains["visual_encoder"]
+    wid = {
+        "audio": by_sound * model.wid_from_audio(clip["mfcc"]),
+        "video": by_video * model.wid_from_video(clip["frames"]),
+    }
     if other_mfcc is not None:
-        wid["shuffled"] = model.wid_from_audio(other_mfcc)
+        wid["shuffled"] = by_sound * model.wid_from_audio(other_mfcc)
     # All in one call, which wastes less on the padding of batches.
     frames = model.decode(model.encode_person(photo), np.concatenate(list(wid.values())))
     results = dict(zip(wid, np.split(frames, len(wid)), strict=True))

@@ -55,7 +55,8 @@ def swap_test(model: Davs, source: ClipSource, vectors: Vectors, seed: int) -> d
     }
     figures: dict = {"clips": len(fitted), "pairs": len(pairs)}
     persons = {i: model.encode_person(photos[i]) for i in {a for a, _ in pairs}}
-    heard, seen = vectors.audio[at], vectors.video[at]
+    heard = model.gains["audio_encoder"] * vectors.audio[at]
+    seen = model.gains["visual_encoder"] * vectors.video[at]
     # Both drivings in one call, which wastes less on the padding of batches.
     made = [np.split(model.decode(persons[a], np.concatenate([seen[b], heard[b]])), 2) for a, b in pairs]
     a, b = np.array(pairs).T

@@ -46,6 +46,16 @@ def test_the_variants_differ_in_what_drives_them(model, source):
     assert (variants["photo"] == clip["frames"][0]).all()
 
 
+def test_drivers_are_multiplied_by_the_gains_that_generation_uses(joint_config, source):
+    weights = random_weights(joint_config)
+    clip = next(clips(eval_batches(source, 4)))
+    plain = generate_variants(Davs(joint_config, *weights), None, clip, None)
+    joint_config.video_gain = 2.0
+    gained = generate_variants(Davs(joint_config, *weights), None, clip, None)
+    np.testing.assert_array_equal(gained["audio"], plain["audio"])
+    assert (gained["video"] != plain["video"]).any()
+
+
 class Copyist(Davs):
     """Generates the real frames of the clip that it was last shown: the best that there can be."""
 

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,8 @@ class Puppeteer:
     class config:
         class model:
             word_frames = 12
+
+    gains: ClassVar = {"audio_encoder": 1.0, "visual_encoder": 1.0}
 
     def encode_person(self, photo):
         return photo
