@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from data_prep import dataset, report, shards
+from data_prep import beam, dataset, report, shards
 from data_prep.plan import Plan, PreparationError
 from davs_jax.sources import DataError
 
@@ -39,6 +39,13 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
         help="make only the shards of task I = 0 … N − 1 of a job array; afterwards the command without it checks and "
         "finishes the whole",
     )
+    result.add_argument(
+        "--runner",
+        metavar="NAME",
+        help="make the shards on this runner of Apache Beam (extra `beam`) instead of local processes: DirectRunner, "
+        "DataflowRunner, FlinkRunner, …; what stands behind a lone -- goes to it, as in -- --project=P --region=R",
+    )
+    result.add_argument("runner_options", nargs="*", metavar="-- OPTION", help="of the runner")
     result.add_argument("--overwrite", action="store_true", help="delete what another command made in --output")
     return result
 
@@ -48,13 +55,20 @@ def run(args: argparse.Namespace, make_plan: Callable[[argparse.Namespace], Plan
     try:
         if not args.input.is_dir():
             raise PreparationError(f"--input {args.input}: no such folder; check the path")
+        if args.runner_options and not args.runner:
+            raise PreparationError(f"{args.runner_options[0]}: is no option; name the --runner that it is for")
+        if args.runner and args.shard:
+            raise PreparationError("--shard is for a job array, where no --runner works; leave one of them out")
         if args.shard and args.overwrite:
             raise PreparationError("--overwrite would delete what other tasks of --shard made; empty --output first")
         plan = make_plan(args)
         pending = shards.open_output(plan, args.output, args.overwrite)
         if args.shard:
             pending = shards.share(plan, pending, *args.shard)
-        shards.make_all(plan, pending, args.output, args.workers)
+        if args.runner:
+            beam.make_all(plan, pending, args.output, args.runner, args.runner_options)
+        else:
+            shards.make_all(plan, pending, args.output, args.workers)
         if args.shard:
             print("the task's shards are made; when all tasks are through, the command without --shard finishes")
             return 0

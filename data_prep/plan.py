@@ -123,6 +123,11 @@ def write_plan(plan: Plan, output: Path) -> None:
         temporary.write_text(json.dumps(asdict(plan), indent=1, ensure_ascii=False), encoding="utf-8")
 
 
+def digest(plan: Plan) -> str:
+    """Tells a plan from any other."""
+    return hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode()).hexdigest()
+
+
 def difference(old: Plan, new: Plan) -> str:
     """Says in a few words where two plans differ; "" where they do not."""
     old, new = (json.loads(json.dumps(asdict(plan))) for plan in (old, new))
