@@ -12,6 +12,8 @@ from davs_jax.records import FPS
 
 LONGEST_GAP = 60.0  # s without a frame or a sound; more is a damaged timestamp, to be filled for hours
 SOUND_TOLERANCE = 0.02  # s by which a piece of sound may miss the end of the one before without being moved
+# Tags may be in any encoding. PyAV 18 must be told so; 19 takes them as they are, and no longer knows the word.
+TAGS = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +30,8 @@ def opened(path: str | Path):
         raise MediaError(f"{path}: no such file; check the path")
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: is empty (0 bytes); copy or download it again")
-    try:  # "file:" so that no name is taken for a network address; tags may be in any encoding
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+    try:  # "file:" so that no name is taken for a network address
+        with av.open(f"file:{path}", **TAGS) as container:
             yield container
     except av.error.FFmpegError as error:
         reason = (error.strerror or "unknown error").lower()
