@@ -7,10 +7,10 @@ paths, and davs_jax be installed there. A shard that a runner makes twice is the
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 
+from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, Shard, digest, read_plan
 from data_prep.shards import make_shard
 
@@ -25,7 +25,7 @@ except ImportError:
 IN_PROCESS = {"DirectRunner": "apache_beam.runners.portability.fn_api_runner.FnApiRunner"}
 
 
-def make_all(plan: Plan, pending: Sequence[Shard], output: Path, runner: str, options: Sequence[str]) -> None:
+def make_all(plan: Plan, pending: Sequence[Shard], output: AnyPath, runner: str, options: Sequence[str]) -> None:
     """Makes the pending shards on a runner, and waits for it. What was made is checked afterwards, as everywhere.
 
     Args:
@@ -55,7 +55,7 @@ def make_all(plan: Plan, pending: Sequence[Shard], output: Path, runner: str, op
         ) from error
 
 
-def make_named(name: str, output: Path, stamp: str) -> str:
+def make_named(name: str, output: AnyPath, stamp: str) -> str:
     """Makes the shard of that name of the plan in a folder. Runs on a worker.
 
     Args:
@@ -71,7 +71,7 @@ def make_named(name: str, output: Path, stamp: str) -> str:
 
 
 @functools.lru_cache(1)
-def _plan(output: Path, stamp: str) -> tuple[Plan, dict[str, Shard]]:
+def _plan(output: AnyPath, stamp: str) -> tuple[Plan, dict[str, Shard]]:
     """Read once per worker process, which may outlive the preparation."""
     plan = read_plan(output)
     if plan is None or digest(plan) != stamp:

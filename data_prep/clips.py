@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from data_prep import measures
+from data_prep import folders, measures
+from data_prep.folders import AnyPath
 from data_prep.shards import Rejection
 from davs_jax import offsets
 from davs_jax.media import face
@@ -36,20 +37,20 @@ class Cut:
 class Recording:
     """A video file and what is to be cut out of it."""
 
-    path: Path
+    path: AnyPath
     file: str  # how it is named in a rejection: its path in the input folder
     cuts: Sequence[Cut] | Callable[[int], Sequence[Cut]]  # if it depends on the number of frames, a function of it
     speaker: int = UNKNOWN  # label
     points: np.ndarray | None = None  # [T, 5, 2] where known: taken as exact, neither detected nor smoothed
     mouth_opening: np.ndarray | None = None  # [T] where known
-    sound: Path | None = None  # the file beside that holds the sound
+    sound: AnyPath | None = None  # the file beside that holds the sound
 
 
 class Unusable(Exception):
     """A file, or one cut of it, gives no record: the stage at which it failed, the reason, the remedy."""
 
     @classmethod
-    def because(cls, stage: str, path: Path, error: Exception) -> "Unusable":
+    def because(cls, stage: str, path: AnyPath, error: Exception) -> "Unusable":
         """From an error whose message reads `path: reason; remedy`."""
         reason, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
         return cls(stage, reason, remedy)
@@ -103,12 +104,14 @@ def encode_jpeg(image: np.ndarray) -> bytes:
 
 
 def _read(recording: Recording):
-    try:
-        clip = read_clip(recording.path, recording.sound)
-    except MediaError as error:
-        if recording.sound and str(error).startswith(f"{recording.sound}: "):
-            raise Unusable.because("sound", recording.sound, error) from error
-        raise Unusable.because("read", recording.path, error) from error
+    beside = folders.local(recording.sound) if recording.sound else nullcontext()
+    with folders.local(recording.path) as path, beside as sound:
+        try:
+            clip = read_clip(path, sound)
+        except MediaError as error:
+            if sound and str(error).startswith(f"{sound}: "):
+                raise Unusable.because("sound", sound, error) from error
+            raise Unusable.because("read", path, error) from error
     if len(clip.frames) < CLIP_FRAMES:
         raise Unusable("length", f"has {len(clip.frames)} frames, {CLIP_FRAMES} are needed", "copy the file again")
     if clip.samples is None:

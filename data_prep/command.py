@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from data_prep import beam, dataset, report, shards
+from data_prep import beam, dataset, folders, report, shards
+from data_prep.folders import FolderError
 from data_prep.plan import Plan, PreparationError
 from davs_jax.sources import DataError
 
@@ -21,8 +21,12 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
         epilog=f"example:\n  {example}\n\nKilled or stopped, the same command goes on where it was.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("--input", type=Path, required=True, metavar="DIR", help="folder of the corpus")
-    result.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the shards")
+    result.add_argument(
+        "--input", required=True, metavar="DIR", help="folder of the corpus, here or in a bucket (gs://…)"
+    )
+    result.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for the shards, here or in a bucket (gs://…)"
+    )
     result.add_argument(
         "--image-size",
         type=int,
@@ -53,6 +57,7 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace, make_plan: Callable[[argparse.Namespace], Plan]) -> int:
     """Plans, makes the missing shards, finishes, and reports. Returns the exit status."""
     try:
+        args.input, args.output = folders.folder(args.input), folders.shard_folder(args.output)
         if not args.input.is_dir():
             raise PreparationError(f"--input {args.input}: no such folder; check the path")
         if args.runner_options and not args.runner:
@@ -73,12 +78,18 @@ def run(args: argparse.Namespace, make_plan: Callable[[argparse.Namespace], Plan
             print("the task's shards are made; when all tasks are through, the command without --shard finishes")
             return 0
         print(report.make(plan, args.output, dataset.finish(plan, args.output)))
-    except (PreparationError, DataError) as error:
+    except (PreparationError, FolderError, DataError) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
         place, trouble = error.filename or args.output, error.strerror or error
         print(f"{place}: {trouble}; check the folder and its disk", file=sys.stderr)
+        return 1
+    except Exception as error:  # a bucket's layer has kinds of its own
+        remote = [path for path in (args.input, args.output) if not folders.is_local(path)]
+        if not remote:
+            raise
+        print(folders.unreached(remote[-1], error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on with the shards that are missing", file=sys.stderr)

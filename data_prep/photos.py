@@ -1,12 +1,12 @@
 """The one way from a photo to a face record, for every source: read, find the face, align."""
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
-from data_prep import measures
+from data_prep import folders, measures
 from data_prep.clips import UNKNOWN, Unusable, encode_jpeg
+from data_prep.folders import AnyPath
 from davs_jax.media import face
 from davs_jax.media.photo import PhotoError, read_picture
 from davs_jax.records import stored_size
@@ -64,12 +64,14 @@ def face_record(
     return {"face_id": face_id, "image": encode_jpeg(aligned), "identity": identity, "measures": measured}
 
 
-def read(path: Path, data: bytes | None = None) -> np.ndarray:
+def read(path: AnyPath, data: bytes | None = None) -> np.ndarray:
     """A picture file, or its bytes → uint8 `[H, W, 3]` RGB.
 
     Raises:
       Unusable: it is none.
     """
+    if data is None and not folders.is_local(path):
+        data = folders.read(path) or b""
     try:
         return read_picture(path, data)
     except PhotoError as error:
