@@ -8,6 +8,7 @@ from collections.abc import Callable
 from data_prep import beam, dataset, folders, report, shards
 from data_prep.folders import FolderError
 from data_prep.plan import Plan, PreparationError
+from davs_jax.media.detectors import DetectorError
 from davs_jax.sources import DataError
 
 IMAGE_SIZES = (64, 128, 256, 512)
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace, make_plan: Callable[[argparse.Namespace], Plan
             print("the task's shards are made; when all tasks are through, the command without --shard finishes")
             return 0
         print(report.make(plan, args.output, dataset.finish(plan, args.output)))
-    except (PreparationError, FolderError, DataError) as error:
+    except (PreparationError, FolderError, DetectorError, DataError) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:

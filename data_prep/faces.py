@@ -40,12 +40,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         dataset="faces",
         source="data_prep.faces",
         input=folders.absolute(args.input),
-        options={
-            "image_size": args.image_size,
-            "seed": args.seed,
-            "val_fraction": args.val_fraction,
-            "crops": args.crops or "detect",
-        },
+        options=photos.options(args, "detect"),
         labels={"identity": sorted({file.split("/")[0] for file in files})},
         splits={split: into_shards(items, PHOTOS_PER_SHARD, args.seed) for split, items in splits.items() if items},
     )
@@ -61,9 +56,7 @@ def examples(plan: Plan, item: str) -> Iterator[dict | Rejection]:
     identity = plan.labels["identity"].index(item.split("/")[0])
     try:
         photo, points = photos.read(path), _known_points(path.with_suffix(".json"))
-        yield photos.face_record(
-            item.rpartition(".")[0], photo, identity, plan.options["image_size"], plan.options["crops"], points
-        )
+        yield photos.face_record(item.rpartition(".")[0], photo, identity, plan.options, points)
     except Unusable as error:
         yield Rejection(item, *error.args)
 

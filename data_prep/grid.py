@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 import tensorflow_datasets as tfds
 
-from data_prep import command, folders
+from data_prep import clips, command, folders
 from data_prep.clips import Cut, Recording, clip_records
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
@@ -56,7 +56,7 @@ def make_plan(args: Namespace) -> Plan:
         dataset="grid",
         source="data_prep.grid",
         input=folders.absolute(args.input),
-        options={"image_size": args.image_size, "seed": args.seed, "split_by": args.split_by},
+        options={**clips.options(args), "split_by": args.split_by},
         labels={"word": WORDS, "speaker": sorted({item["speaker"] for item in sentences.values()})},
         splits={split: into_shards(items, SENTENCES_PER_SHARD, args.seed) for split, items in splits.items() if items},
     )
@@ -88,7 +88,7 @@ def examples(plan: Plan, item: dict[str, str]) -> Iterator[dict | Rejection]:
         return
     speaker = plan.labels["speaker"].index(item["speaker"])
     recording = Recording(folders.folder(plan.input) / video, video, cuts, speaker)
-    yield from clip_records(recording, plan.options["image_size"])
+    yield from clip_records(recording, plan.options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="sentence",
         help="what train, val and test (80, 10, 10 %%) do not share (default sentence)",
     )
+    clips.add_flags(parser)
     return command.run(parser.parse_args(argv), make_plan)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep import command, folders
+from data_prep import clips, command, folders
 from data_prep.clips import UNKNOWN, Cut, Recording, Unusable, clip_records
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards
@@ -47,8 +47,7 @@ def make_plan(args: Namespace) -> Plan:
         source="data_prep.lrw",
         input=folders.absolute(args.input),
         options={
-            "image_size": args.image_size,
-            "seed": args.seed,
+            **clips.options(args),
             "words": "all" if args.words is None else words,
         },
         labels={"word": words, "speaker": sorted(speakers - {""})},
@@ -67,7 +66,7 @@ def examples(plan: Plan, item: str) -> Iterator[dict | Rejection]:
     except Unusable as error:
         yield Rejection(item, *error.args)
     else:
-        yield from clip_records(recording, plan.options["image_size"])
+        yield from clip_records(recording, plan.options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="A,B",
         help="only these words (default: all that are there)",
     )
+    clips.add_flags(parser)
     return command.run(parser.parse_args(argv), make_plan)
 
 

@@ -45,12 +45,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         dataset="ms_celeb",
         source="data_prep.ms_celeb",
         input=folders.absolute(args.input),
-        options={
-            "image_size": args.image_size,
-            "seed": args.seed,
-            "val_fraction": args.val_fraction,
-            "crops": args.crops or DEFAULT_CROPS[forms[0] if forms else ""],
-        },
+        options=photos.options(args, DEFAULT_CROPS[forms[0] if forms else ""]),
         labels={"identity": sorted({item[4] for item in good}, key=_numbers_first)},
         splits={split: into_shards(items, PHOTOS_PER_SHARD, args.seed) for split, items in splits.items() if items},
     )
@@ -68,7 +63,7 @@ def examples(plan: Plan, item: list) -> Iterator[dict | Rejection]:
         data = containers.photo_bytes(path, offset, size) if containers.kind(file) else None
         photo = photos.read(path, data)
         label = _labels(plan).get(identity, UNKNOWN)
-        yield photos.face_record(name, photo, label, plan.options["image_size"], plan.options["crops"])
+        yield photos.face_record(name, photo, label, plan.options)
     except Unusable as error:
         yield Rejection(name, *error.args)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow_datasets as tfds
 
-from data_prep import command, folders
+from data_prep import clips, command, folders
 from data_prep.clips import UNKNOWN, Cut, Recording, clip_records
 from data_prep.photos import fraction
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
@@ -49,8 +49,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         source="data_prep.voxceleb",
         input=folders.absolute(args.input),
         options={
-            "image_size": args.image_size,
-            "seed": args.seed,
+            **clips.options(args),
             "val_fraction": args.val_fraction,
             "clips": args.clips or "all",
         },
@@ -73,7 +72,7 @@ def examples(plan: Plan, item: dict[str, str]) -> Iterator[dict | Rejection]:
         plan.labels["speaker"].index(item["speaker"]),
         sound=corpus / item["sound"] if item["sound"] else None,
     )
-    yield from clip_records(recording, plan.options["image_size"])
+    yield from clip_records(recording, plan.options)
 
 
 def cuts(name: str, most: int | None, frames: int) -> list[Cut]:
@@ -99,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--val-fraction", type=fraction, default=0.02, help="share of the source videos for val (default 0.02)"
     )
+    clips.add_flags(parser)
     return command.run(parser.parse_args(argv), make_plan)
 
 

@@ -159,7 +159,7 @@ def test_arcfaces_template_goes_to_ours_by_one_similarity(corpus):
         picture[tuple(np.round(points[0]).astype(int)[::-1])] = 255
         spot = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), side / 40)
         picture = (255 * spot / spot.max()).astype(np.uint8)
-        record = photos.face_record("a", picture, 0, 256, "arcface")
+        record = photos.face_record("a", picture, 0, {"image_size": 256, "crops": "arcface"})
         aligned = np.asarray(Image.open(io.BytesIO(record["image"]))).astype(float)[..., 0]
         y, x = np.mgrid[:260, :260]
         weight = np.where(aligned > 40, aligned, 0) * (np.hypot(x - 95, y - 116) < 40)
