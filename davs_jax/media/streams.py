@@ -40,14 +40,14 @@ def opened(path: str | Path):
 
 
 def video_stream(container):
-    """The first moving picture, or None; an mp3's cover is none."""
-    streams = (s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic)
-    return next(streams, None)
+    """The first moving picture that can be decoded, or None; an mp3's cover is none."""
+    cover = av.stream.Disposition.attached_pic
+    return next((s for s in container.streams.video if s.codec_context and not s.disposition & cover), None)
 
 
 def audio_stream(container):
-    """The first sound, or None."""
-    return next(iter(container.streams.audio), None)
+    """The first sound that can be decoded, or None."""
+    return next((s for s in container.streams.audio if s.codec_context), None)
 
 
 def frame_rate(stream) -> float:
