@@ -134,7 +134,7 @@ def test_a_damaged_shard_is_named_in_a_sentence(tmp_path, one_face, kind, capsys
 
 
 def damaged_tables(folder, seeds):
-    """Prepares a damaged table of photos beside a whole one, for each seed; the whole one's 12 must all come through."""
+    """Prepares a damaged table of photos beside a whole one, by seed; the whole one's 12 must all come through."""
     lines = []
     for i in range(12):
         photo = io.BytesIO()
