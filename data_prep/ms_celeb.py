@@ -18,6 +18,7 @@ from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, useless
 from davs_jax.records import face_features
 
+PACKED = (".tgz", *(f"{kind}.gz" for kind in containers.KINDS))
 DEFAULT_CROPS = {".tsv": "detect", ".rec": "arcface", ".tar": "arcface", "": "detect"}
 
 
@@ -27,11 +28,12 @@ def make_plan(args: argparse.Namespace) -> Plan:
     Raises:
       PreparationError: the folder holds none, or files of more than one form.
     """
-    files = [file for file in folders.files(args.input) if containers.kind(file)]
+    there = folders.files(args.input)
+    files = [file for file in there if containers.kind(file)]
     forms = sorted({containers.kind(file) for file in files})
     if len(forms) > 1:
         raise PreparationError(f"{args.input}: holds {' and '.join(forms)} files; give each form a folder of its own")
-    items = list(_contained(args.input, files) if files else _loose(args.input))
+    items = [*_packed(there), *(_contained(args.input, files) if files else _loose(args.input))]
     good = [item for item in items if isinstance(item, list)]
     if not good:
         why = f"; {items[0]['file']}: {items[0]['reason']}" if items else ""
@@ -85,6 +87,12 @@ def _contained(folder: AnyPath, files: Sequence[str]) -> Iterator[list | dict]:
                 yield useless(entry.name, "read", trouble, "copy the file again, or correct it")
             else:
                 yield [entry.name, file, entry.offset, entry.size, entry.identity]
+
+
+def _packed(files: Sequence[str]) -> Iterator[dict]:
+    for file in files:
+        if file.lower().endswith(PACKED):
+            yield useless(file, "read", "is compressed, so that no photo in it has a place of its own", "uncompress it")
 
 
 def _loose(folder: AnyPath) -> Iterator[list | dict]:

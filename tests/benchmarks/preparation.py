@@ -76,9 +76,8 @@ def main() -> None:
             script, began = now() - began, now()
             ours(corpus, Path(place, f"ours{turn}"))
             command = now() - began
-            print(
-                f"{clips} clips: script {script[0]:.1f} s, {script[1]:.1f} s of CPU; ours {command[0]:.1f} s, {command[1]:.1f}"
-            )
+            for name, (clock, cpu) in (("script", script), ("ours", command)):
+                print(f"{name}: {clips} clips in {clock:.1f} s, {cpu:.1f} s of CPU")
             print(f"  {script[0] / command[0]:.1f} × by the clock, {script[1] / command[1]:.1f} × by CPU")
 
 

@@ -241,3 +241,10 @@ def test_real_photos_in_a_table_are_found(corpus):
     write_tsv(corpus, [(name, sorted((LFW / name).iterdir())[0].read_bytes()) for name in names])
     assert run(corpus)[0] == 0
     assert len(records(corpus.parent / "out")) == 2
+
+
+def test_a_compressed_file_is_told_of(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "train.tar.gz").write_bytes(b"")
+    assert ms_celeb.main(["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]) == 1
+    assert "train.tar.gz: is compressed" in capsys.readouterr().err
