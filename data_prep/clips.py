@@ -1,25 +1,32 @@
 """The one way from a recording to clip records, for every source: read, track, align, cut, measure."""
 
+import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from data_prep import measures
+from data_prep import folders, measures
+from data_prep.folders import AnyPath
 from data_prep.shards import Rejection
 from davs_jax.evaluation import offsets
-from davs_jax.media import face
+from davs_jax.media import detectors, face
 from davs_jax.media.audio import clip_mfcc
-from davs_jax.media.video import MediaError, read_clip
+from davs_jax.media.video import Clip, MediaError, read_clip
 from davs_jax.records import CLIP_FRAMES, SAMPLES_PER_FRAME, stored_size
 
 JPEG_QUALITY = 95
+LIPS_SIZE = 64  # pixels: image size at which the lips of several faces are compared
 MIN_FOUND = 0.5  # of the frames looked at; a face seen in fewer is guesswork, and the record might show anything
 UNKNOWN = -1  # label
+SPEAKERS = ("central", "lips")
+
+# How faces are followed, by default; a plan's options say how it was done.
+FOLLOWING = {"detector": detectors.DEFAULT, "detect_every": face.EVERY, "smooth": face.SMOOTH, "speaker": SPEAKERS[0]}
 
 
 @dataclass(frozen=True)
@@ -36,36 +43,77 @@ class Cut:
 class Recording:
     """A video file and what is to be cut out of it."""
 
-    path: Path
+    path: AnyPath
     file: str  # how it is named in a rejection: its path in the input folder
     cuts: Sequence[Cut] | Callable[[int], Sequence[Cut]]  # if it depends on the number of frames, a function of it
     speaker: int = UNKNOWN  # label
     points: np.ndarray | None = None  # [T, 5, 2] where known: taken as exact, neither detected nor smoothed
     mouth_opening: np.ndarray | None = None  # [T] where known
-    sound: Path | None = None  # the file beside that holds the sound
+    sound: AnyPath | None = None  # the file beside that holds the sound
 
 
 class Unusable(Exception):
     """A file, or one cut of it, gives no record: the stage at which it failed, the reason, the remedy."""
 
     @classmethod
-    def because(cls, stage: str, path: Path, error: Exception) -> "Unusable":
+    def because(cls, stage: str, path: AnyPath, error: Exception) -> "Unusable":
         """From an error whose message reads `path: reason; remedy`."""
         reason, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
         return cls(stage, reason, remedy)
 
 
-def clip_records(recording: Recording, image_size: int) -> Iterator[dict | Rejection]:
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that every source of clips has."""
+    add_detector(parser)
+    parser.add_argument(
+        "--detect-every",
+        type=int,
+        choices=range(1, 26),
+        metavar="N",
+        default=face.EVERY,
+        help=f"frames between detections, which are interpolated (default {face.EVERY}; 1: a detection in each)",
+    )
+    parser.add_argument(
+        "--smooth",
+        type=_not_negative,
+        metavar="S",
+        default=face.SMOOTH,
+        help=f"standard deviation in frames of the Gaussian that smooths the face points over time, so that aligned "
+        f"faces do not swim (default {face.SMOOTH:g}; 0: none)",
+    )
+    parser.add_argument(
+        "--speaker",
+        choices=SPEAKERS,
+        default=SPEAKERS[0],
+        help="of several faces, the largest and most central one (default), or the one whose lips move with the sound",
+    )
+
+
+def add_detector(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--detector", choices=detectors.DETECTORS, default=detectors.DEFAULT, help="what finds faces (default mtcnn)"
+    )
+
+
+def options(args: argparse.Namespace) -> dict[str, Any]:
+    """What of a plan's options every source of clips has."""
+    detectors.detector(args.detector)  # what is not installed is to be known before the first file
+    return {"image_size": args.image_size, "seed": args.seed} | {name: getattr(args, name) for name in FOLLOWING}
+
+
+def clip_records(recording: Recording, options: Mapping[str, Any]) -> Iterator[dict | Rejection]:
     """Makes the records of one recording, or says why there is none.
 
     The file is decoded and the face tracked once, whatever the number of cuts.
 
     Args:
-      image_size: of the networks; stored frames are `stored_size(image_size)` on a side.
+      options: `image_size` of the networks (stored frames are `stored_size` of it on a side), and what differs
+        from FOLLOWING.
     """
+    image_size, following = options["image_size"], {name: options.get(name, FOLLOWING[name]) for name in FOLLOWING}
     try:
         clip = _read(recording)
-        points, tracked = _points(recording, clip.frames)
+        points, tracked = _points(recording, clip, following)
     except Unusable as error:
         yield Rejection(recording.file, *error.args)
         return
@@ -96,6 +144,18 @@ def clip_records(recording: Recording, image_size: int) -> Iterator[dict | Rejec
         }
 
 
+def by_lips(people: Sequence[face.Track], clip: Clip) -> face.Track:
+    """Of several tracks, that whose lips go best with the sound over the whole recording (`measures.speaking`)."""
+    if len(people) == 1:
+        return people[0]
+    agreement = []
+    for track in people:
+        aligned = (face.align(*pair, stored_size(LIPS_SIZE)) for pair in zip(clip.frames, track.points, strict=True))
+        mouths = np.stack([measures.mouth(picture, LIPS_SIZE) for picture in aligned])
+        agreement.append(measures.speaking(mouths, clip.samples))
+    return people[int(np.argmax(agreement))]
+
+
 def encode_jpeg(image: np.ndarray) -> bytes:
     """uint8 RGB `[H, W, 3]` → JPEG."""
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
@@ -103,12 +163,14 @@ def encode_jpeg(image: np.ndarray) -> bytes:
 
 
 def _read(recording: Recording):
-    try:
-        clip = read_clip(recording.path, recording.sound)
-    except MediaError as error:
-        if recording.sound and str(error).startswith(f"{recording.sound}: "):
-            raise Unusable.because("sound", recording.sound, error) from error
-        raise Unusable.because("read", recording.path, error) from error
+    beside = folders.local(recording.sound) if recording.sound else nullcontext()
+    with folders.local(recording.path) as path, beside as sound:
+        try:
+            clip = read_clip(path, sound)
+        except MediaError as error:
+            if sound and str(error).startswith(f"{sound}: "):
+                raise Unusable.because("sound", sound, error) from error
+            raise Unusable.because("read", path, error) from error
     if len(clip.frames) < CLIP_FRAMES:
         raise Unusable("length", f"has {len(clip.frames)} frames, {CLIP_FRAMES} are needed", "copy the file again")
     if clip.samples is None:
@@ -116,12 +178,14 @@ def _read(recording: Recording):
     return clip
 
 
-def _points(recording: Recording, frames: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+def _points(recording: Recording, clip: Clip, following: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, float]]:
     """The face points of every frame, and what is known of how good they are."""
-    points, found = recording.points, 1.0
+    points, found, frames = recording.points, 1.0, clip.frames
     if points is None:
+        finder = detectors.detector(following["detector"])
         try:
-            points, found, *_ = face.track(frames)
+            people = face.tracks(frames, finder, following["detect_every"], following["smooth"])
+            points, found, *_ = by_lips(people, clip) if following["speaker"] == "lips" else people[0]
         except face.NoFace as error:
             raise Unusable("face", str(error), "leave the file out, or give its points") from error
     for name, known in (("points", points), ("mouth_opening", recording.mouth_opening)):
@@ -188,3 +252,9 @@ def _measured(shown: Sequence[_Face], points: np.ndarray, audio: np.ndarray, ima
         "offset_strength": round(-best.distance, 2),
         "points": measures.aligned_points(points, stored_size(image_size)),
     }
+
+
+def _not_negative(text: str) -> float:
+    if not 0 <= (value := float(text)) <= 25:
+        raise argparse.ArgumentTypeError(f"{text} is not in 0 … 25 frames")
+    return value

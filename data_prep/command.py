@@ -4,10 +4,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from data_prep import dataset, report, shards
+from data_prep import beam, dataset, folders, report, shards
+from data_prep.folders import FolderError
 from data_prep.plan import Plan, PreparationError
+from davs_jax.media.detectors import DetectorError
 from davs_jax.sources import DataError
 
 IMAGE_SIZES = (64, 128, 256, 512)
@@ -21,8 +22,12 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
         epilog=f"example:\n  {example}\n\nKilled or stopped, the same command goes on where it was.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("--input", type=Path, required=True, metavar="DIR", help="folder of the corpus")
-    result.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the shards")
+    result.add_argument(
+        "--input", required=True, metavar="DIR", help="folder of the corpus, here or in a bucket (gs://…)"
+    )
+    result.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for the shards, here or in a bucket (gs://…)"
+    )
     result.add_argument(
         "--image-size",
         type=int,
@@ -39,6 +44,13 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
         help="make only the shards of task I = 0 … N − 1 of a job array; afterwards the command without it checks and "
         "finishes the whole",
     )
+    result.add_argument(
+        "--runner",
+        metavar="NAME",
+        help="make the shards on this runner of Apache Beam (extra `beam`) instead of local processes: DirectRunner, "
+        "DataflowRunner, FlinkRunner, …; what stands behind a lone -- goes to it, as in -- --project=P --region=R",
+    )
+    result.add_argument("runner_options", nargs="*", metavar="-- OPTION", help="of the runner")
     result.add_argument("--overwrite", action="store_true", help="delete what another command made in --output")
     return result
 
@@ -46,25 +58,39 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace, make_plan: Callable[[argparse.Namespace], Plan]) -> int:
     """Plans, makes the missing shards, finishes, and reports. Returns the exit status."""
     try:
+        args.input, args.output = folders.folder(args.input), folders.shard_folder(args.output)
         if not args.input.is_dir():
             raise PreparationError(f"--input {args.input}: no such folder; check the path")
+        if args.runner_options and not args.runner:
+            raise PreparationError(f"{args.runner_options[0]}: is no option; name the --runner that it is for")
+        if args.runner and args.shard:
+            raise PreparationError("--shard is for a job array, where no --runner works; leave one of them out")
         if args.shard and args.overwrite:
             raise PreparationError("--overwrite would delete what other tasks of --shard made; empty --output first")
         plan = make_plan(args)
         pending = shards.open_output(plan, args.output, args.overwrite)
         if args.shard:
             pending = shards.share(plan, pending, *args.shard)
-        shards.make_all(plan, pending, args.output, args.workers)
+        if args.runner:
+            beam.make_all(plan, pending, args.output, args.runner, args.runner_options)
+        else:
+            shards.make_all(plan, pending, args.output, args.workers)
         if args.shard:
             print("the task's shards are made; when all tasks are through, the command without --shard finishes")
             return 0
         print(report.make(plan, args.output, dataset.finish(plan, args.output)))
-    except (PreparationError, DataError) as error:
+    except (PreparationError, FolderError, DetectorError, DataError) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
         place, trouble = error.filename or args.output, error.strerror or error
         print(f"{place}: {trouble}; check the folder and its disk", file=sys.stderr)
+        return 1
+    except Exception as error:  # a bucket's layer has kinds of its own
+        remote = [path for path in (args.input, args.output) if not folders.is_local(path)]
+        if not remote:
+            raise
+        print(folders.unreached(remote[-1], error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on with the shards that are missing", file=sys.stderr)

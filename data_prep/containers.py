@@ -6,14 +6,16 @@ so that any shard can be made by anyone.
 
 import base64
 import binascii
+import os
 import re
 import struct
 import tarfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
+from data_prep import folders
 from data_prep.clips import Unusable
+from data_prep.folders import AnyPath
 
 TSV_COLUMNS = 7  # MID, rank, image URL, page URL, face's number, base64 of its box, base64 of its JPEG
 TSV_ID, TSV_RANK, TSV_FACE, TSV_DATA = 0, 1, 4, 6
@@ -41,24 +43,24 @@ class Damaged(ValueError):
     """Bytes are not what their format asks for. The message says in what."""
 
 
-def kind(path: Path) -> str:
+def kind(file: str) -> str:
     """Which of KINDS a file is, by its name; "" for any other file."""
-    return next((ending for ending in KINDS if path.name.lower().endswith(ending)), "")
+    return next((ending for ending in KINDS if file.lower().endswith(ending)), "")
 
 
-def entries(path: Path, name: str) -> Iterator[Entry]:
+def entries(path: AnyPath, name: str) -> Iterator[Entry]:
     """Lists the photos of a file. Damaged ones are entries too, with their trouble.
 
     Args:
       name: of the file in the corpus; entries' names begin with it.
     """
     try:
-        yield from KINDS[kind(path)].entries(path, name)
+        yield from KINDS[kind(path.name)].entries(path, name)
     except OSError as error:
         yield Entry(name, trouble=f"cannot be read ({error.strerror or error})")
 
 
-def photo_bytes(path: Path, offset: int, size: int) -> bytes:
+def photo_bytes(path: AnyPath, offset: int, size: int) -> bytes:
     """The JPEG (or PNG, …) of an entry.
 
     Raises:
@@ -73,12 +75,12 @@ def photo_bytes(path: Path, offset: int, size: int) -> bytes:
     if len(data) < size:
         raise Unusable("read", f"the file ends {size - len(data)} bytes before the photo does", COPY_AGAIN)
     try:
-        return KINDS[kind(path)].photo(data)
+        return KINDS[kind(path.name)].photo(data)
     except Damaged as error:
         raise Unusable("read", str(error), COPY_AGAIN) from error
 
 
-def _tsv_entries(path: Path, name: str) -> Iterator[Entry]:
+def _tsv_entries(path: AnyPath, name: str) -> Iterator[Entry]:
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -99,14 +101,14 @@ def _tsv_photo(data: bytes) -> bytes:
         raise Damaged(f"its last column is not base64 ({error})") from error
 
 
-def _record_entries(path: Path, name: str) -> Iterator[Entry]:
+def _record_entries(path: AnyPath, name: str) -> Iterator[Entry]:
     """Records by the `.idx` file beside, else from first to last. A first record without a picture bounds the keys."""
     index = path.with_suffix(".idx")
-    size = path.stat().st_size
     bound = None
     for number in _bad_lines(index):
         yield Entry(f"{index.name} (line {number})", trouble="the line is not a record's key and offset")
     with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
         for key, offset in _indexed(index) if index.exists() else _sequential(file, size):
             if bound is not None and key >= bound:
                 continue  # the keys above hold no photos but which records each identity has
@@ -125,19 +127,19 @@ def _record_entries(path: Path, name: str) -> Iterator[Entry]:
                 yield Entry(entry_name, trouble="the record holds no picture")
 
 
-def _indexed(index: Path) -> Iterator[tuple[int, int]]:
+def _indexed(index: AnyPath) -> Iterator[tuple[int, int]]:
     """(key, offset) by rising key."""
     return iter(sorted(tuple(map(int, line.split())) for line in _lines(index) if INDEX_LINE.fullmatch(line)))
 
 
-def _bad_lines(index: Path) -> Iterator[int]:
+def _bad_lines(index: AnyPath) -> Iterator[int]:
     """Numbers of the lines, from 1, that name no record; those records are lost."""
     lines = enumerate(_lines(index), 1)
     return (number for number, line in lines if line.strip() and not INDEX_LINE.fullmatch(line))
 
 
-def _lines(index: Path) -> list[str]:
-    return index.read_text(errors="replace").splitlines() if index.exists() else []
+def _lines(index: AnyPath) -> list[str]:
+    return (folders.read(index) or b"").decode(errors="replace").splitlines()
 
 
 def _sequential(file, size: int) -> Iterator[tuple[int, int]]:
@@ -208,7 +210,7 @@ class _Bytes:
         return self._data[self._position - count : self._position]
 
 
-def _tar_entries(path: Path, name: str) -> Iterator[Entry]:
+def _tar_entries(path: AnyPath, name: str) -> Iterator[Entry]:
     """A sample is the members that share a name up to its first dot, one after the other."""
     key, sample = None, {}
     with path.open("rb") as file:
@@ -248,7 +250,7 @@ def _class_name(label: float) -> str:
 
 
 class _Kind(NamedTuple):
-    entries: Callable[[Path, str], Iterator[Entry]]
+    entries: Callable[[AnyPath, str], Iterator[Entry]]
     photo: Callable[[bytes], bytes]  # of the bytes at an entry's place
 
 

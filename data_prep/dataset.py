@@ -4,18 +4,18 @@ import importlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data_prep.plan import Plan, PreparationError, Shard, replacing
+from data_prep.folders import AnyPath, is_local, replacing
+from data_prep.plan import Plan, PreparationError, Shard
 from data_prep.shards import REJECTED_FILE, result_file
 
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 
-def finish(plan: Plan, output: Path) -> dict[str, Counter]:
+def finish(plan: Plan, output: AnyPath) -> dict[str, Counter]:
     """Turns a folder of finished shards into a TFDS dataset, and lists what was rejected in rejected.jsonl.
 
     Returns:
@@ -56,7 +56,7 @@ def finish(plan: Plan, output: Path) -> dict[str, Counter]:
     return tables
 
 
-def counts(plan: Plan, output: Path) -> dict[str, Counter]:
+def counts(plan: Plan, output: AnyPath) -> dict[str, Counter]:
     """What `finish` returns, of a folder that is finished.
 
     Raises:
@@ -67,7 +67,7 @@ def counts(plan: Plan, output: Path) -> dict[str, Counter]:
     }
 
 
-def measures(plan: Plan, output: Path, split: str) -> Iterator[dict[str, float]]:
+def measures(plan: Plan, output: AnyPath, split: str) -> Iterator[dict[str, float]]:
     """What was measured of each record of a split beside its features, in the records' order; {} where nothing was."""
     for shard in _shards(plan, split):
         report = json.loads(result_file(output, shard).read_text(encoding="utf-8"))
@@ -86,15 +86,24 @@ def _counts(reports: Iterable[dict]) -> Counter:
     return counted
 
 
-def _checked_report(plan: Plan, shard: Shard, output: Path) -> dict:
+def _checked_report(plan: Plan, shard: Shard, output: AnyPath) -> dict:
     path, records = result_file(output, shard), output / plan.records_file(shard)
     if not path.exists():
         raise PreparationError(f"shard {shard.name} is not made yet; run the preparation again")
     report = json.loads(path.read_text(encoding="utf-8"))
-    held = ArrayRecordReader(str(records)).num_records() if records.exists() else 0
+    held = _held(records, report)
     if report["items"] != len(shard.items) or report["records"] != held:
         raise PreparationError(
             f"{records} holds {held} records of {report['records']}; delete {path} and run the preparation again"
         )
     report.pop("measures", None)  # a few numbers of every record: not to be held for all shards at once
     return report
+
+
+def _held(records: AnyPath, report: dict) -> int:
+    """How many records a file holds. In a bucket its length tells: the maker counted them before it went up."""
+    if not records.exists():
+        return 0
+    if is_local(records):
+        return ArrayRecordReader(str(records)).num_records()
+    return report["records"] if records.stat().length == report["bytes"] else -1

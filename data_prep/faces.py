@@ -7,13 +7,14 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep import command, photos
+from data_prep import command, folders, photos
 from data_prep.clips import Unusable
+from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, useless
 from davs_jax.media import face
@@ -38,13 +39,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
     return Plan(
         dataset="faces",
         source="data_prep.faces",
-        input=str(args.input.resolve()),
-        options={
-            "image_size": args.image_size,
-            "seed": args.seed,
-            "val_fraction": args.val_fraction,
-            "crops": args.crops or "detect",
-        },
+        input=folders.absolute(args.input),
+        options=photos.options(args, "detect"),
         labels={"identity": sorted({file.split("/")[0] for file in files})},
         splits={split: into_shards(items, PHOTOS_PER_SHARD, args.seed) for split, items in splits.items() if items},
     )
@@ -56,13 +52,11 @@ def features(plan: Plan) -> tfds.features.FeaturesDict:
 
 def examples(plan: Plan, item: str) -> Iterator[dict | Rejection]:
     """The record of one photo, or why it has none."""
-    path = Path(plan.input, item)
+    path = folders.folder(plan.input) / item
     identity = plan.labels["identity"].index(item.split("/")[0])
     try:
         photo, points = photos.read(path), _known_points(path.with_suffix(".json"))
-        yield photos.face_record(
-            item.rpartition(".")[0], photo, identity, plan.options["image_size"], plan.options["crops"], points
-        )
+        yield photos.face_record(item.rpartition(".")[0], photo, identity, plan.options, points)
     except Unusable as error:
         yield Rejection(item, *error.args)
 
@@ -76,29 +70,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command.run(parser.parse_args(argv), make_plan)
 
 
-def listed(folder: Path) -> tuple[list[str], list[dict]]:
+def listed(folder: AnyPath) -> tuple[list[str], list[dict]]:
     """The photos `NAME/*` of a folder, and rejections of what else lies there."""
-    photos, strays = [], []
-    for path in sorted([*folder.glob("[!.]*"), *folder.glob("*/[!.]*")]):
-        file, is_photo = path.relative_to(folder).as_posix(), path.suffix.lower() in PHOTO_KINDS
-        if path.parent == folder:
-            if is_photo:
-                strays.append(useless(file, "label", "lies in no identity's folder", "move it into one"))
-        elif is_photo:
+    photos, strays = [], {}
+    for file in folders.files(folder):
+        kind, depth = PurePosixPath(file).suffix.lower(), file.count("/")
+        if depth == 0:
+            if kind in PHOTO_KINDS:
+                strays[file] = "label", "lies in no identity's folder", "move it into one"
+        elif depth > 1:
+            within = "/".join(file.split("/")[:2])
+            strays[within] = "read", "is a folder within an identity's", "move its photos up, or leave it out"
+        elif kind in PHOTO_KINDS:
             photos.append(file)
-        elif path.suffix != ".json":
-            within = "is a folder within an identity's", "move its photos up, or leave it out"
-            other = f"is none of {', '.join(PHOTO_KINDS)}", "convert it, or leave it out"
-            strays.append(useless(file, "read", *(within if path.is_dir() else other)))
-    return photos, strays
+        elif kind != ".json":
+            strays[file] = "read", f"is none of {', '.join(PHOTO_KINDS)}", "convert it, or leave it out"
+    return photos, [useless(file, *why) for file, why in strays.items()]
 
 
-def _known_points(path: Path) -> np.ndarray | None:
+def _known_points(path: AnyPath) -> np.ndarray | None:
     """The points that a JSON file beside a photo gives, None where there is none."""
-    if not path.exists():
+    if (data := folders.read(path)) is None:
         return None
     try:
-        points = np.array(json.loads(path.read_text(encoding="utf-8"))["points"], np.float64)
+        points = np.array(json.loads(data)["points"], np.float64)
         face.similarity(points)
         return points
     except (ValueError, TypeError, KeyError) as error:

@@ -5,17 +5,17 @@ Videos (`.mp4`, `.mpg`) and `.align` files may lie in any folders, together or a
 `.align` file is `start end word` in thousandths of a video frame: 74500 is the middle of frame 74.
 """
 
-import glob
 import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import tensorflow_datasets as tfds
 
-from data_prep import command
+from data_prep import clips, command, folders
 from data_prep.clips import Cut, Recording, clip_records
+from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, useless
 from davs_jax.records import clip_features
@@ -55,8 +55,8 @@ def make_plan(args: Namespace) -> Plan:
     return Plan(
         dataset="grid",
         source="data_prep.grid",
-        input=str(args.input.resolve()),
-        options={"image_size": args.image_size, "seed": args.seed, "split_by": args.split_by},
+        input=folders.absolute(args.input),
+        options={**clips.options(args), "split_by": args.split_by},
         labels={"word": WORDS, "speaker": sorted({item["speaker"] for item in sentences.values()})},
         splits={split: into_shards(items, SENTENCES_PER_SHARD, args.seed) for split, items in splits.items() if items},
     )
@@ -73,22 +73,22 @@ def examples(plan: Plan, item: dict[str, str]) -> Iterator[dict | Rejection]:
         yield Rejection(video, "label", "its .align file is missing", "copy it from the corpus")
         return
     cuts = []
-    for number, line in enumerate(_lines(Path(plan.input, item["align"]))):
+    for number, line in enumerate(_lines(folders.folder(plan.input) / item["align"])):
         try:
             start, end, word = _parsed(line)
         except ValueError as error:
             yield Rejection(f"{item['align']} (line {number + 1})", "label", str(error), "correct it")
             continue
         if word not in SILENCES:
-            clip_id = f"{Path(video).with_suffix('').as_posix()}/{number}_{word}"
+            clip_id = f"{PurePosixPath(video).with_suffix('')}/{number}_{word}"
             times = {"word_start": start, "word_end": end}
             cuts.append(Cut(clip_id, WORDS.index(word), (start + end) / 2, times))
     if not cuts:
         yield Rejection(item["align"], "label", "holds no words", "copy it from the corpus again")
         return
     speaker = plan.labels["speaker"].index(item["speaker"])
-    recording = Recording(Path(plan.input, video), video, cuts, speaker)
-    yield from clip_records(recording, plan.options["image_size"])
+    recording = Recording(folders.folder(plan.input) / video, video, cuts, speaker)
+    yield from clip_records(recording, plan.options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,13 +102,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="sentence",
         help="what train, val and test (80, 10, 10 %%) do not share (default sentence)",
     )
+    clips.add_flags(parser)
     return command.run(parser.parse_args(argv), make_plan)
 
 
-def _sentences(folder: Path) -> tuple[dict[str, dict[str, str]], list[dict]]:
+def _sentences(folder: AnyPath) -> tuple[dict[str, dict[str, str]], list[dict]]:
     """The items by video path, and rejections: of one sentence in two files the first in the alphabet counts."""
-    # Unlike Path.rglob, glob follows links to folders: a corpus on another disk is often put in place so.
-    files = sorted(glob.glob("**", root_dir=folder, recursive=True), reverse=True)
+    files = folders.files(folder)[::-1]
     aligns = {_key(folder, file): file for file in files if file.lower().endswith(".align")}
     videos = {_key(folder, file): file for file in files if file.lower().endswith(VIDEO_KINDS)}
     strays = []
@@ -124,15 +124,16 @@ def _sentences(folder: Path) -> tuple[dict[str, dict[str, str]], list[dict]]:
     }, strays
 
 
-def _key(folder: Path, file: str) -> tuple[str, str]:
+def _key(folder: AnyPath, file: str) -> tuple[str, str]:
     """(speaker, sentence): the nearest folder called s1, s2, …, else the folder that the file is in."""
-    parents = (folder.resolve().name, *Path(file).parts[:-1])
+    parents = (PurePosixPath(folders.absolute(folder)).name, *PurePosixPath(file).parts[:-1])
     named = (name for name in reversed(parents) if re.fullmatch(r"s\d+", name))
-    return next(named, parents[-1]), Path(file).stem
+    return next(named, parents[-1]), PurePosixPath(file).stem
 
 
-def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+def _lines(path: AnyPath) -> list[str]:
+    text = (folders.read(path) or b"").decode(errors="replace")
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _parsed(line: str) -> tuple[float, float, str]:

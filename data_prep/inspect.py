@@ -1,6 +1,10 @@
-"""Shows what is inside shards: counts by split and class, and one record as pictures and as a video with sound."""
+"""Shows what is inside shards: counts by split and class, and one record as pictures and as a video with sound.
+
+SHARDS is a finished folder, or any single shard, whether the others are made or not.
+"""
 
 import argparse
+import importlib
 import json
 import sys
 from collections import Counter
@@ -9,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordReader
 
+from data_prep.plan import PreparationError, read_plan
 from davs_jax import plots, sources
 from davs_jax.media.streams import MediaError
 from davs_jax.media.video import Writer
@@ -23,7 +29,7 @@ PER_ROW = 10  # frames
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep.inspect", description=__doc__)
-    parser.add_argument("shards", type=Path, metavar="SHARDS", help="folder made by data_prep")
+    parser.add_argument("shards", type=Path, metavar="SHARDS", help="folder made by data_prep, or one file of records")
     parser.add_argument("--split", help="of the record that is shown (default: the first there is)")
     parser.add_argument("--record", type=int, default=0, metavar="N", help="number of that record (default 0)")
     parser.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="folder for its files (default: .)")
@@ -45,15 +51,11 @@ def _look(args: argparse.Namespace):
       DataError: no such shards, split or record, or one that cannot be read.
       MediaError: the video cannot be written.
     """
-    if not (args.shards / "dataset_info.json").exists():
-        raise DataError(f"{args.shards} holds no finished shards (no dataset_info.json); give data_prep's --output")
-    info = tfds.builder_from_directory(str(args.shards)).info
-    open_split = sources.open_clips if "frames" in info.features else sources.open_faces
-    splits = {name: open_split(str(args.shards), name) for name in info.splits}
+    features, splits, sizes = (_one_shard if args.shards.is_file() else _finished)(args.shards)
     for name, split in splits.items():
-        yield f"{name}: {len(split):,} records, {info.splits[name].num_bytes / 2**20:.1f} MiB"
+        yield f"{name}: {len(split):,} records, {sizes[name] / 2**20:.1f} MiB"
         if not args.no_counts:
-            yield from _classes(info.features, split)
+            yield from _classes(features, split)
     chosen = args.split or next(iter(splits))
     if chosen not in splits:
         raise DataError(f"{args.shards} has no split {chosen!r}; it has {', '.join(splits)}")
@@ -61,7 +63,52 @@ def _look(args: argparse.Namespace):
         raise DataError(f"--record {args.record}: split {chosen!r} has records 0 … {len(splits[chosen]) - 1}")
     args.output.mkdir(parents=True, exist_ok=True)
     stem = args.output / f"{chosen}-{args.record}"
-    yield from _shown(info.features, splits[chosen].record(args.record), stem)
+    yield from _shown(features, splits[chosen].record(args.record), stem)
+
+
+def _finished(folder: Path) -> tuple[tfds.features.FeaturesDict, dict, dict[str, int]]:
+    """(features, splits by name, their bytes) of a finished folder."""
+    if not (folder / "dataset_info.json").exists():
+        raise DataError(f"{folder} holds no finished shards (no dataset_info.json); give data_prep's --output")
+    info = tfds.builder_from_directory(str(folder)).info
+    open_split = sources.open_clips if "frames" in info.features else sources.open_faces
+    splits = {name: open_split(str(folder), name) for name in info.splits}
+    return info.features, splits, {name: info.splits[name].num_bytes for name in splits}
+
+
+def _one_shard(path: Path) -> tuple[tfds.features.FeaturesDict, dict, dict[str, int]]:
+    """The same of one file of records, as if it were a split; the plan beside it says what it holds."""
+    try:
+        plan = read_plan(path.parent)
+    except PreparationError as error:
+        raise DataError(str(error)) from error
+    if plan is None:
+        raise DataError(f"{path}: no plan.json lies beside it, which says what it holds; leave it in its folder")
+    features = importlib.import_module(plan.source).features(plan)
+    name = path.name.replace(f"{plan.dataset}-", "", 1).replace(".array_record", "")
+    return features, {name: _Shard(path, name, features)}, {name: path.stat().st_size}
+
+
+class _Shard:
+    """The records of one file, as `sources` gives those of a split."""
+
+    def __init__(self, path: Path, split: str, features: tfds.features.FeaturesDict):
+        self.path, self.split, self._features = path, split, features
+        if not path.stat().st_size:  # which the reader takes for a shard without records
+            raise DataError(f"{path}: is empty (0 bytes); make it again with data_prep")
+        try:
+            self._reader = ArrayRecordReader(str(path))
+        except Exception as error:  # the reader's kinds differ by version
+            raise DataError(f"{path}: is no whole shard; make it again with data_prep") from error
+
+    def __len__(self) -> int:
+        return self._reader.num_records()
+
+    def record(self, i: int) -> dict:
+        try:
+            return self._features.deserialize_example_np(self._reader.read([i])[0])
+        except Exception as error:
+            raise DataError(f"{self.path}: record {i} cannot be read; make the shard again with data_prep") from error
 
 
 def _classes(features, split):

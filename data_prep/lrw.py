@@ -10,13 +10,13 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep import command
+from data_prep import clips, command, folders
 from data_prep.clips import UNKNOWN, Cut, Recording, Unusable, clip_records
+from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards
 from data_prep.shards import Rejection, useless
 from davs_jax.records import clip_features
@@ -45,10 +45,9 @@ def make_plan(args: Namespace) -> Plan:
     return Plan(
         dataset="lrw",
         source="data_prep.lrw",
-        input=str(args.input.resolve()),
+        input=folders.absolute(args.input),
         options={
-            "image_size": args.image_size,
-            "seed": args.seed,
+            **clips.options(args),
             "words": "all" if args.words is None else words,
         },
         labels={"word": words, "speaker": sorted(speakers - {""})},
@@ -67,7 +66,7 @@ def examples(plan: Plan, item: str) -> Iterator[dict | Rejection]:
     except Unusable as error:
         yield Rejection(item, *error.args)
     else:
-        yield from clip_records(recording, plan.options["image_size"])
+        yield from clip_records(recording, plan.options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,10 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="A,B",
         help="only these words (default: all that are there)",
     )
+    clips.add_flags(parser)
     return command.run(parser.parse_args(argv), make_plan)
 
 
-def _words(folder: Path, wanted: Sequence[str] | None) -> list[str]:
+def _words(folder: AnyPath, wanted: Sequence[str] | None) -> list[str]:
     """The vocabulary: sorted names of the word folders."""
     there = sorted(path.name for path in folder.iterdir() if any((path / split).is_dir() for split in SPLITS))
     if not there:
@@ -96,13 +96,13 @@ def _words(folder: Path, wanted: Sequence[str] | None) -> list[str]:
     return sorted(set(wanted)) if wanted else there
 
 
-def _files(folder: Path, words: Sequence[str], split: str, kind: str) -> Iterator[str]:
+def _files(folder: AnyPath, words: Sequence[str], split: str, kind: str) -> Iterator[str]:
     for word in words:
         for path in sorted((folder / word / split).glob(f"[!.]*.{kind}")):
             yield path.relative_to(folder).as_posix()
 
 
-def _strays(folder: Path, words: Sequence[str], split: str) -> Iterator[dict]:
+def _strays(folder: AnyPath, words: Sequence[str], split: str) -> Iterator[dict]:
     """Files that belong to no .mp4, as rejections."""
     for word in words:
         files = sorted((folder / word / split).glob("[!.]*"))
@@ -114,7 +114,7 @@ def _strays(folder: Path, words: Sequence[str], split: str) -> Iterator[dict]:
 
 
 def _recording(plan: Plan, item: str) -> Recording:
-    path = Path(plan.input, item)
+    path = folders.folder(plan.input) / item
     known = _known(path.with_suffix(".json"))
     speakers = plan.labels["speaker"]
     word = plan.labels["word"].index(item.split("/")[0])
@@ -129,21 +129,21 @@ def _recording(plan: Plan, item: str) -> Recording:
     )
 
 
-def _duration(path: Path) -> float:
+def _duration(path: AnyPath) -> float:
     """Seconds that the word lasts, from LRW's text file."""
-    if not path.exists():
+    if (data := folders.read(path)) is None:
         raise Unusable("label", f"{path.name} is missing", "copy it from the corpus")
-    if not (found := DURATION.search(path.read_text(encoding="utf-8", errors="replace"))):
+    if not (found := DURATION.search(data.decode(errors="replace"))):
         raise Unusable("label", f"{path.name} has no line `Duration: x.xx seconds`", "copy it from the corpus again")
     return float(found[1])
 
 
-def _known(path: Path) -> dict:
+def _known(path: AnyPath) -> dict:
     """What a JSON file beside a video says of it; {} where there is none."""
-    if not path.exists():
+    if (data := folders.read(path)) is None:
         return {}
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = json.loads(data)
         arrays = {name: np.asarray(known[name], np.float32) for name in ("points", "mouth_opening") if name in known}
         if "points" in arrays and (arrays["points"].ndim != 3 or arrays["points"].shape[1:] != (5, 2)):
             raise ValueError(f"points are {list(arrays['points'].shape)}, not [T, 5, 2]")
@@ -154,7 +154,7 @@ def _known(path: Path) -> dict:
         raise Unusable("label", f"{path.name} cannot be read ({error})", "correct it, or delete it") from error
 
 
-def _speaker(path: Path) -> str:
+def _speaker(path: AnyPath) -> str:
     try:
         return _known(path).get("speaker", "")
     except Unusable:

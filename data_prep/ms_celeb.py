@@ -7,17 +7,18 @@ hold what recognition networks train on, 112 pixels in ArcFace's template. `--cr
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_prep import command, containers, photos
+from data_prep import command, containers, folders, photos
 from data_prep.clips import UNKNOWN, Unusable
 from data_prep.faces import PHOTOS_PER_SHARD, listed
+from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, useless
 from davs_jax.records import face_features
 
+PACKED = (".tgz", *(f"{kind}.gz" for kind in containers.KINDS))
 DEFAULT_CROPS = {".tsv": "detect", ".rec": "arcface", ".tar": "arcface", "": "detect"}
 
 
@@ -27,11 +28,12 @@ def make_plan(args: argparse.Namespace) -> Plan:
     Raises:
       PreparationError: the folder holds none, or files of more than one form.
     """
-    files = sorted(path for path in args.input.rglob("*") if containers.kind(path) and path.is_file())
-    forms = sorted({containers.kind(path) for path in files})
+    there = folders.files(args.input)
+    files = [file for file in there if containers.kind(file)]
+    forms = sorted({containers.kind(file) for file in files})
     if len(forms) > 1:
         raise PreparationError(f"{args.input}: holds {' and '.join(forms)} files; give each form a folder of its own")
-    items = list(_contained(args.input, files) if files else _loose(args.input))
+    items = [*_packed(there), *(_contained(args.input, files) if files else _loose(args.input))]
     good = [item for item in items if isinstance(item, list)]
     if not good:
         why = f"; {items[0]['file']}: {items[0]['reason']}" if items else ""
@@ -44,13 +46,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
     return Plan(
         dataset="ms_celeb",
         source="data_prep.ms_celeb",
-        input=str(args.input.resolve()),
-        options={
-            "image_size": args.image_size,
-            "seed": args.seed,
-            "val_fraction": args.val_fraction,
-            "crops": args.crops or DEFAULT_CROPS[forms[0] if forms else ""],
-        },
+        input=folders.absolute(args.input),
+        options=photos.options(args, DEFAULT_CROPS[forms[0] if forms else ""]),
         labels={"identity": sorted({item[4] for item in good}, key=_numbers_first)},
         splits={split: into_shards(items, PHOTOS_PER_SHARD, args.seed) for split, items in splits.items() if items},
     )
@@ -63,12 +60,12 @@ def features(plan: Plan) -> tfds.features.FeaturesDict:
 def examples(plan: Plan, item: list) -> Iterator[dict | Rejection]:
     """The record of one photo, or why it has none."""
     name, file, offset, size, identity = item
-    path = Path(plan.input, file)
+    path = folders.folder(plan.input) / file
     try:
-        data = containers.photo_bytes(path, offset, size) if containers.kind(path) else None
+        data = containers.photo_bytes(path, offset, size) if containers.kind(file) else None
         photo = photos.read(path, data)
         label = _labels(plan).get(identity, UNKNOWN)
-        yield photos.face_record(name, photo, label, plan.options["image_size"], plan.options["crops"])
+        yield photos.face_record(name, photo, label, plan.options)
     except Unusable as error:
         yield Rejection(name, *error.args)
 
@@ -82,10 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command.run(parser.parse_args(argv), make_plan)
 
 
-def _contained(folder: Path, files: Sequence[Path]) -> Iterator[list | dict]:
-    for path in files:
-        file = path.relative_to(folder).as_posix()
-        for entry in containers.entries(path, file):
+def _contained(folder: AnyPath, files: Sequence[str]) -> Iterator[list | dict]:
+    for file in files:
+        for entry in containers.entries(folder / file, file):
             if entry.trouble or not entry.identity:
                 trouble = entry.trouble or "its label is no number"
                 yield useless(entry.name, "read", trouble, "copy the file again, or correct it")
@@ -93,7 +89,13 @@ def _contained(folder: Path, files: Sequence[Path]) -> Iterator[list | dict]:
                 yield [entry.name, file, entry.offset, entry.size, entry.identity]
 
 
-def _loose(folder: Path) -> Iterator[list | dict]:
+def _packed(files: Sequence[str]) -> Iterator[dict]:
+    for file in files:
+        if file.lower().endswith(PACKED):
+            yield useless(file, "read", "is compressed, so that no photo in it has a place of its own", "uncompress it")
+
+
+def _loose(folder: AnyPath) -> Iterator[list | dict]:
     files, strays = listed(folder)
     yield from ([file, file, 0, 0, file.split("/")[0]] for file in files)
     yield from strays

@@ -1,13 +1,15 @@
 """The one way from a photo to a face record, for every source: read, find the face, align."""
 
 import argparse
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from data_prep import measures
-from data_prep.clips import UNKNOWN, Unusable, encode_jpeg
-from davs_jax.media import face
+from data_prep import folders, measures
+from data_prep.clips import UNKNOWN, Unusable, add_detector, encode_jpeg
+from data_prep.folders import AnyPath
+from davs_jax.media import detectors, face
 from davs_jax.media.photo import PhotoError, read_picture
 from davs_jax.records import stored_size
 
@@ -32,21 +34,33 @@ def add_flags(parser: argparse.ArgumentParser, default: str) -> None:
         help="arcface: the photos are square crops in ArcFace's template, which one fixed similarity carries to ours; "
         f"detect: the face is looked for in each (default: {default})",
     )
+    add_detector(parser)
     parser.add_argument(
         "--val-fraction", type=fraction, default=0.0, help="share of the photos for a val split (default 0)"
     )
 
 
+def options(args: argparse.Namespace, crops: str) -> dict[str, Any]:
+    """What of a plan's options every source of photos has.
+
+    Args:
+      crops: what `--crops` is where it is not given.
+    """
+    detectors.detector(args.detector)  # what is not installed is to be known before the first file
+    names = ("image_size", "seed", "val_fraction", "detector")
+    return {name: getattr(args, name) for name in names} | {"crops": args.crops or crops}
+
+
 def face_record(
-    face_id: str, photo: np.ndarray, identity: int, image_size: int, crops: str, points: np.ndarray | None = None
+    face_id: str, photo: np.ndarray, identity: int, options: Mapping[str, Any], points: np.ndarray | None = None
 ) -> dict:
     """Makes the record of one photo.
 
     Args:
       photo: uint8 `[H, W, 3]` RGB.
       identity: label.
-      image_size: of the networks; the stored face is `stored_size(image_size)` on a side.
-      crops: one of CROPS.
+      options: `image_size` of the networks (the stored face is `stored_size` of it on a side), `crops` (one of CROPS),
+        and `detector`, if it is not the default.
       points: `[5, 2]` where known: taken as exact, and `crops` is not looked at.
 
     Returns:
@@ -58,18 +72,21 @@ def face_record(
     if identity == UNKNOWN:
         raise Unusable("label", "its identity is not among the plan's", "run the preparation anew")
     if points is None:
-        points = _template_points(photo) if crops == "arcface" else _found_points(photo)
-    aligned = face.align(photo, points, stored_size(image_size))
+        found = _template_points if options["crops"] == "arcface" else _found_points
+        points = found(photo, options)
+    aligned = face.align(photo, points, stored_size(options["image_size"]))
     measured = {"face_size": measures.face_size(points[None]), "sharpness": round(measures.sharpness(aligned), 1)}
     return {"face_id": face_id, "image": encode_jpeg(aligned), "identity": identity, "measures": measured}
 
 
-def read(path: Path, data: bytes | None = None) -> np.ndarray:
+def read(path: AnyPath, data: bytes | None = None) -> np.ndarray:
     """A picture file, or its bytes → uint8 `[H, W, 3]` RGB.
 
     Raises:
       Unusable: it is none.
     """
+    if data is None and not folders.is_local(path):
+        data = folders.read(path) or b""
     try:
         return read_picture(path, data)
     except PhotoError as error:
@@ -83,7 +100,7 @@ def fraction(text: str) -> float:
     return value
 
 
-def _template_points(photo: np.ndarray) -> np.ndarray:
+def _template_points(photo: np.ndarray, _) -> np.ndarray:
     height, width = photo.shape[:2]
     if height != width:
         reason = f"is {width} × {height} pixels, a crop in ArcFace's template is square"
@@ -91,8 +108,8 @@ def _template_points(photo: np.ndarray) -> np.ndarray:
     return (ARCFACE_POINTS + 0.5) * (width / ARCFACE_SIDE) - 0.5
 
 
-def _found_points(photo: np.ndarray) -> np.ndarray:
+def _found_points(photo: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
     try:
-        return face.track(photo[None]).points[0]
+        return face.track(photo[None], detectors.detector(options.get("detector", detectors.DEFAULT))).points[0]
     except face.NoFace as error:
         raise Unusable("face", "no face was found in it", "leave the photo out, or give its points") from error

@@ -6,15 +6,12 @@ shard only; the records do not depend on who made them, nor on how many worked.
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import davs_jax
+from data_prep.folders import AnyPath, replacing
 
 PLAN_FILE = "plan.json"
 MOST_SHARDS_OF_FEW = 16  # a small split is still cut into so many, for a machine's cores to share
@@ -47,7 +44,7 @@ class Plan:
 
     dataset: str  # name of the TFDS dataset
     source: str
-    input: str  # folder that the items' paths start from
+    input: str  # `folders.folder` that the items' paths start from
     options: Mapping[str, Any]  # all that changes the records
     labels: Mapping[str, Sequence[str]]  # class names by feature
     splits: Mapping[str, Sequence[Sequence[Item]]]  # the items of each shard
@@ -103,7 +100,7 @@ def split_by_share(units: Iterable[str], shares: Mapping[str, float], seed: int)
     return assigned
 
 
-def read_plan(output: Path) -> Plan | None:
+def read_plan(output: AnyPath) -> Plan | None:
     """The plan in a folder, None where there is none.
 
     Raises:
@@ -118,9 +115,14 @@ def read_plan(output: Path) -> Plan | None:
         raise PreparationError(f"{path} cannot be read as a plan ({error}); use another --output") from error
 
 
-def write_plan(plan: Plan, output: Path) -> None:
+def write_plan(plan: Plan, output: AnyPath) -> None:
     with replacing(output / PLAN_FILE) as temporary:
         temporary.write_text(json.dumps(asdict(plan), indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def digest(plan: Plan) -> str:
+    """Tells a plan from any other."""
+    return hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode()).hexdigest()
 
 
 def difference(old: Plan, new: Plan) -> str:
@@ -138,17 +140,3 @@ def difference(old: Plan, new: Plan) -> str:
         if before != now:
             return f"the {name} split had {before} files, now has {now}"
     return "" if old == new else "the files or labels found in the input are not the same"
-
-
-@contextmanager
-def replacing(path: Path):
-    """Gives a temporary file beside `path`, which takes its place if the block ends without an exception."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp's are for the owner only
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

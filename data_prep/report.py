@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep import dataset
-from data_prep.plan import Plan, PreparationError, read_plan, replacing
+from data_prep.folders import AnyPath, FolderError, replacing, shard_folder
+from data_prep.plan import Plan, PreparationError, read_plan
 from data_prep.shards import REJECTED_FILE, REPORT_FILE
 from data_prep.tally import MEASURES, Tally
 from davs_jax import page, plots, sources
@@ -44,7 +45,7 @@ class Findings(NamedTuple):
     drawn: list[tuple[str, dict, list[np.ndarray]]]  # (clip, its measures, its frames with their landmarks)
 
 
-def make(plan: Plan, output: Path, tables: dict[str, Counter]) -> str:
+def make(plan: Plan, output: AnyPath, tables: dict[str, Counter]) -> str:
     """Writes report.html into the folder of a finished preparation.
 
     Args:
@@ -63,7 +64,7 @@ def make(plan: Plan, output: Path, tables: dict[str, Counter]) -> str:
     return "\n".join([summary(found), *rejected, f"the report: {output / REPORT_FILE}"])
 
 
-def collect(plan: Plan, output: Path, tables: dict[str, Counter]) -> Findings:
+def collect(plan: Plan, output: AnyPath, tables: dict[str, Counter]) -> Findings:
     """Reads every record once, and keeps of each no more than its counts.
 
     Raises:
@@ -110,17 +111,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m data_prep.report",
         description="Writes report.html anew into a folder of finished shards, and prints its tables.",
     )
-    parser.add_argument("shards", type=Path, metavar="SHARDS", help="folder made by data_prep")
-    output = parser.parse_args(argv).shards
+    parser.add_argument("shards", metavar="SHARDS", help="folder made by data_prep")
+    shards = parser.parse_args(argv).shards
     try:
+        output = shard_folder(shards)
         if (plan := read_plan(output)) is None:
             raise PreparationError(f"{output} holds no preparation (no plan.json); give data_prep's --output")
         print(make(plan, output, dataset.counts(plan, output)))
-    except (PreparationError, DataError) as error:
+    except (PreparationError, FolderError, DataError) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"{error.filename or output}: {error.strerror or error}; check the folder and its disk", file=sys.stderr)
+        print(f"{error.filename or shards}: {error.strerror or error}; check the folder and its disk", file=sys.stderr)
         return 1
     return 0
 

@@ -14,7 +14,6 @@ import importlib
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 import traceback
@@ -25,10 +24,12 @@ from pathlib import Path
 
 import cv2
 import tensorflow_datasets as tfds
-from array_record.python.array_record_module import ArrayRecordWriter
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from etils import epath
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tqdm import tqdm
 
+from data_prep.folders import AnyPath, FolderError, replacing
 from data_prep.plan import (
     PLAN_FILE,
     Item,
@@ -37,7 +38,6 @@ from data_prep.plan import (
     Shard,
     difference,
     read_plan,
-    replacing,
     write_plan,
 )
 from davs_jax.progress import progress
@@ -65,7 +65,7 @@ def useless(file: str, stage: str, reason: str, remedy: str) -> Item:
     return asdict(Rejection(file, stage, reason, remedy))
 
 
-def open_output(plan: Plan, output: Path, overwrite: bool = False) -> list[Shard]:
+def open_output(plan: Plan, output: AnyPath, overwrite: bool = False) -> list[Shard]:
     """Writes the plan into the output folder, or finds it there; returns the shards that are not made yet.
 
     Raises:
@@ -73,8 +73,7 @@ def open_output(plan: Plan, output: Path, overwrite: bool = False) -> list[Shard
     """
     output.mkdir(parents=True, exist_ok=True)
     old = read_plan(output)
-    strangers = (path for path in output.iterdir() if not path.name.startswith(f".{PLAN_FILE}."))
-    if old is None and any(strangers):
+    if old is None and _strangers(output):
         old = read_plan(output)  # another task of a job array may have written it just now
         if old is None:
             raise PreparationError(f"{output} is not empty and holds no {PLAN_FILE}; choose another --output")
@@ -96,7 +95,7 @@ def share(plan: Plan, pending: list[Shard], task: int, tasks: int) -> list[Shard
     return [shard for shard in pending if shard.name in own]
 
 
-def make_shard(plan: Plan, shard: Shard, output: Path, on_item: Callable[[], None] = lambda: None) -> None:
+def make_shard(plan: Plan, shard: Shard, output: AnyPath, on_item: Callable[[], None] = lambda: None) -> None:
     """Makes one shard: its file of records, and the report of how many and what was rejected.
 
     Both appear whole or not at all, the report last: it says that the shard is finished.
@@ -122,14 +121,16 @@ def make_shard(plan: Plan, shard: Shard, output: Path, on_item: Callable[[], Non
             on_item()
         writer.close()
         size = temporary.stat().st_size
+        if (held := ArrayRecordReader(str(temporary)).num_records()) != count:
+            raise PreparationError(f"{temporary} holds {held} of {count} records; check its disk, and run again")
     report = {"items": len(shard.items), "records": count, "bytes": size, "rejections": rejections}
     report |= {"measures": measures} if any(measures) else {}
-    result_file(output, shard).parent.mkdir(exist_ok=True)
+    result_file(output, shard).parent.mkdir(parents=True, exist_ok=True)
     with replacing(result_file(output, shard)) as temporary:
         temporary.write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
 
 
-def make_all(plan: Plan, pending: list[Shard], output: Path, workers: int) -> None:
+def make_all(plan: Plan, pending: list[Shard], output: AnyPath, workers: int) -> None:
     """Makes the pending shards in `workers` processes (in this one, if that is 1), with a progress bar.
 
     Raises:
@@ -145,7 +146,7 @@ def make_all(plan: Plan, pending: list[Shard], output: Path, workers: int) -> No
             _make_in_processes(plan, pending, output, min(workers, len(pending)), bar)
 
 
-def result_file(output: Path, shard: Shard) -> Path:
+def result_file(output: AnyPath, shard: Shard) -> Path:
     """Where a shard's report lies: how many `items`, `records` and `bytes`, the `rejections`, and `measures`."""
     return output / RESULTS / f"{shard.name}.json"
 
@@ -156,6 +157,8 @@ def _outcomes(source, plan: Plan, item: Item) -> list:
         return [Rejection(**item)]
     try:
         outcomes = list(source.examples(plan, item))
+    except FolderError:
+        raise  # not this file's fault: every other would be rejected too
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}:{where.lineno}"
@@ -173,7 +176,7 @@ def _serialized(features: tfds.features.FeaturesDict, example: dict) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def _make_in_processes(plan: Plan, pending: list[Shard], output: Path, workers: int, bar: tqdm) -> None:
+def _make_in_processes(plan: Plan, pending: list[Shard], output: AnyPath, workers: int, bar: tqdm) -> None:
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     header = replace(plan, splits={})  # a worker needs only its shard's items
@@ -209,7 +212,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _make_counted(plan: Plan, shard: Shard, output: Path) -> None:
+def _make_counted(plan: Plan, shard: Shard, output: AnyPath) -> None:
     def count():
         with _counter.get_lock():
             _counter.value += 1
@@ -217,15 +220,20 @@ def _make_counted(plan: Plan, shard: Shard, output: Path) -> None:
     make_shard(plan, shard, output, count)
 
 
-def _delete(plan: Plan, output: Path) -> None:
+def _strangers(output: AnyPath) -> bool:
+    """Whether a folder without a plan holds anything; a bucket has no empty folders."""
+    return output.exists() and any(not path.name.startswith(f".{PLAN_FILE}.") for path in output.iterdir())
+
+
+def _delete(plan: Plan, output: AnyPath) -> None:
     """Deletes what was made by a plan, and the plan last: a kill in between is noticed by the next run."""
     for path in _made_files(plan, output):
         path.unlink(missing_ok=True)
-    shutil.rmtree(output / RESULTS, ignore_errors=True)
+    epath.Path(output / RESULTS).rmtree(missing_ok=True)
     (output / PLAN_FILE).unlink()
 
 
-def _made_files(plan: Plan, output: Path) -> Iterator[Path]:
+def _made_files(plan: Plan, output: AnyPath) -> Iterator[AnyPath]:
     yield from (output / plan.records_file(shard) for shard in plan.shards())
     yield from output.glob(".*.tmp")
     yield from output.glob("*.labels.txt")

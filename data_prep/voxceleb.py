@@ -9,11 +9,10 @@ import argparse
 import functools
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_prep import command
+from data_prep import clips, command, folders
 from data_prep.clips import UNKNOWN, Cut, Recording, clip_records
 from data_prep.photos import fraction
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
@@ -33,7 +32,9 @@ def make_plan(args: argparse.Namespace) -> Plan:
     Raises:
       PreparationError: the folder is not in the corpus's layout.
     """
-    items = [_item(args.input, path) for path in sorted(args.input.rglob("*.mp4")) if _is_utterance(args.input, path)]
+    files = folders.files(args.input)
+    sounds = {file for file in files if file.endswith(".m4a")}
+    items = [_item(file, sounds) for file in files if _is_utterance(file)]
     if not items:
         raise PreparationError(f"{args.input}: no SPEAKER/VIDEO/*.mp4 in it; give the folder that holds dev or mp4")
     shares = {"train": 1 - args.val_fraction, "val": args.val_fraction}
@@ -42,14 +43,13 @@ def make_plan(args: argparse.Namespace) -> Plan:
     splits = {split: [] for split in SPLITS}
     for item in items:
         splits["test" if _is_test(item) else split_of[_source(item)]].append(item)
-    splits["train"] += _strays(args.input, {item["sound"] for item in items})
+    splits["train"] += _strays(files, {item["sound"] for item in items})
     return Plan(
         dataset="voxceleb",
         source="data_prep.voxceleb",
-        input=str(args.input.resolve()),
+        input=folders.absolute(args.input),
         options={
-            "image_size": args.image_size,
-            "seed": args.seed,
+            **clips.options(args),
             "val_fraction": args.val_fraction,
             "clips": args.clips or "all",
         },
@@ -64,15 +64,15 @@ def features(plan: Plan) -> tfds.features.FeaturesDict:
 
 def examples(plan: Plan, item: dict[str, str]) -> Iterator[dict | Rejection]:
     """The records of one utterance, or why there are none."""
-    wanted = plan.options["clips"]
+    wanted, corpus = plan.options["clips"], folders.folder(plan.input)
     recording = Recording(
-        Path(plan.input, item["video"]),
+        corpus / item["video"],
         item["video"],
         functools.partial(cuts, item["video"].removesuffix(".mp4"), None if wanted == "all" else wanted),
         plan.labels["speaker"].index(item["speaker"]),
-        sound=Path(plan.input, item["sound"]) if item["sound"] else None,
+        sound=corpus / item["sound"] if item["sound"] else None,
     )
-    yield from clip_records(recording, plan.options["image_size"])
+    yield from clip_records(recording, plan.options)
 
 
 def cuts(name: str, most: int | None, frames: int) -> list[Cut]:
@@ -98,31 +98,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--val-fraction", type=fraction, default=0.02, help="share of the source videos for val (default 0.02)"
     )
+    clips.add_flags(parser)
     return command.run(parser.parse_args(argv), make_plan)
 
 
-def _is_utterance(folder: Path, path: Path) -> bool:
-    return len(path.relative_to(folder).parts) >= 3 and not path.name.startswith(".") and path.is_file()
+def _is_utterance(file: str) -> bool:
+    return file.endswith(".mp4") and file.count("/") >= 2
 
 
-def _item(folder: Path, path: Path) -> dict[str, str]:
-    beside = path.with_suffix(".m4a")
-    parts = ["aac" if part == "mp4" else part for part in beside.relative_to(folder).parts]
-    sound = next((s for s in (beside, folder.joinpath(*parts)) if s.is_file()), None)
-    return {
-        "video": path.relative_to(folder).as_posix(),
-        "sound": sound.relative_to(folder).as_posix() if sound else "",
-        "speaker": path.parts[-3],
-    }
+def _item(video: str, sounds: set[str]) -> dict[str, str]:
+    beside = video.removesuffix(".mp4") + ".m4a"
+    mirrored = "/".join("aac" if part == "mp4" else part for part in beside.split("/"))
+    sound = next((file for file in (beside, mirrored) if file in sounds), "")
+    return {"video": video, "sound": sound, "speaker": video.split("/")[-3]}
 
 
-def _strays(folder: Path, sounds: set[str]) -> Iterator[dict]:
+def _strays(files: Sequence[str], sounds: set[str]) -> Iterator[dict]:
     """Videos outside the layout and sounds without a video, as rejections."""
-    for path in sorted(path for path in folder.rglob("*.m[p4][4a]") if not path.name.startswith(".")):
-        file = path.relative_to(folder).as_posix()
-        if path.suffix == ".m4a" and file not in sounds:
+    for file in files:
+        if file.endswith(".m4a") and file not in sounds:
             yield useless(file, "read", "its video is missing", "copy it from the corpus")
-        elif path.suffix == ".mp4" and not _is_utterance(folder, path):
+        elif file.endswith(".mp4") and not _is_utterance(file):
             yield useless(file, "label", "lies in no SPEAKER/VIDEO folder", "move it into one, or leave it out")
 
 

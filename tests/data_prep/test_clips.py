@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_face")
 
 def outcomes(path, *cuts, **known):
     recording = Recording(path, path.name, cuts or [Cut("clip", 3)], **known)
-    return list(clips.clip_records(recording, image_size=64))
+    return list(clips.clip_records(recording, {"image_size": 64}))
 
 
 def gray_levels(record):

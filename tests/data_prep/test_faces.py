@@ -123,6 +123,7 @@ def test_a_photo_that_cannot_be_used_is_rejected_and_the_others_are_kept(corpus,
 def test_what_lies_beside_the_photos_is_rejected(corpus):
     (corpus / "Ada" / "3.tiff").write_bytes(b"photo")
     (corpus / "Ada" / "more").mkdir()
+    (corpus / "Ada" / "more" / "9.jpg").write_bytes(b"")
     (corpus / "nobody.jpg").write_bytes(b"photo")
     (corpus / "README").write_text("not a photo")
     _, output = run(corpus)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep import grid
+from data_prep import clips, grid
 
 GRID = Path(__file__).resolve().parents[3] / "shared" / "data" / "grid"
 ALIGN = """0 17250 sil
@@ -115,7 +115,7 @@ def test_no_sentence_and_if_wanted_no_speaker_is_in_two_splits(tmp_path):
             path.touch()
     flags = {"input": tmp_path, "image_size": 64, "seed": 0}
     for by, sizes in (("sentence", [32, 4, 4]), ("speaker", [32, 4, 4])):
-        plan = grid.make_plan(grid.Namespace(split_by=by, **flags))
+        plan = grid.make_plan(grid.Namespace(split_by=by, **clips.FOLLOWING, **flags))
         splits = {name: [item for shard in shards for item in shard] for name, shards in plan.splits.items()}
         assert [len(items) for items in splits.values()] == sizes
         assert len({item["video"] for items in splits.values() for item in items}) == 40

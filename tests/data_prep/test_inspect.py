@@ -3,7 +3,7 @@
 import cv2
 import pytest
 
-from data_prep import inspect
+from data_prep import grid, inspect
 from davs_jax.media.video import read_clip
 from tiny_data import CLIPS, FACES
 
@@ -23,6 +23,24 @@ def test_one_face_is_shown_as_a_picture(faces_folder, tmp_path, capsys):
     assert inspect.main([faces_folder, "--output", str(tmp_path)]) == 0
     assert "identity: 5 of 5 classes" in capsys.readouterr().out
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".png"] * bool(FACES)
+
+
+def test_any_single_shard_is_shown_before_the_others_are_made(tmp_path, write_video, one_face, capsys):
+    sentence = write_video(tmp_path / "in" / "s1" / "bbaf2n.mp4", frames=75)
+    sentence.with_suffix(".align").write_text("17000 23000 bin\n23000 28000 blue\n")
+    flags = ["--image-size", "64", "--workers", "1", "--shard", "0/1"]  # made, and not finished
+    assert grid.main(["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), *flags]) == 0
+    (shard,) = (tmp_path / "out").glob("*array_record*")
+    assert inspect.main([str(tmp_path / "out")]) == 1
+    assert inspect.main([str(shard), "--record", "1", "--output", str(tmp_path)]) == 0
+    assert "train-00000-of-00001: 2 records" in capsys.readouterr().out
+    assert len(read_clip(tmp_path / "train-00000-of-00001-1.mp4").frames) == 29
+    shard.write_bytes(b"")
+    assert inspect.main([str(shard)]) == 1
+    assert f"{shard}: " in capsys.readouterr().err
+    (tmp_path / "out" / "plan.json").unlink()
+    assert inspect.main([str(shard)]) == 1
+    assert "no plan.json lies beside it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

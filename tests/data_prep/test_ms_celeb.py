@@ -159,7 +159,7 @@ def test_arcfaces_template_goes_to_ours_by_one_similarity(corpus):
         picture[tuple(np.round(points[0]).astype(int)[::-1])] = 255
         spot = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), side / 40)
         picture = (255 * spot / spot.max()).astype(np.uint8)
-        record = photos.face_record("a", picture, 0, 256, "arcface")
+        record = photos.face_record("a", picture, 0, {"image_size": 256, "crops": "arcface"})
         aligned = np.asarray(Image.open(io.BytesIO(record["image"]))).astype(float)[..., 0]
         y, x = np.mgrid[:260, :260]
         weight = np.where(aligned > 40, aligned, 0) * (np.hypot(x - 95, y - 116) < 40)
@@ -241,3 +241,10 @@ def test_real_photos_in_a_table_are_found(corpus):
     write_tsv(corpus, [(name, sorted((LFW / name).iterdir())[0].read_bytes()) for name in names])
     assert run(corpus)[0] == 0
     assert len(records(corpus.parent / "out")) == 2
+
+
+def test_a_compressed_file_is_told_of(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "train.tar.gz").write_bytes(b"")
+    assert ms_celeb.main(["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]) == 1
+    assert "train.tar.gz: is compressed" in capsys.readouterr().err

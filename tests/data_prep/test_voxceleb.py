@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep import voxceleb
+from data_prep import clips, voxceleb
 
 pytestmark = pytest.mark.usefixtures("one_face")
 
@@ -111,7 +111,7 @@ def test_no_source_video_is_in_two_splits(tmp_path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
     flags = {"input": tmp_path, "image_size": 64, "seed": 0, "clips": None}
-    plan = voxceleb.make_plan(voxceleb.argparse.Namespace(val_fraction=0.25, **flags))
+    plan = voxceleb.make_plan(voxceleb.argparse.Namespace(val_fraction=0.25, **clips.FOLLOWING, **flags))
     splits = [{voxceleb._source(item) for shard in shards for item in shard} for shards in plan.splits.values()]
     assert [len(sources) for sources in splits] == [9, 3]
     assert not splits[0] & splits[1]

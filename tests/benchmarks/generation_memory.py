@@ -1,6 +1,6 @@
 """How much memory generation takes for seconds, minutes and hours of sound: each length in a process of its own.
 
-    python tests/benchmarks/memory.py [--seconds 10 600 7200]
+    python tests/benchmarks/generation_memory.py [--seconds 10 600 7200]
 
 prints for each length the frames, seconds of work, and the most memory that the process has held, beside what it held
 before the first frame. Networks are small ones with random weights (64 px, width 1/16), since only memory counts.
