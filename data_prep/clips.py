@@ -13,8 +13,7 @@ import numpy as np
 from data_prep import folders, measures
 from data_prep.folders import AnyPath
 from data_prep.shards import Rejection
-from davs_jax.evaluation import offsets
-from davs_jax.media import detectors, face
+from davs_jax.media import detectors, face, offsets
 from davs_jax.media.audio import clip_mfcc
 from davs_jax.media.video import Clip, MediaError, read_clip
 from davs_jax.records import CLIP_FRAMES, SAMPLES_PER_FRAME, stored_size

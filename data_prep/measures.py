@@ -3,8 +3,7 @@
 import cv2
 import numpy as np
 
-from davs_jax.evaluation import offsets
-from davs_jax.media import face
+from davs_jax.media import face, offsets
 from davs_jax.records import SAMPLES_PER_FRAME, mouth_box, stored_size
 
 

@@ -23,7 +23,7 @@ from data_prep.plan import Plan, PreparationError, read_plan
 from data_prep.shards import REJECTED_FILE, REPORT_FILE
 from data_prep.tally import MEASURES, Tally
 from davs_jax import page, plots, sources
-from davs_jax.evaluation.offsets import REACH
+from davs_jax.media.offsets import REACH
 from davs_jax.progress import progress
 from davs_jax.sources import DataError
 

@@ -13,11 +13,11 @@ import numpy as np
 from davs_jax import checkpoint
 from davs_jax.evaluation import lip_sync
 from davs_jax.evaluation.lip_sync import Scorer
-from davs_jax.evaluation.offsets import Offset, best_offset, frame_distances, offset_distances
 from davs_jax.generation.drivers import read_performance
 from davs_jax.generation.follow import GenerationError
 from davs_jax.inference import Davs
 from davs_jax.media.audio import clip_mfcc, windows
+from davs_jax.media.offsets import Offset, best_offset, frame_distances, offset_distances
 from davs_jax.media.remux import shift_sound
 from davs_jax.media.streams import MediaError
 from davs_jax.media.video import read_audio, read_clip

@@ -3,9 +3,9 @@ import pytest
 
 from davs_jax import sync
 from davs_jax.evaluation.lip_sync import Score
-from davs_jax.evaluation.offsets import Offset
 from davs_jax.generation.drivers import Performance
 from davs_jax.media import video
+from davs_jax.media.offsets import Offset
 from davs_jax.sync import SyncError, describe, main, measure
 from davs_jax.weights import save_weights
 from tiny_model import random_model, random_weights

@@ -7,9 +7,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from davs_jax.data import FIRST_FRAME, View
-from davs_jax.evaluation import metrics, offsets
+from davs_jax.evaluation import metrics
 from davs_jax.evaluation.probes import FOLDS, KINDS, probe
 from davs_jax.inference import Davs
+from davs_jax.media import offsets
 from davs_jax.models import flatten_time
 from davs_jax.sources import FaceSource
 

@@ -4,8 +4,8 @@ import html
 
 from davs_jax import plots
 from davs_jax.evaluation.lip_sync import VARIANTS as SYNCNET_VARIANTS
-from davs_jax.evaluation.offsets import SHIFTS
 from davs_jax.evaluation.pictures import VARIANTS
+from davs_jax.media.offsets import SHIFTS
 from davs_jax.page import bracketed, image, percent, section, table
 
 BASELINES = {"untrained": "fresh weights", "shuffled": "the sound of a clip that says another word"}

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from davs_jax.data import eval_batches
-from davs_jax.evaluation.offsets import frame_distances
 from davs_jax.evaluation.recognition import (
     Vectors,
     accuracies,
@@ -22,6 +21,7 @@ from davs_jax.evaluation.recognition import (
     word_table,
 )
 from davs_jax.inference import Davs
+from davs_jax.media.offsets import frame_distances
 from davs_jax.sources import open_clips, open_faces
 from tiny_model import random_model, random_weights
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from davs_jax.evaluation.offsets import SHIFTS, best_offset, frame_distances, offset_distances, shift_hits
+from davs_jax.media.offsets import SHIFTS, best_offset, frame_distances, offset_distances, shift_hits
 
 
 @pytest.fixture
