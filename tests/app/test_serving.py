@@ -213,7 +213,7 @@ def test_a_stopped_server_leaves_no_files(gradio_client, tmp_path, free_port):
             assert urllib.request.urlopen(address).status == 200
             assert any(tmp_path.glob("davs-app-*"))
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(120) == 0
         finally:
             process.kill()
         assert "Traceback" not in process.stderr.read()
