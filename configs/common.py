@@ -9,6 +9,12 @@ is the same for all four.
 
 from ml_collections import ConfigDict
 
+NETWORKS = (
+    *("person_encoder", "visual_encoder", "audio_encoder", "decoder", "word_classifier", "person_classifier"),
+    *("word_adversary", "person_adversary", "modality_discriminator"),
+    *("sequence_discriminator", "frame_discriminator"),
+)
+
 # Stage → the networks it trains, and the weights of the terms that it minimises (official values where published).
 STAGES = {
     # Pretrains the person encoder on labelled faces. Named in the paper, never released.
@@ -71,7 +77,10 @@ def get_config(stage: str = "joint") -> ConfigDict:
     m.adversary_frames = 20  # frames that the word adversary reads; 12 reuses the word frames (cheaper)
     m.dropout = 0.5  # in the visual encoder, the word adversary and the person classifier
     m.align_corners = True  # bilinear upsampling as in PyTorch 0.2, with which the released weights were trained
-    m.dtype = "float32"  # compute type of the networks: float32 or bfloat16; parameters and losses stay float32
+    # Compute type of the convolutions: float32, or bfloat16, which halves memory and on TPUs and GPUs the time.
+    # Parameters, statistics of norms, losses and gradients stay float32, and so does the sum of gradients over the
+    # devices (on GPUs the kernels' gradients are bfloat16 until they are summed: davs_jax/models/convolution.py).
+    m.dtype = "float32"
     # Our own options beside the published topology:
     m.skips = (8,)  # person maps that enter the decoder, by stride; published (8,); ours adds 16, 4, 2
     m.word_skips = ()  # strides at which wid enters the decoder once more: a short way from the word to the mouth
@@ -128,7 +137,19 @@ def get_config(stage: str = "joint") -> ConfigDict:
 
     c.mesh = ConfigDict()
     c.mesh.data = -1  # devices along the batch; −1 takes all that are left
-    c.mesh.fsdp = 1  # devices that parameters and optimizer state are divided over
+    # Devices that parameters, optimizer state and averages are divided over; the batch is divided over both axes. 1 is
+    # right while they fit: a parameter takes 12 bytes with Adam, 16 with averages.
+    c.mesh.fsdp = 1
+
+    # Parts in which a step reads its batch, one after the other: memory for activations by this factor less. Not the
+    # same step: contrastive losses find their wrong answers, and norms their statistics, within a part, and running
+    # statistics move once a part. Both players keep their order, so the forward is computed twice where there are
+    # adversaries. The batch must divide by devices × parts.
+    c.accumulate = 1
+
+    # What a network's backward pass computes again instead of keeping it: "none"; "activations", all but the outputs of
+    # convolutions (norms, rectifiers, pooling: cheap); "all", a second forward.
+    c.remat = ConfigDict(dict.fromkeys(NETWORKS, "none"))
 
     c.log = g = ConfigDict()
     g.every = 50  # steps between scalars
@@ -140,6 +161,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     c.checkpoint = k = ConfigDict()
     k.every = 1_000  # steps
     k.keep = 3  # latest checkpoints kept, beside the best
+    k.keep_every = 0  # checkpoints of steps that this divides are kept too; 0 is none
     k.best = "video_accuracy" if "word_classifier" in trained else ""  # figure that chooses the best; "" is none
     return c
 

@@ -200,11 +200,13 @@ def train_batches(
       DataError: data that does not fit the configuration; while reading, a damaged record.
     """
     layout = sharding.batch_sharding(mesh)
+    shares = mesh.size * config.accumulate
     for name in {"face_batch_size" if key in FACE_KEYS else "batch_size" for key in spec}:
-        if (size := config.data[name]) % mesh.size:
+        if (size := config.data[name]) % shares:
+            parts = f" in {config.accumulate} parts each" if config.accumulate > 1 else ""
             raise DataError(
-                f"config.data.{name} is {size}, which does not divide over {mesh.size} devices; "
-                f"set --config.data.{name}={-(-size // mesh.size) * mesh.size}"
+                f"config.data.{name} is {size}, which does not divide over {mesh.size} devices{parts}; "
+                f"set --config.data.{name}={-(-size // shares) * shares}"
             )
 
     def rows(size: int) -> list[int]:

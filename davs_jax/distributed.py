@@ -1,13 +1,20 @@
-"""Who am I in this job: told by named variables of the environment, never by trying and failing."""
+"""Who am I in this job: told by named variables of the environment, never by trying and failing; and its end."""
 
+import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
 
 import jax
 
-KINDS = ("alone", "coordinator", "slurm", "tpu")
+KINDS = ("alone", "coordinator", "tpu", "kubernetes", "slurm")
+JOIN = 50  # seconds that process 0 has to answer, and then all processes to come together
+SILENCE = 30  # seconds without a sign of life after which a process counts as dead, and all others end
+PORT = 8476  # of process 0 on TPUs and Kubernetes, where JAX_COORDINATOR_PORT names no other
 
 
 class JobError(ValueError):
@@ -34,44 +41,44 @@ class Job:
     def __str__(self) -> str:
         if self.kind == "alone":
             return "one process"
-        if self.kind == "tpu":
-            return "one process of a TPU pod"
+        if self.coordinator is None:
+            return "one process of a TPU pod (tpu; JAX asks the machine's metadata which)"
         return f"process {self.process_id} of {self.num_processes} ({self.kind}; process 0 is at {self.coordinator})"
 
 
 def describe(environ: Mapping[str, str]) -> Job:
     """What the environment says; the first that applies:
 
-    * `DAVS_JOB` is `alone`, `slurm` or `tpu`: that, and nothing else is looked at.
+    * `DAVS_JOB` is one of KINDS: that, and nothing else is looked at. Cloud TPU VMs need `tpu`, because no variable
+      tells of their pod: JAX then asks the machine's metadata.
     * `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`: what they say.
-    * `TPU_WORKER_HOSTNAMES` (or `TPU_PROCESS_ADDRESSES`) lists several hosts: a TPU pod.
+    * `TPU_WORKER_HOSTNAMES` (or `TPU_PROCESS_ADDRESSES`) lists several hosts, or `MEGASCALE_NUM_SLICES` is above 1: a
+      TPU pod, of which this is `TPU_WORKER_ID` of slice `MEGASCALE_SLICE_ID`. GKE sets all of them.
+    * `KUBERNETES_SERVICE_HOST` and `JOB_COMPLETION_INDEX`, which Kubernetes sets in an Indexed Job: pod of a JobSet,
+      whose file must tell `JAX_NUM_PROCESSES`, `JOBSET_NAME` and `REPLICATED_JOB_NAME` (two labels of the pod).
     * a SLURM step of several tasks.
 
     Raises:
       JobError: variables that contradict each other or are incomplete.
     """
-    match environ.get("DAVS_JOB"):
-        case "alone":
-            return Job("alone")
-        case "tpu":
-            return Job("tpu", None, None, None)
-        case "slurm":
-            return _slurm(environ)
-        case None:
-            pass
-        case other:
-            raise JobError(f"DAVS_JOB is {other!r}; it must be alone, slurm or tpu (or not set)")
+    readers = {"coordinator": _coordinator, "tpu": _tpu, "kubernetes": _kubernetes, "slurm": _slurm}
+    if asked := environ.get("DAVS_JOB"):
+        if asked not in KINDS:
+            raise JobError(f"DAVS_JOB is {asked!r}; it must be one of {', '.join(KINDS)} (or not set)")
+        return readers[asked](environ) if asked != "alone" else Job("alone")
     if "JAX_COORDINATOR_ADDRESS" in environ:
         return _coordinator(environ)
-    if "," in environ.get("TPU_PROCESS_ADDRESSES", environ.get("TPU_WORKER_HOSTNAMES", "")):
-        return Job("tpu", None, None, None)
+    if len(_tpu_hosts(environ)) > 1 or environ.get("MEGASCALE_NUM_SLICES", "1") != "1":
+        return _tpu(environ)
+    if {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"} <= environ.keys():
+        return _kubernetes(environ)
     if _tasks(environ) > 1:
         return _slurm(environ)
     return Job("alone")
 
 
 def _coordinator(environ: Mapping[str, str]) -> Job:
-    address = environ["JAX_COORDINATOR_ADDRESS"]
+    address = _text(environ, "JAX_COORDINATOR_ADDRESS")
     processes, process = (_number(environ, name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
     if ":" not in address or not 0 <= process < processes:
         raise JobError(
@@ -79,6 +86,37 @@ def _coordinator(environ: Mapping[str, str]) -> Job:
             "host:port, and process ids from 0 up to the number of processes"
         )
     return Job("coordinator", address, processes, process)
+
+
+def _tpu_hosts(environ: Mapping[str, str]) -> list[str]:
+    """Hosts of this slice, in the order of their numbers."""
+    listed = environ.get("TPU_PROCESS_ADDRESSES") or environ.get("TPU_WORKER_HOSTNAMES") or ""
+    return [host.partition(":")[0] for host in listed.split(",") if host]
+
+
+def _tpu(environ: Mapping[str, str]) -> Job:
+    hosts = _tpu_hosts(environ)
+    if not hosts:
+        return Job("tpu", None, None, None)
+    slices = _number({"MEGASCALE_NUM_SLICES": "1", **environ}, "MEGASCALE_NUM_SLICES")
+    own = _number({"MEGASCALE_SLICE_ID": "0", **environ}, "MEGASCALE_SLICE_ID")
+    first = environ.get("MEGASCALE_COORDINATOR_ADDRESS", hosts[0]).partition(":")[0]
+    process = own * len(hosts) + _number(environ, "TPU_WORKER_ID")
+    return Job("tpu", f"{first}:{_port(environ)}", slices * len(hosts), process)
+
+
+def _kubernetes(environ: Mapping[str, str]) -> Job:
+    if "JAX_NUM_PROCESSES" not in environ:
+        raise JobError(
+            "Kubernetes runs this as one pod of an Indexed Job, but JAX_NUM_PROCESSES does not say of how many: set it "
+            "in the pod's env, or DAVS_JOB=alone to train in one process"
+        )
+    processes, process = (_number(environ, name) for name in ("JAX_NUM_PROCESSES", "JOB_COMPLETION_INDEX"))
+    if processes == 1:
+        return Job("alone")
+    # A JobSet gives pod I of its job J the name SET-JOB-J-I, within the service SET.
+    jobset, job = (_text(environ, name) for name in ("JOBSET_NAME", "REPLICATED_JOB_NAME"))
+    return Job("kubernetes", f"{jobset}-{job}-0-0.{jobset}:{_port(environ)}", processes, process)
 
 
 def _tasks(environ: Mapping[str, str]) -> int:
@@ -115,6 +153,16 @@ def _local_gpus(environ: Mapping[str, str]) -> tuple[int, ...] | None:
     return tuple(range(first, first + share))
 
 
+def _port(environ: Mapping[str, str]) -> str:
+    return environ.get("JAX_COORDINATOR_PORT") or str(PORT)
+
+
+def _text(environ: Mapping[str, str], name: str) -> str:
+    if not (value := environ.get(name)):
+        raise JobError(f"{name} is not set, which this kind of job needs")
+    return value
+
+
 def _number(environ: Mapping[str, str], name: str) -> int:
     value = environ.get(name)
     if value is None or not value.isdigit():
@@ -126,18 +174,73 @@ def initialize(environ: Mapping[str, str] = os.environ) -> Job:
     """Joins the job that `describe` finds; to be called before anything else asks JAX for its devices.
 
     Raises:
-      JobError: as `describe`.
+      JobError: as `describe`; process 0 cannot be reached; not all processes came, within `JOIN` seconds.
     """
     job = describe(environ)
-    if job.kind == "tpu":
-        jax.distributed.initialize()
-    elif job.kind != "alone":
-        jax.distributed.initialize(
-            job.coordinator,
-            job.num_processes,
-            job.process_id,
-            job.local_devices,
-            # Else JAX gives a SLURM task only the one GPU of its local number.
-            cluster_detection_method="deactivate",
-        )
+    if job.kind == "alone":
+        return job
+    if job.coordinator and job.process_id:
+        _reach(job.coordinator)
+    place = {
+        "coordinator_address": job.coordinator,
+        "num_processes": job.num_processes,
+        "process_id": job.process_id,
+        "local_device_ids": job.local_devices,
+        # Else JAX gives a SLURM task only the one GPU of its local number.
+        "cluster_detection_method": "deactivate",
+    }
+    times = {
+        "initialization_timeout": JOIN,
+        "heartbeat_timeout_seconds": SILENCE,
+        "shutdown_timeout_seconds": SILENCE,
+    }
+    try:
+        jax.distributed.initialize(**(place if job.coordinator else {}), **times)
+    except RuntimeError as error:
+        raise JobError(
+            f"{job}: not all processes of this job came together within {JOIN} s ({_line(error)}); look for those that "
+            "did not start, and start all of them again"
+        ) from error
     return job
+
+
+def _reach(address: str) -> None:
+    """Waits until process 0 listens."""
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + JOIN
+    while True:
+        try:
+            with socket.create_connection((host, int(port)), timeout=5):
+                return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise JobError(
+                    f"process 0 of this job, at {address}, cannot be reached ({error}) after {JOIN} s; is it running, "
+                    "is the name right, and does the network let this port through?"
+                ) from error
+        time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Ends this process at once, with a sentence, where a computation of all processes fails.
+
+    Then another one is gone, most likely. Nothing may be waited for any more, not even a save: it needs them all. Where
+    nothing fails but hangs, JAX itself aborts this process `SILENCE` seconds after the other one's last sign of life.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        print(
+            f"davs_jax: process {jax.process_index()} of {jax.process_count()} ends, because another one is gone or "
+            f"cannot be reached ({_line(error)}); start all again: the run goes on from its last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]

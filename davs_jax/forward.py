@@ -1,15 +1,27 @@
 """The one forward of any stage: a batch through the generator player's networks, as far as the terms need it."""
 
+import functools
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from davs_jax import losses, models
+from davs_jax.models.layers import CONVOLUTION
 from davs_jax.records import MFCC_LENGTH, MFCC_WIDTH
 
 Array = jax.Array
 Batch = dict[str, Array]
+
+# `config.remat`: how a network's forward is kept for the backward pass, and what of it is computed again.
+REMAT = {
+    "none": lambda apply: apply,
+    "activations": functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(CONVOLUTION)),
+    "all": jax.checkpoint,
+}
 
 
 def batch_spec(config) -> dict[str, jax.ShapeDtypeStruct]:
@@ -54,7 +66,7 @@ class Networks:
     def __init__(self, config, params: dict, batch_stats: dict, trained: tuple[str, ...], key: Array):
         if config.bn_grouping not in ("batch", "official"):
             raise ValueError(f"config.bn_grouping is {config.bn_grouping!r}; it must be 'batch' or 'official'")
-        self.modules = models.build(config.model)
+        self.modules, self.remat = models.build(config.model), config.remat
         self.official_grouping = config.bn_grouping == "official"
         self.params, self.batch_stats, self.trained, self.key = params, dict(batch_stats), trained, key
 
@@ -63,9 +75,10 @@ class Networks:
         train = name in self.trained
         self.key, dropout = jax.random.split(self.key)
         variables = {"params": self.params[name], "batch_stats": self.batch_stats[name]}
-        outputs, updates = self.modules[name].apply(
-            variables, *inputs, train=train, rngs={"dropout": dropout}, mutable=["batch_stats"] if train else []
+        apply = functools.partial(
+            self.modules[name].apply, train=train, rngs={"dropout": dropout}, mutable=["batch_stats"] if train else []
         )
+        outputs, updates = REMAT[self.remat[name]](apply)(variables, *inputs)
         self.batch_stats[name] = updates.get("batch_stats", self.batch_stats[name])
         return outputs
 
@@ -74,12 +87,29 @@ class Networks:
         if self.official_grouping:
             return [self(name, *inputs) for inputs in calls]
         sizes = [len(jax.tree.leaves(inputs)[0]) for inputs in calls]
-        outputs = self(name, *jax.tree.map(lambda *parts: jnp.concatenate(parts), *calls))
-        starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        return [
-            jax.tree.map(lambda leaf, a=start, n=size: leaf[a : a + n], outputs)
-            for start, size in zip(starts, sizes, strict=True)
-        ]
+        outputs = self(name, *jax.tree.map(lambda *parts: join(parts), *calls))
+        leaves, structure = jax.tree.flatten(outputs)
+        return [structure.unflatten(parts) for parts in zip(*(split(leaf, sizes) for leaf in leaves), strict=True)]
+
+
+def join(parts: Sequence[Array]) -> Array:
+    """One batch of several, `[N, …]`, the rows of each spread evenly over the whole.
+
+    Where every device holds an equal share of each part's rows, it then holds the same share of the whole, and nothing
+    moves between devices; behind one another, the parts would have to be dealt out anew.
+    """
+    groups = math.gcd(*map(len, parts))
+    return jnp.concatenate([part.reshape(groups, -1, *part.shape[1:]) for part in parts], 1).reshape(
+        -1, *parts[0].shape[1:]
+    )
+
+
+def split(joined: Array, sizes: Sequence[int]) -> list[Array]:
+    """The inverse of `join`, for parts of these sizes."""
+    groups = math.gcd(*sizes)
+    ends = np.cumsum(sizes) // groups
+    parts = jnp.split(joined.reshape(groups, -1, *joined.shape[1:]), ends[:-1], 1)
+    return [part.reshape(-1, *joined.shape[1:]) for part in parts]
 
 
 def images(frames: Array) -> Array:
@@ -107,7 +137,7 @@ def forward(config, networks: Networks, batch: Batch) -> dict[str, Array]:
         persons = _persons(config, networks, batch, terms)
         if "pid_uniform" in terms:
             outputs["adversary_maps"] = persons["adversary"][1][4].reshape(
-                config.data.batch_size, config.model.adversary_frames, *persons["adversary"][1][4].shape[1:]
+                -1, config.model.adversary_frames, *persons["adversary"][1][4].shape[1:]
             )
         if "person_ce" in terms:
             outputs["face_logits"] = networks("person_classifier", persons["face"][0])

@@ -79,13 +79,19 @@ def accuracy(logits: Array, labels: Array) -> Array:
     return jnp.mean(jnp.argmax(logits, -1) == labels)
 
 
+def products(a: Array, b: Array) -> Array:
+    """Inner products `[N, M]` of rows, in full float32: TPUs and newer GPUs would round the factors first, and
+    distances, small differences of these, would be noise."""
+    return jnp.matmul(a, b.T, precision="highest")
+
+
 def contrastive(fixed: Array, moving: Array, margin: float) -> Array:
     """L2 contrastive loss between vectors `[N, D]`; pairs are equal rows. `fixed` receives no gradient.
 
     [Σ_i d_ii² + Σ_{i≠j} max(0, margin − d_ij)²] / 2N, with d the Euclidean distances.
     """
     fixed = jax.lax.stop_gradient(fixed)
-    squared = jnp.sum(fixed**2, 1)[:, None] + jnp.sum(moving**2, 1)[None] - 2 * fixed @ moving.T
+    squared = jnp.sum(fixed**2, 1)[:, None] + jnp.sum(moving**2, 1)[None] - 2 * products(fixed, moving)
     same = jnp.sum((fixed - moving) ** 2, 1)  # exact on the diagonal, where the expansion above cancels
     distance = jnp.sqrt(jnp.maximum(squared, 1e-12))  # the floor keeps the root's gradient finite
     others = jnp.square(jnp.maximum(0.0, margin - distance)) * (1 - jnp.eye(len(fixed)))
@@ -118,7 +124,7 @@ def frame_contrastive(wid_video: Array, wid_audio: Array, margin: float) -> Arra
     not used: a softmax has none.
     """
     video, audio = (l2_normalised(flatten_time(wid)) for wid in (wid_video, wid_audio))
-    logits, own = video @ audio.T / TEMPERATURE, jnp.arange(len(video))
+    logits, own = products(video, audio) / TEMPERATURE, jnp.arange(len(video))
     return (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
 
 

@@ -50,3 +50,22 @@ def parameter_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
         return replicated(mesh)
     axis = max(divisible, key=lambda a: shape[a])
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, "fsdp"))
+
+
+def gathered(tree, mesh: Mesh | None):
+    """Parameters whole on every device, as the networks use them: one all-gather over `fsdp` a step.
+
+    Said here, because the compiler, left alone, may divide a layer's work over `fsdp` instead and move activations.
+    """
+    return tree if _undivided(mesh) else jax.lax.with_sharding_constraint(tree, replicated(mesh))
+
+
+def divided(tree, mesh: Mesh | None):
+    """Gradients laid out as their parameters are: what is summed over the devices is handed out in shares."""
+    if _undivided(mesh):
+        return tree
+    return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, parameter_sharding(mesh, x.shape)), tree)
+
+
+def _undivided(mesh: Mesh | None) -> bool:
+    return mesh is None or mesh.shape["fsdp"] == 1

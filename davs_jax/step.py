@@ -11,7 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from davs_jax import losses, models, sharding
-from davs_jax.forward import Array, Batch, Networks, batch_spec, forward, images, select
+from davs_jax.forward import Array, Batch, Networks, batch_spec, forward, images, join, select
 from davs_jax.optim import make_optimizers
 from davs_jax.state import DavsState, abstract_state, adversaries, trained_networks
 
@@ -59,11 +59,11 @@ def discriminator_losses(config, networks: Networks, outputs: dict, batch: Batch
 def _discriminate(config, networks: Networks, name: str, outputs: dict, batch: Batch) -> tuple[Array, Array]:
     """½(BCE real + BCE fake) of both heads, each label softened by a random amount."""
     frames, mfcc = real_frames(config, batch)
-    fakes = jnp.concatenate([outputs["fake_audio"], outputs["fake_video"]])
+    fakes = join([outputs["fake_audio"], outputs["fake_video"]])
     # The official code judges the reals twice, as many as the fakes: the same loss, another sample variance.
     copies = 2 if networks.official_grouping else 1
-    fake = networks(name, *_clips_for(name, fakes, jnp.concatenate([mfcc, mfcc])))
-    real = networks(name, *_clips_for(name, jnp.concatenate([frames] * copies), jnp.concatenate([mfcc] * copies)))
+    fake = networks(name, *_clips_for(name, fakes, join([mfcc, mfcc])))
+    real = networks(name, *_clips_for(name, join([frames] * copies), join([mfcc] * copies)))
     networks.key, key = jax.random.split(networks.key)
     softness = config.label_softness * jax.random.uniform(key, (2, 2))
     patch, match = (
@@ -108,7 +108,7 @@ def _picture_losses(config, networks: Networks, outputs: dict, batch: Batch, act
                 terms[f"{name}_{side}"] = loss(outputs[f"fake_{side}"], frames)
     if "temporal" in active:
         terms["temporal"] = losses.temporal(outputs["fake_audio"], images(batch["identity_frame"]))
-    fakes = jnp.concatenate([outputs["fake_audio"], outputs["fake_video"]])
+    fakes = join([outputs["fake_audio"], outputs["fake_video"]])
     for term in ("gan_sequence", "gan_frame"):
         if term in active:
             name = losses.TERMS[term].adversary
@@ -124,52 +124,113 @@ def term_weight(config, name: str) -> float:
     return config.loss[term] * (losses.uniformity_weight(classes) if classes else 1.0)
 
 
-def train_step(config, state: DavsState, batch: Batch) -> tuple[DavsState, Metrics]:
-    """(state, batch) → (state, metrics); pure. Metrics are float32 scalars, terms unweighted."""
+def train_step(config, state: DavsState, batch: Batch, mesh: Mesh | None = None) -> tuple[DavsState, Metrics]:
+    """(state, batch) → (state, metrics); pure. Metrics are float32 scalars, terms unweighted.
+
+    With `config.accumulate` = k the batch is read in k parts. The discriminators step on the mean gradient of all, and
+    only then the generator player, on the mean of all against the updated discriminators: the published order, at the
+    price of a second forward where there are adversaries. Contrastive losses compare, and norms see, what is in one
+    part; running statistics move once a part.
+
+    Args:
+      mesh: where parameters may be divided over `fsdp`.
+    """
     trained, opponents, optimizers = trained_networks(config), adversaries(config), make_optimizers(config)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), state.step), 3)
-    params, opt, batch_stats = dict(state.params), dict(state.opt), dict(state.batch_stats)
+    params, opt = dict(state.params), dict(state.opt)
     metrics: Metrics = {}
 
-    def update(player: str, gradients: dict) -> None:
-        """Steps one player, and notes each network's gradient norm."""
-        metrics.update({f"gradient_norm/{name}": optax.tree.norm(g) for name, g in gradients.items()})
+    def whole(names) -> dict:
+        return sharding.gathered({name: params[name] for name in names}, mesh)
+
+    def update(player: str, gradients: dict, figures: Metrics) -> None:
+        """Steps one player, and notes its figures and each network's gradient norm."""
+        gradients = sharding.divided(gradients, mesh)
+        metrics.update(figures | {f"gradient_norm/{name}": optax.tree.norm(g) for name, g in gradients.items()})
         own = {name: params[name] for name in gradients}
         updates, opt[player] = optimizers[player].update(gradients, opt[player], own)
         params.update(optax.apply_updates(own, updates))
 
-    def run_forward(own: dict):
-        networks = Networks(config, state.params | own, batch_stats, trained, keys[0])
-        return forward(config, networks, batch), networks.batch_stats
+    def run_forward(batch: Batch, batch_stats: dict, key: Array):
+        """Outputs, their pullback to the trained networks, and the statistics after them."""
+        everything = whole(params)
 
-    outputs, pullback, batch_stats = jax.vjp(run_forward, {name: params[name] for name in trained}, has_aux=True)
+        def run(own: dict):
+            networks = Networks(config, everything | own, batch_stats, trained, key)
+            return forward(config, networks, batch), networks.batch_stats
 
-    if opponents:
+        return jax.vjp(run, {name: everything[name] for name in trained}, has_aux=True)
 
-        def discriminator_loss(own: dict):
-            networks = Networks(config, params | own, batch_stats, opponents, keys[1])
+    def discriminator_gradients(outputs: dict, batch: Batch, batch_stats: dict, key: Array):
+        def loss(own: dict):
+            networks = Networks(config, own, batch_stats, opponents, key)
             terms, figures = discriminator_losses(config, networks, jax.lax.stop_gradient(outputs), batch)
-            return sum(terms.values()), (terms, figures, networks.batch_stats)
+            figures |= {f"loss/discriminator/{name}": value for name, value in terms.items()}
+            return sum(terms.values()), (figures, networks.batch_stats)
 
-        own = {name: params[name] for name in opponents}
-        gradients, (terms, figures, batch_stats) = jax.grad(discriminator_loss, has_aux=True)(own)
-        update("discriminator", gradients)
-        metrics |= figures | {f"loss/discriminator/{name}": value for name, value in terms.items()}
+        gradients, (figures, batch_stats) = jax.grad(loss, has_aux=True)(whole(opponents))
+        return gradients, figures, batch_stats
 
-    def generator_loss(outputs: dict):
-        networks = Networks(config, params, batch_stats, opponents, keys[2])
-        terms, figures = generator_losses(config, networks, outputs, batch)
-        total = sum(term_weight(config, name) * value for name, value in terms.items())
-        return total, (terms, figures, networks.batch_stats)
+    def outputs_gradients(outputs: dict, batch: Batch, batch_stats: dict, key: Array):
+        discriminators = whole(opponents)
 
-    (total, (terms, figures, batch_stats)), cotangent = jax.value_and_grad(generator_loss, has_aux=True)(outputs)
-    (gradients,) = pullback(cotangent)
-    update("generator", gradients)
-    metrics |= figures | {f"loss/{name}": value for name, value in terms.items()} | {"loss/total": total}
+        def loss(outputs: dict):
+            networks = Networks(config, discriminators, batch_stats, opponents, key)
+            terms, figures = generator_losses(config, networks, outputs, batch)
+            total = sum(term_weight(config, name) * value for name, value in terms.items())
+            figures |= {f"loss/{name}": value for name, value in terms.items()} | {"loss/total": total}
+            return total, (figures, networks.batch_stats)
+
+        gradients, (figures, batch_stats) = jax.grad(loss, has_aux=True)(outputs)
+        return gradients, figures, batch_stats
+
+    if config.accumulate == 1:  # one forward serves both players
+        outputs, pullback, batch_stats = run_forward(batch, state.batch_stats, keys[0])
+        if opponents:
+            gradients, figures, batch_stats = discriminator_gradients(outputs, batch, batch_stats, keys[1])
+            update("discriminator", gradients, figures)
+        cotangent, figures, batch_stats = outputs_gradients(outputs, batch, batch_stats, keys[2])
+        update("generator", *pullback(cotangent), figures)
+    else:
+
+        def first_pass(batch: Batch, batch_stats: dict, keys: Array):
+            outputs, _, _ = run_forward(batch, batch_stats, keys[0])  # its statistics are noted in the second pass
+            return discriminator_gradients(outputs, batch, batch_stats, keys[1])
+
+        def second_pass(batch: Batch, batch_stats: dict, keys: Array):
+            outputs, pullback, batch_stats = run_forward(batch, batch_stats, keys[0])
+            cotangent, figures, batch_stats = outputs_gradients(outputs, batch, batch_stats, keys[2])
+            return *pullback(cotangent), figures, batch_stats
+
+        batch_stats = state.batch_stats
+        if opponents:
+            gradients, figures, batch_stats = _mean_of_parts(config.accumulate, first_pass, batch, batch_stats, keys)
+            update("discriminator", gradients, figures)
+        gradients, figures, batch_stats = _mean_of_parts(config.accumulate, second_pass, batch, batch_stats, keys)
+        update("generator", gradients, figures)
 
     decay = config.optim.ema_decay
     ema = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state.ema, {n: params[n] for n in state.ema})
     return DavsState(state.step + 1, params, batch_stats, opt, ema), metrics
+
+
+def _mean_of_parts(count: int, function, batch: Batch, batch_stats: dict, keys: Array) -> tuple[dict, Metrics, dict]:
+    """Gradients and metrics of `function`, averaged over the parts of a batch, and the statistics after the last part.
+
+    Part i holds rows i, i + count, …: so every device has its share of every part.
+    """
+    parts = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), batch)
+    found = jax.eval_shape(function, jax.tree.map(lambda x: x[0], parts), batch_stats, keys)[:2]
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), found)
+
+    def add(carry, part):
+        (sums, batch_stats), (number, batch) = carry, part
+        own_keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+        *found, batch_stats = function(batch, batch_stats, own_keys)
+        return (jax.tree.map(jnp.add, sums, tuple(found)), batch_stats), None
+
+    (sums, batch_stats), _ = jax.lax.scan(add, (nothing, batch_stats), (jnp.arange(count), parts))
+    return *jax.tree.map(lambda total: total / count, sums), batch_stats
 
 
 def make_train_step(config, mesh: Mesh):
@@ -177,7 +238,7 @@ def make_train_step(config, mesh: Mesh):
     state = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(config, mesh))
     batch = dict.fromkeys(batch_spec(config), sharding.batch_sharding(mesh))
     return jax.jit(
-        lambda state, batch: train_step(config, state, batch),
+        lambda state, batch: train_step(config, state, batch, mesh),
         in_shardings=(state, batch),
         out_shardings=(state, sharding.replicated(mesh)),
         donate_argnums=0,

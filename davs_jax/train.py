@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from davs_jax import checkpoint, data, plots, sharding, state, step
+from davs_jax import checkpoint, data, distributed, plots, sharding, state, step
 from davs_jax.checkpoint import Checkpoints
 from davs_jax.compilation import keep_compilations
 from davs_jax.evaluation.recognition import recognise
+from davs_jax.forward import REMAT
 from davs_jax.inference import Davs
 from davs_jax.monitor import Monitor
 from davs_jax.sources import ClipSource
@@ -24,12 +25,14 @@ FIGURES = ("audio_accuracy", "video_accuracy", "both_accuracy", "audio_to_video_
 SMALLEST = {
     "seed": 0,
     "steps": 1,
+    "accumulate": 1,
     "data.batch_size": 1,
     "data.threads": 1,
     "data.prefetch": 1,
     "log.every": 1,
     "checkpoint.every": 1,
     "checkpoint.keep": 1,
+    "checkpoint.keep_every": 0,
 }
 
 
@@ -62,7 +65,10 @@ def train(config, workdir: str) -> bool:
         now, origins = _start(config, mesh, checkpoints, abstract)
         _say(*_tables(config, mesh, spec, now, origins))
         train_step = _compile(config, mesh, spec, abstract)
-        with contextlib.closing(Monitor(checkpoint.as_path(workdir), first, config.steps, _clips(spec))) as monitor:
+        with (
+            contextlib.closing(Monitor(checkpoint.as_path(workdir), first, config.steps, _clips(spec))) as monitor,
+            distributed.together(),
+        ):
             for number in range(first + 1, config.steps + 1):
                 with monitor.waiting():
                     batch = next(batches)
@@ -107,6 +113,9 @@ def _check(config) -> tuple[jax.sharding.Mesh, dict[str, jax.ShapeDtypeStruct], 
             raise ConfigError(f"config.{name} is {value}; it must be at least {smallest}")
     if config.checkpoint.best not in ("", *FIGURES):
         raise ConfigError(f"config.checkpoint.best is {config.checkpoint.best!r}; it must be one of {FIGURES} or empty")
+    for name, policy in config.remat.items():
+        if policy not in REMAT:
+            raise ConfigError(f"config.remat.{name} is {policy!r}; it must be one of {', '.join(REMAT)}")
     try:
         mesh = sharding.make_mesh(config.mesh)
         return mesh, step.batch_spec(config), state.abstract_state(config, mesh)
@@ -115,11 +124,14 @@ def _check(config) -> tuple[jax.sharding.Mesh, dict[str, jax.ShapeDtypeStruct], 
 
 
 def _checkpoints(config, workdir: str) -> contextlib.AbstractContextManager[Checkpoints]:
-    return contextlib.closing(Checkpoints(workdir, config.checkpoint.keep, config.checkpoint.best))
+    keeping = config.checkpoint
+    return contextlib.closing(Checkpoints(workdir, keeping.keep, keeping.best, keeping.keep_every))
 
 
 def _start(config, mesh, checkpoints: Checkpoints, abstract: DavsState) -> tuple[DavsState, dict[str, str]]:
     """The state to go on from, and where each network's weights come from."""
+    for name in checkpoints.unfinished:
+        _say(f"checkpoints/{name} was not finished, when a run was killed or its disk was full; it is not used")
     if checkpoints.latest is not None:
         now, saved = checkpoints.restore_latest(config, abstract)
         changed = [f"  changed since: {line}" for line in checkpoint.changes(saved, config)]
@@ -160,15 +172,17 @@ def _compile(config, mesh, spec, abstract: DavsState) -> Callable:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Notes SIGTERM and SIGINT instead of dying of them; a second one ends the process at once.
+    """Notes SIGTERM and SIGINT instead of dying of them; a second Ctrl-C ends the process at once.
 
+    A second SIGTERM changes nothing: schedulers send several, and the save that the first one asked for goes on.
     Yields a function: has this process been asked to stop? In a job of several processes it is always False: there
     JAX's preemption service listens to SIGTERM, and `Checkpoints.reached_preemption` tells all the same last step.
     """
     asked = []
 
     def note(number: int, frame) -> None:
-        signal.signal(number, before[number])
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
         if jax.process_count() > 1:
             os.kill(os.getpid(), signal.SIGTERM)
         else:

@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from davs_jax import checkpoint, sharding
 from davs_jax.checkpoint import CheckpointError, Checkpoints
+from davs_jax.checkpoint.__main__ import main
 from davs_jax.state import DavsState, abstract_state, init_state
 from davs_jax.weights import leaves
 
@@ -44,8 +46,8 @@ def assert_equal(tree, expected):
         np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
 
 
-def save(workdir, config, *steps, figures=None, keep=3):
-    checkpoints = Checkpoints(workdir, keep, "video_accuracy")
+def save(workdir, config, *steps, figures=None, keep=3, keep_every=0):
+    checkpoints = Checkpoints(workdir, keep, "video_accuracy", keep_every)
     for step in steps:
         checkpoints.save(step, small_state(step, step), config, (figures or {}).get(step))
     checkpoints.close()
@@ -72,6 +74,12 @@ def test_the_latest_are_kept_and_the_best_beside_them(tmp_path, word_config):
     assert checkpoint.checkpoint_steps(workdir) == [2, 4, 5]
 
 
+def test_every_so_many_steps_a_checkpoint_is_kept_for_good(tmp_path, word_config):
+    figures = {3: {"video_accuracy": 0.5}}
+    workdir = save(tmp_path, word_config, 1, 2, 3, 4, 5, 6, 7, 8, figures=figures, keep=1, keep_every=4)
+    assert checkpoint.checkpoint_steps(workdir) == [3, 4, 8]
+
+
 def test_without_validation_only_the_latest_are_kept(tmp_path, word_config):
     workdir = save(tmp_path, word_config, 1, 2, 3, 4, keep=2)
     assert checkpoint.checkpoint_steps(workdir) == [3, 4]
@@ -89,6 +97,51 @@ def test_a_failed_save_is_told(tmp_path, word_config):
     with pytest.raises(CheckpointError, match=r"checkpoints could not be written .*run again"):
         checkpoints.save(1, small_state(), word_config)
         checkpoints.close()
+
+
+def test_a_disk_that_is_full_stops_the_run_and_leaves_the_last_checkpoint(workdir, word_config):
+    """A limit on the size of files stands in for the full disk: the operating system refuses the writes as there."""
+    checkpoints = Checkpoints(workdir, 1, "")
+    large = small_state(9, 9, shape=(256, 256))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"checkpoints could not be written .*make room"):
+            checkpoints.save(9, large, word_config)
+            checkpoints.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert checkpoint.checkpoint_steps(workdir) == [3, 6]
+    assert [path.name[:1] for path in checkpoint.unfinished(workdir)] == ["9"]
+    again = Checkpoints(workdir, 3, "")
+    assert [name[:1] for name in again.unfinished] == ["9"]
+    state, _ = again.restore_latest(word_config, abstract(small_state()))
+    assert_equal(state, small_state(6, 6))
+    again.save(9, small_state(9, 9), word_config)
+    again.close()
+    assert checkpoint.checkpoint_steps(workdir) == [3, 6, 9]
+    assert checkpoint.unfinished(workdir) == []
+
+
+@pytest.mark.parametrize("lost", ["_CHECKPOINT_METADATA", "config/metadata", "state/_METADATA", "state/manifest.ocdbt"])
+def test_a_checkpoint_that_lost_a_part_is_never_chosen(workdir, word_config, lost, capsys):
+    (workdir / "checkpoints" / "6" / lost).write_bytes(b"")
+    assert checkpoint.checkpoint_steps(workdir) == [3]
+    assert checkpoint.find_checkpoint(workdir).name == "3"
+    main(["ls", str(workdir)])
+    assert capsys.readouterr().out.splitlines()[-1].split()[:5] == ["6", "was", "not", "finished,", "and"]
+    checkpoints = Checkpoints(workdir, 3, "")
+    assert (checkpoints.unfinished, checkpoints.latest) == (["6"], 3)
+    checkpoints.save(6, small_state(6, 6), word_config)
+    checkpoints.close()
+    assert checkpoint.checkpoint_steps(workdir) == [3, 6]
+
+
+def test_a_run_goes_on_in_another_compute_type(workdir, word_config):
+    word_config.model.dtype = "bfloat16"
+    state, saved = Checkpoints(workdir, 3, "").restore_latest(word_config, abstract(small_state()))
+    assert_equal(state, small_state(6, 6))
+    assert saved.model.dtype == "float32"
 
 
 def test_another_model_is_refused_with_what_differs(workdir, word_config):
@@ -229,12 +282,14 @@ def test_init_from_is_strict_about_names(exported, word_config):
 
 def test_the_command_line_lists_shows_and_exports(tmp_path, word_config, capsys):
     workdir = str(save(tmp_path / "run", word_config, 1, 2, figures={1: {"video_accuracy": 0.75}}))
-    assert checkpoint.main(["ls", workdir]) == 0
+    assert main(["ls", workdir]) == 0
     _, first, second = capsys.readouterr().out.splitlines()
-    assert first.split()[:2] == ["1", "0.7500"] and first.endswith("best")
-    assert second.split()[:2] == ["2", "–"] and not second.endswith("best")
-    assert checkpoint.main(["export", workdir, str(tmp_path / "out")]) == 0
-    assert checkpoint.main(["show", str(tmp_path / "out")]) == 0
+    assert first.split()[:2] == ["1", "0.7500"] and first.endswith(
+        "word_classifier; 64 px, width 0.0625, float32, batch 4  best"
+    )
+    assert second.split()[:2] == ["2", "–"] and second.endswith("as above")
+    assert main(["export", workdir, str(tmp_path / "out")]) == 0
+    assert main(["show", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
     assert json.loads(shown[: shown.rindex("}") + 1])["model"]["num_words"] == 4
     assert "visual_encoder            40 parameters" in shown
@@ -242,7 +297,7 @@ def test_the_command_line_lists_shows_and_exports(tmp_path, word_config, capsys)
 
 def test_the_command_line_says_in_one_sentence_what_is_wrong(tmp_path):
     with pytest.raises(SystemExit, match=r"python -m davs_jax.checkpoint: .* holds no weights"):
-        checkpoint.main(["ls", str(tmp_path)])
+        main(["ls", str(tmp_path)])
 
 
 def test_saved_on_eight_devices_restored_on_one(tmp_path, word_config):

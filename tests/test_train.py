@@ -123,6 +123,8 @@ def test_sigterm_finishes_the_step_and_saves(word_config, tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_for(lambda: (workdir / "metrics.jsonl").exists() and len(events(workdir)) >= 2, process)
         process.terminate()
+        wait_for(lambda: list((workdir / "checkpoints").iterdir()), process)
+        process.terminate()  # during the save
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 75
     (step,) = checkpoint.checkpoint_steps(workdir)
@@ -139,7 +141,16 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_second_signal_ends_the_process_at_once(interruptible):
+def test_a_second_sigterm_changes_nothing():
+    """Schedulers send several; the save that the first one asked for must go on."""
+    with _stop_signals() as asked:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert asked()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_second_ctrl_c_ends_the_process_at_once(interruptible):
     with _stop_signals() as asked:
         assert not asked()
         signal.raise_signal(signal.SIGINT)
@@ -220,6 +231,8 @@ def test_a_number_that_is_not_finite_stops_the_run_before_it_is_saved(word_confi
         ("checkpoint", "best", "accuracy", r"config.checkpoint.best is 'accuracy'; it must be one of .*video_accuracy"),
         ("optim", "schedule", "linear", "config.optim.schedule is 'linear'"),
         ("mesh", "fsdp", 3, "config.mesh is data=-1, fsdp=3"),
+        ("remat", "decoder", "half", "config.remat.decoder is 'half'; it must be one of none, activations, all"),
+        (None, "accumulate", 0, "config.accumulate is 0; it must be at least 1"),
         (None, "trained", ("decoder",), "config.trained names"),
     ],
 )

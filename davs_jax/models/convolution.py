@@ -1,83 +1,92 @@
-"""The convolution of all networks: XLA's own, with a gradient for the kernel that is fast on a CPU.
+"""The convolution of all networks: XLA's own, with a gradient for the kernel of our own.
 
-XLA's CPU backend computes a kernel's gradient as one convolution whose window is the whole picture. Where there are
-many pictures and few channels, as in these networks at small widths, that takes three to seventeen times as long as
-the forward. The same numbers as matrix products of shifted inputs, a few pictures at a time so that they stay in the
-cache, take one to three times as long (`tests/benchmarks/convolution.py` prints it). GPUs and TPUs use XLA's own.
+**On a CPU it is faster.** XLA's CPU backend computes a kernel's gradient as one convolution whose window is the whole
+picture. Where there are many pictures and few channels, as in these networks at small widths, that takes three to
+seventeen times as long as the forward. The same numbers as matrix products of shifted inputs, a few pictures at a time
+so that they stay in the cache, take one to three times as long (`tests/benchmarks/convolution.py` prints it).
+
+**In bfloat16 it stays float32.** Devices add up their shares of a gradient in the type that the convolution gives it,
+and JAX's own gives bfloat16: 8 bits, before the sum over a pod. Ours is computed and added up in float32. GPUs are the
+exception: XLA has no bfloat16 convolution for them that gives float32, and would read the pictures in float32 instead.
 """
 
 import functools
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
 Array = jax.Array
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
 
 COLUMNS = 1 << 19  # numbers in the shifted inputs that are handled at once: 2 MiB
 
 
-def conv_general_dilated(
-    lhs: Array,
-    rhs: Array,
-    window_strides: Sequence[int],
-    padding: Sequence[tuple[int, int]],
-    lhs_dilation: Sequence[int] | None = None,
-    rhs_dilation: Sequence[int] | None = None,
-    dimension_numbers: jax.lax.ConvDimensionNumbers | None = None,
-    feature_group_count: int = 1,
-    precision: jax.lax.Precision | None = None,
-) -> Array:
-    """A stand-in for `jax.lax.conv_general_dilated` in `flax.linen.Conv`: `[N, H, W, C]`, `[h, w, C, D]` → `[N, …, D]`.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
+    """`[N, H, W, C]` and `[h, w, C, D]` → `[N, …, D]` in the type of `x`, to which the kernel is cast."""
+    return _xla(x, kernel.astype(x.dtype), strides, padding)
 
-    Raises:
-      ValueError: dilation, groups or a layout that none of these networks uses.
-    """
-    if {1, *(lhs_dilation or ()), *(rhs_dilation or ())} != {1} or feature_group_count != 1 or precision is not None:
-        raise ValueError("this convolution has no dilation, no groups and the default precision")
-    strides, padding = tuple(window_strides), tuple(map(tuple, padding))
+
+def _forward(x: Array, kernel: Array, strides: Pair, padding: Padding):
+    return convolve(x, kernel, strides, padding), (x, kernel)
+
+
+def _backward(strides: Pair, padding: Padding, saved: tuple[Array, Array], gradient: Array):
+    x, kernel = saved
+    low = kernel.astype(x.dtype)
+    (of_x,) = jax.vjp(lambda x: _xla(x, low, strides, padding), x)[1](gradient)
+
+    def by_xla(x: Array, gradient: Array) -> Array:
+        return jax.vjp(lambda low: _xla(x, low, strides, padding), low)[1](gradient)[0].astype(kernel.dtype)
+
+    size = kernel.shape[:2]
+    if x.dtype != kernel.dtype:
+        accumulated = functools.partial(_accumulated, size=size, strides=strides, padding=padding, dtype=kernel.dtype)
+        return of_x, jax.lax.platform_dependent(x, gradient, cuda=by_xla, rocm=by_xla, default=accumulated)
     # Several host devices share a batch, and a loop over its parts would make them wait for each other.
-    if lhs.dtype not in (jnp.float32, jnp.float64) or jax.device_count() > 1 or _small(lhs, rhs, strides):
-        return _xla(lhs, rhs, strides, padding)
-    return _conv(lhs, rhs, strides, padding)
+    if jax.device_count() > 1 or _small(x, kernel, strides):
+        return of_x, by_xla(x, gradient)
+    by_products = functools.partial(kernel_gradient, size=size, strides=strides, padding=padding)
+    return of_x, jax.lax.platform_dependent(x, gradient, cpu=by_products, default=by_xla)
 
 
-def _small(x: Array, kernel: Array, strides: tuple[int, ...]) -> bool:
+convolve.defvjp(_forward, _backward)
+
+
+def _xla(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _small(x: Array, kernel: Array, strides: Pair) -> bool:
     """Whether all shifted inputs are handled at once: then XLA's own gradient loses no time worth saving."""
     shifts = kernel.shape[0] * kernel.shape[1]
     return shifts > 1 and x.size * shifts // (strides[0] * strides[1]) <= COLUMNS
 
 
-def _xla(x: Array, kernel: Array, strides: tuple[int, ...], padding: tuple) -> Array:
-    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+def _accumulated(x: Array, gradient: Array, size: Pair, strides: Pair, padding: Padding, dtype) -> Array:
+    """Gradient of a convolution for its kernel, `[h, w, C, D]`, in a wider type than its inputs have.
+
+    It is a convolution over the pictures as channels, of the input with the output's gradient, whose elements lie as
+    far apart as the strides.
+    """
+    sizes = zip(x.shape[1:3], gradient.shape[1:3], size, strides, padding, strict=True)
+    # What the last stride did not reach is cut off: the padding behind may be negative.
+    pads = [
+        (low, kernel - 1 + stride * (out - 1) + 1 - low - before) for before, out, kernel, stride, (low, _) in sizes
+    ]
+    return jax.lax.conv_general_dilated(
+        x,
+        gradient,
+        (1, 1),
+        pads,
+        rhs_dilation=strides,
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        preferred_element_type=dtype,
+    )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _conv(x: Array, kernel: Array, strides: tuple[int, ...], padding: tuple) -> Array:
-    return _xla(x, kernel, strides, padding)
-
-
-def _forward(x: Array, kernel: Array, strides: tuple[int, ...], padding: tuple):
-    return _xla(x, kernel, strides, padding), (x, kernel)
-
-
-def _backward(strides: tuple[int, ...], padding: tuple, saved: tuple[Array, Array], gradient: Array):
-    x, kernel = saved
-    (of_x,) = jax.vjp(lambda x: _xla(x, kernel, strides, padding), x)[1](gradient)
-
-    def by_xla(x: Array, gradient: Array) -> Array:
-        return jax.vjp(lambda kernel: _xla(x, kernel, strides, padding), kernel)[1](gradient)[0]
-
-    by_products = functools.partial(kernel_gradient, size=kernel.shape[:2], strides=strides, padding=padding)
-    return of_x, jax.lax.platform_dependent(x, gradient, cpu=by_products, default=by_xla)
-
-
-_conv.defvjp(_forward, _backward)
-
-
-def kernel_gradient(
-    x: Array, gradient: Array, size: tuple[int, int], strides: tuple[int, ...], padding: Sequence[tuple[int, int]]
-) -> Array:
+def kernel_gradient(x: Array, gradient: Array, size: Pair, strides: Pair, padding: Padding) -> Array:
     """Gradient of a convolution for its kernel, `[h, w, C, D]`, by matrix products.
 
     Args:

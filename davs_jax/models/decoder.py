@@ -50,22 +50,18 @@ class Decoder(nn.Module):
             return normed(conv(features, 3, 1, 1, kernel_init=init, dtype=self.dtype, name=name)(x), name)
 
         start = photo.shape[1] // 64
-        x = jnp.concatenate([pid, wid], -1).astype(self.dtype)[:, None, None, :]
+        # The layers that see vectors cost nothing: they compute in float32, whatever the maps do.
+        x = jnp.concatenate([pid, wid], -1)[:, None, None, :]
         x = nn.ConvTranspose(
-            scaled(512, self.width),
-            (start, start),
-            padding="VALID",
-            kernel_init=torch_default,
-            dtype=self.dtype,
-            name="start",
+            scaled(512, self.width), (start, start), padding="VALID", kernel_init=torch_default, name="start"
         )(x)
-        x = normed(x, "start")
+        x = normed(x, "start").astype(self.dtype)
         for number, (stride, channels, convolutions) in enumerate(BLOCKS, start=1):
             if stride in self.skips:
                 x = jnp.concatenate([maps[stride].astype(self.dtype), x], -1)
             if stride in self.word_skips:
-                word = nn.Dense(scaled(128, self.width), dtype=self.dtype, name=f"word{stride}")(wid)
-                word = normed(word, f"word{stride}")
+                word = nn.Dense(scaled(128, self.width), name=f"word{stride}")(wid)
+                word = normed(word, f"word{stride}").astype(self.dtype)
                 word = jnp.broadcast_to(word[:, None, None, :], (*x.shape[:3], word.shape[-1]))
                 x = jnp.concatenate([x, word], -1)
             for i in range(convolutions):

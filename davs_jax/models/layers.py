@@ -8,11 +8,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 
-from davs_jax.models.convolution import conv_general_dilated
+from davs_jax.models.convolution import convolve
 
 Array = jax.Array
 Dtype = Any
+
+CONVOLUTION = "convolution"  # what `config.remat` calls the outputs of convolutions
 
 # PyTorch's default for convolutions and linear layers: uniform within ±1/√fan_in. Its biases start so too; ours at 0.
 torch_default = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -24,17 +27,34 @@ def scaled(channels: int, width: float) -> int:
     return max(4, 4 * round(channels * width / 4))
 
 
-def conv(features: int, kernel: int | tuple[int, int], stride=1, padding=0, **kwargs) -> nn.Conv:
-    """A 2-D convolution with PyTorch's symmetric padding (SAME pads strided convolutions otherwise)."""
-    pair = _pair(padding)
-    return nn.Conv(
-        features,
-        _pair(kernel),
-        strides=_pair(stride),
-        padding=[(pair[0], pair[0]), (pair[1], pair[1])],
-        conv_general_dilated=conv_general_dilated,
-        **{"kernel_init": torch_default, **kwargs},
-    )
+class Conv(nn.Module):
+    """A 2-D convolution with PyTorch's symmetric padding (SAME pads strided convolutions otherwise).
+
+    Parameters are float32, and so are their gradients, whatever `dtype` it computes in.
+    """
+
+    features: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    padding: tuple[int, int]
+    use_bias: bool = True
+    dtype: Dtype | None = None  # None is that of input and kernel
+    kernel_init: Callable = torch_default
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        kernel = self.param("kernel", self.kernel_init, (*self.kernel, x.shape[-1], self.features), jnp.float32)
+        x = x.astype(self.dtype or jnp.promote_types(x.dtype, kernel.dtype))
+        x = convolve(x, kernel, self.strides, tuple((side, side) for side in self.padding))
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+            x = (at_least_float32(x) + bias).astype(x.dtype)
+        return checkpoint_name(x, CONVOLUTION)
+
+
+def conv(features: int, kernel: int | tuple[int, int], stride=1, padding=0, **kwargs) -> Conv:
+    """`Conv`, whose sizes are one number or (rows, columns)."""
+    return Conv(features, _pair(kernel), _pair(stride), _pair(padding), **kwargs)
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -72,7 +92,8 @@ class BatchNorm(nn.Module):
                 for running, new in ((running_mean, mean), (running_var, unbiased)):
                     running.value = (1 - self.momentum) * running.value + self.momentum * new
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
-        return x * factor.astype(x.dtype) + (bias - mean * factor).astype(x.dtype)
+        # In float32, so that the gradients of scale and bias are summed in it; only the result is narrow.
+        return (at_least_float32(x) * factor + (bias - mean * factor)).astype(x.dtype)
 
 
 def max_pool(x: Array) -> Array:

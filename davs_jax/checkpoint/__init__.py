@@ -1,0 +1,35 @@
+"""Checkpoints and weights: saved, kept, restored on any devices, carried over. The only home of Orbax.
+
+A workdir holds `checkpoints/STEP/` with the training state, the configuration that made it and, where the run was
+validated at that step, its figures. The position in the data is the step itself.
+"""
+
+from davs_jax.checkpoint.saving import Checkpoints
+from davs_jax.checkpoint.stored import (
+    changes,
+    checkpoint_steps,
+    checkpoints_folder,
+    export_weights,
+    figures,
+    find_checkpoint,
+    init_from,
+    load_weights,
+    unfinished,
+)
+from davs_jax.weights import CheckpointError, as_path, save_weights
+
+__all__ = [
+    "CheckpointError",
+    "Checkpoints",
+    "as_path",
+    "changes",
+    "checkpoint_steps",
+    "checkpoints_folder",
+    "export_weights",
+    "figures",
+    "find_checkpoint",
+    "init_from",
+    "load_weights",
+    "save_weights",
+    "unfinished",
+]

@@ -1,0 +1,84 @@
+"""`python -m davs_jax.checkpoint`: what a workdir holds, and carrying weights out of it."""
+
+import argparse
+import math
+import sys
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from davs_jax.checkpoint import stored
+from davs_jax.weights import CheckpointError, leaves
+
+
+def _list(workdir: str) -> None:
+    """Prints one line per checkpoint: step, the figure that chooses the best, size on disk, configuration."""
+    folders = [stored.checkpoints_folder(workdir) / str(step) for step in stored.checkpoint_steps(workdir)]
+    name = stored.read_config(stored.find_checkpoint(workdir)).checkpoint.best
+    values = {folder: stored.figures(folder).get(name, -math.inf) for folder in folders}
+    best = max(reversed(folders), key=values.get)  # of equals, the later is kept
+    print(f"{'step':>10}  {name or 'figure':>16}  {'MB':>8}  configuration")
+    before = None
+    for folder, value in values.items():
+        shown, mark = (f"{value:.4f}", "  best" * (folder == best)) if math.isfinite(value) else ("–", "")
+        config = stored.read_config(folder)
+        print(f"{folder.name:>10}  {shown:>16}  {_size(folder) / 1e6:8.1f}  {_told(before, config)}{mark}")
+        before = config
+    for folder in stored.unfinished(workdir):
+        print(f"{folder.name:>10}  was not finished, and is not used  {_size(folder) / 1e6:8.1f} MB")
+
+
+def _told(before: ConfigDict | None, config: ConfigDict) -> str:
+    """A configuration in a line; behind another one of the run, what has changed since."""
+    if before:
+        return "; ".join(stored.changes(before, config)) or "as above"
+    model = config.model
+    sizes = f"{model.image_size} px, width {model.width:g}, {model.dtype}, batch {config.data.batch_size}"
+    return f"trains {', '.join(config.trained)}; {sizes}"
+
+
+def _size(path: epath.Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(map(_size, path.iterdir())) if path.is_dir() else path.stat().length
+
+
+def _show(path: str) -> None:
+    """Prints the configuration, and every network's parameters."""
+    config, params, _ = stored.load_weights(path)
+    print(config.to_json(indent=2))
+    for name, tree in params.items():
+        print(f"{name:>24}  {sum(leaf.size for leaf in leaves(tree).values()):12,} parameters")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line: what a workdir holds, and carrying weights out of it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m davs_jax.checkpoint",
+        description="Look at checkpoints, and export weights for generation on another machine.",
+        epilog="example: python -m davs_jax.checkpoint export runs/joint weights/joint --dtype float16",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    ls = commands.add_parser("ls", help="one line per checkpoint: step, validation figure, size, configuration")
+    show = commands.add_parser("show", help="the configuration, and the networks' parameter counts")
+    export = commands.add_parser("export", help="write a small folder for inference: config.json and weights.npz")
+    ls.add_argument("path", metavar="W", help="workdir of a training run")
+    for command in (show, export):
+        command.add_argument("path", metavar="W", help="a workdir (its latest checkpoint), or one checkpoint in it")
+    export.add_argument("folder", metavar="OUT", help="folder to write")
+    export.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: %(default)s")
+    args = parser.parse_args(argv)
+    try:
+        match args.command:
+            case "ls":
+                _list(args.path)
+            case "show":
+                _show(args.path)
+            case "export":
+                stored.export_weights(args.path, args.folder, args.dtype)
+    except CheckpointError as error:
+        raise SystemExit(f"{parser.prog}: {error}") from error
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
