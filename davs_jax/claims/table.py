@@ -69,7 +69,7 @@ def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: 
     }
     (output / "claims.json").write_text(json.dumps(summary, indent=1) + "\n")
     tables = _tables(arms, figures, answers, records)
-    (output / "claims.md").write_text(_markdown(_progress(arms, seeds, records), tables))
+    (output / "claims.md").write_text(_markdown(_progress(arms, seeds, records), tables), encoding="utf-8")
     page = output / "claims.html"
     parts = [section(html.escape(title), "", table(*_escaped(headers, rows))) for title, headers, rows in tables]
     lead = f'<p class="soft">{html.escape(_progress(arms, seeds, records))}</p><p>{html.escape(LIMITS)}</p>'
