@@ -4,7 +4,7 @@ The defaults are the published system (DAVS, AAAI 2019, and its official code). 
 state only their differences. Any knob can be set on the command line: --config.data.batch_size=32
 
 A stage is nothing but which networks train and which terms of the loss have weight; the rest of the recipe
-is the same for all four.
+is the same for all.
 """
 
 from ml_collections import ConfigDict
@@ -24,6 +24,8 @@ STAGES = {
         ("visual_encoder", "audio_encoder", "word_classifier"),
         {"word_ce": 1.0, "contrastive": 1.0, "modality": 1.0},
     ),
+    # SyncNet, the judge of lip sync (models/syncnet.py): a network of its own, that no other stage uses.
+    "syncnet": (("syncnet",), {"sync": 1.0}),
     # Warms the decoder up against frozen word encoders: one random frame a clip, no adversaries. Ours.
     "generator": (("person_encoder", "decoder"), {"l1": 4.0, "mouth": 8.0}),
     # Everything together.
@@ -45,7 +47,7 @@ STAGES = {
 
 
 def get_config(stage: str = "joint") -> ConfigDict:
-    """The published configuration of one stage: `person`, `word`, `generator` or `joint`.
+    """The published configuration of one stage: `person`, `word`, `generator`, `joint` or `syncnet`.
 
     Raises:
       ValueError: an unknown stage.
@@ -64,6 +66,9 @@ def get_config(stage: str = "joint") -> ConfigDict:
     c.init_networks = ()
     # Networks this stage trains; the others it uses run frozen, with their running statistics.
     c.trained = trained
+    # What the stage reads words from, and draws from. One alone is for comparison (configs/claims): terms that compare
+    # the two must then be off.
+    c.modalities = ("audio", "video")
 
     c.model = m = ConfigDict()
     m.image_size = 256  # pixels; a power of two, 64…512
@@ -123,12 +128,14 @@ def get_config(stage: str = "joint") -> ConfigDict:
     w.temporal = 0.0  # L1 outside the mouth to the frame before, audio-driven
     w.gan_sequence = 0.0  # sequence discriminator, patch and audio-match heads
     w.gan_frame = 0.0  # frame discriminator, the same; off in the official code
+    w.sync = 0.0  # SyncNet's contrastive loss: windows of 5 frames against their own and a shifted sound
     w.update(weights)
 
     # clip: normalised clip vectors, video detached (joint); chunks: a third of a clip, both ways (word pretraining);
     # frames: ours, a softmax over all frames of the batch, both ways
     c.contrastive = "chunks" if stage == "word" else "clip"
-    c.margin = 1.0  # of the contrastive loss
+    # Of the contrastive losses; SyncNet's vectors are not normalised and start some 18 apart.
+    c.margin = 20.0 if stage == "syncnet" else 1.0
     c.label_softness = 0.1  # discriminators' real/fake labels are softened by up to this much per call
     # Scale of the picture losses' gradient at the word vectors: 1 as published; ours lowers it, because on the 0…255
     # scale it outweighs the word losses a hundredfold and a small model forgets its words.

@@ -87,7 +87,7 @@ def evaluate(
         figures["probes"], reasons = recognition.probes(vectors, seed)
         skipped |= reasons
     else:
-        skipped["recognition"] = "the weights have no word encoders"
+        skipped["recognition"] = "the weights have not both word encoders"
     if scorer is None:
         skipped["lip_sync"] = "no weights of SyncNet were given (--syncnet)"
     skipped |= UNMEASURED
@@ -272,7 +272,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--syncnet",
         metavar="W",
-        help="SyncNet's weights (syncnet_v2.model or .npz): report LSE-D and LSE-C",
+        help="SyncNet's weights (syncnet_v2.model, .npz, or a run of configs/syncnet.py): report LSE-D and LSE-C",
     )
     add_gain_options(add)
     add("--output", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from davs_jax import losses, models
+from davs_jax.models import syncnet
 from davs_jax.models.layers import CONVOLUTION
 from davs_jax.records import MFCC_LENGTH, MFCC_WIDTH
 
@@ -38,9 +39,10 @@ def batch_spec(config) -> dict[str, jax.ShapeDtypeStruct]:
         spec[key] = jax.ShapeDtypeStruct(shape, dtype)
 
     own_adversary_frames = model.adversary_frames != model.word_frames
-    if terms & losses.WORD_TERMS or generates or ("pid_uniform" in terms and not own_adversary_frames):
+    seen, heard = (bool(terms & losses.WORD_TERMS) and side in config.modalities for side in ("video", "audio"))
+    if seen or generates or ("pid_uniform" in terms and not own_adversary_frames):
         add("frames", clips, model.word_frames, size, size, 3)
-    if terms & losses.WORD_TERMS or generates:
+    if heard or generates:
         add("mfcc", clips, model.word_frames, MFCC_LENGTH, MFCC_WIDTH, dtype=jnp.float32)
     if terms & {"word_ce", "pid_uniform"}:
         add("word", clips, dtype=jnp.int32)
@@ -49,6 +51,9 @@ def batch_spec(config) -> dict[str, jax.ShapeDtypeStruct]:
     if generates:
         add("generate_start", clips, dtype=jnp.int32)
         add("identity_frame", clips, size, size, 3)
+    if "sync" in terms:
+        add("sync_frames", clips, syncnet.FRAMES, size, size, 3)
+        add("sync_mfcc", clips, 2, syncnet.COLUMNS, syncnet.COEFFICIENTS, dtype=jnp.float32)
     if terms & losses.FACE_TERMS:
         if not faces:
             raise ValueError(
@@ -127,7 +132,7 @@ def forward(config, networks: Networks, batch: Batch) -> dict[str, Array]:
 
     Returns a dictionary with, as the terms need them: `wid_video`, `wid_audio` `[B, 12, E]`, `word_video`, `word_audio`
     logits, `adversary_maps` `[B, T, S/4, S/4, C]`, `face_logits`, `face_wid` `[I, E]`, and generated frames
-    `fake_video`, `fake_audio` `[B, 6, S, S, 3]`.
+    `fake_video`, `fake_audio` `[B, 6, S, S, 3]`, and SyncNet's `sync_face` `[B, 1024]`, `sync_sound` `[B, 2, 1024]`.
     """
     terms = losses.active(config)
     outputs: dict[str, Array] = {}
@@ -143,28 +148,41 @@ def forward(config, networks: Networks, batch: Batch) -> dict[str, Array]:
             outputs["face_logits"] = networks("person_classifier", persons["face"][0])
         if terms & losses.GENERATION_TERMS:
             outputs |= _generate(config, networks, batch, persons["identity"], outputs)
+    if "sync" in terms:
+        outputs |= _sync(networks, batch)
     return outputs
 
 
+def _sync(networks: Networks, batch: Batch) -> dict[str, Array]:
+    """SyncNet's vectors of a window's face, and of its own and a shifted sound; the faces as its scores show them."""
+    frames = batch["sync_frames"][..., ::-1].astype(float)  # BGR, 0…255
+    frames = jax.image.resize(frames, (*frames.shape[:2], syncnet.SIZE, syncnet.SIZE, 3), "linear")
+    face, sound = networks("syncnet", frames, models.flatten_time(batch["sync_mfcc"]))
+    return {"sync_face": face, "sync_sound": sound.reshape(len(face), 2, -1)}
+
+
 def _words(config, networks: Networks, batch: Batch, terms: set[str]) -> dict[str, Array]:
-    """Word vectors of both modalities, and of the identity images for the person adversary."""
-    outputs, calls = {}, {}
-    if "frames" in batch and terms & (losses.WORD_TERMS | losses.GENERATION_TERMS):
-        frames, mfcc = batch["frames"], batch["mfcc"]
+    """Word vectors of the stage's modalities, and of the identity images for the person adversary."""
+    outputs, calls, shape = {}, {}, ()
+    if terms & (losses.WORD_TERMS | losses.GENERATION_TERMS):
+        read = {side: batch[key] for side, key in (("video", "frames"), ("audio", "mfcc")) if side in config.modalities}
         if not terms & losses.WORD_TERMS:  # only the generated frames need word vectors
             length = config.model.sequence_frames
-            frames, mfcc = (select(x, batch["generate_start"], length) for x in (frames, mfcc))
-        shape = (*frames.shape[:2], -1)
-        calls["wid_video"] = images(models.flatten_time(frames))
-        outputs["wid_audio"] = networks("audio_encoder", models.flatten_time(mfcc)).reshape(shape)
+            read = {side: select(x, batch["generate_start"], length) for side, x in read.items()}
+        shape = (*next(iter(read.values())).shape[:2], -1)
+        if "video" in read:
+            calls["wid_video"] = images(models.flatten_time(read["video"]))
+        if "audio" in read:
+            outputs["wid_audio"] = networks("audio_encoder", models.flatten_time(read["audio"])).reshape(shape)
     if "wid_uniform" in terms:
         calls["face_wid"] = images(batch["faces"])
-    encoded = networks.each("visual_encoder", [(x,) for x in calls.values()])
-    outputs |= dict(zip(calls, encoded, strict=True))
+    if calls:
+        encoded = networks.each("visual_encoder", [(x,) for x in calls.values()])
+        outputs |= dict(zip(calls, encoded, strict=True))
     if "wid_video" in outputs:
         outputs["wid_video"] = outputs["wid_video"].reshape(shape)
     if "word_ce" in terms:
-        for side in ("audio", "video"):
+        for side in config.modalities:
             outputs[f"word_{side}"] = networks("word_classifier", outputs[f"wid_{side}"])
     return outputs
 
@@ -183,10 +201,10 @@ def _persons(config, networks: Networks, batch: Batch, terms: set[str]) -> dict[
 
 
 def _generate(config, networks: Networks, batch: Batch, person: tuple, outputs: dict) -> dict[str, Array]:
-    """Frames from the identity frame's person and the word vectors of either modality."""
+    """Frames from the identity frame's person and the word vectors of each of the stage's modalities."""
     length, (pid, maps), photo = config.model.sequence_frames, person, images(batch["identity_frame"])
     wids = {}
-    for side in ("video", "audio"):
+    for side in (side for side in ("video", "audio") if side in config.modalities):
         wid = outputs[f"wid_{side}"]
         wid = wid if wid.shape[1] == length else select(wid, batch["generate_start"], length)
         share = config.wid_gradient
@@ -194,4 +212,4 @@ def _generate(config, networks: Networks, batch: Batch, person: tuple, outputs: 
     maps = {stride: maps[stride] for stride in config.model.skips}
     calls = [(pid, wids[side][:, t], maps, photo) for t in range(length) for side in wids]
     frames = networks.each("decoder", calls)
-    return {f"fake_{side}": jnp.stack(frames[i::2], 1) for i, side in enumerate(wids)}
+    return {f"fake_{side}": jnp.stack(frames[i :: len(wids)], 1) for i, side in enumerate(wids)}

@@ -23,29 +23,36 @@ class Term(NamedTuple):
       moves: networks that receive its gradient (where the stage trains them).
       uses: further networks that it needs.
       adversary: the discriminator player's network that it needs, if any.
+      modalities: those without which it has no meaning; any other term is computed on those that the stage has.
     """
 
     moves: tuple[str, ...]
     uses: tuple[str, ...] = ()
     adversary: str | None = None
+    modalities: frozenset[str] = frozenset()
 
 
+ENCODERS = {"audio": "audio_encoder", "video": "visual_encoder"}  # by modality
 WORDS = ("visual_encoder", "audio_encoder")
+BOTH = frozenset(ENCODERS)
 GENERATION = ("person_encoder", *WORDS, "decoder")
 
 TERMS = {
     "person_ce": Term(("person_encoder", "person_classifier")),
     "word_ce": Term((*WORDS, "word_classifier")),
-    "contrastive": Term(WORDS),
-    "modality": Term(WORDS, adversary="modality_discriminator"),
+    "contrastive": Term(WORDS, modalities=BOTH),
+    "modality": Term(WORDS, adversary="modality_discriminator", modalities=BOTH),
     "pid_uniform": Term(("person_encoder",), adversary="word_adversary"),
-    "wid_uniform": Term(("visual_encoder",), adversary="person_adversary"),
+    "wid_uniform": Term(("visual_encoder",), adversary="person_adversary", modalities=frozenset({"video"})),
     "l1": Term(GENERATION),
     "mouth": Term(GENERATION),
     "mouth_l2": Term(GENERATION),
-    "temporal": Term(("person_encoder", "audio_encoder", "decoder"), uses=("visual_encoder",)),
+    "temporal": Term(
+        ("person_encoder", "audio_encoder", "decoder"), uses=("visual_encoder",), modalities=frozenset({"audio"})
+    ),
     "gan_sequence": Term(GENERATION, adversary="sequence_discriminator"),
     "gan_frame": Term(GENERATION, adversary="frame_discriminator"),
+    "sync": Term(("syncnet",)),
 }
 TEMPERATURE = 0.1  # of the cosines in `frame_contrastive`
 WORD_TERMS = frozenset({"word_ce", "contrastive", "modality"})
@@ -67,6 +74,23 @@ def active(config) -> set[str]:
     if not names:
         raise ValueError("every weight in config.loss is 0: there is nothing to train; set at least one above 0")
     return names
+
+
+def networks(config, name: str, used: bool = False) -> tuple[str, ...]:
+    """Networks that a term moves in the modalities that the stage has; with `used`, those too that it only needs.
+
+    Raises:
+      ValueError: `config.modalities` is empty or names another, or lacks one without which the term has no meaning.
+    """
+    term, present = TERMS[name], set(config.modalities)
+    if not present or present - BOTH:
+        raise ValueError(f"config.modalities is {tuple(config.modalities)}; it holds 'audio', 'video' or both")
+    if missing := term.modalities - present:
+        raise ValueError(
+            f"config.loss.{name} is above 0 but needs {sorted(missing)}, which config.modalities lacks; set it to 0"
+        )
+    absent = {encoder for modality, encoder in ENCODERS.items() if modality not in present}
+    return tuple(n for n in (*term.moves, *(term.uses if used else ())) if n not in absent)
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
@@ -126,6 +150,23 @@ def frame_contrastive(wid_video: Array, wid_audio: Array, margin: float) -> Arra
     video, audio = (l2_normalised(flatten_time(wid)) for wid in (wid_video, wid_audio))
     logits, own = products(video, audio) / TEMPERATURE, jnp.arange(len(video))
     return (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
+
+
+def sync_contrastive(face: Array, sound: Array, margin: float) -> tuple[Array, Array]:
+    """SyncNet's own loss: a face `[B, E]` draws its sound near and keeps a shifted one a margin away.
+
+    ½·mean[d_own² + max(0, margin − d_shifted)²], with d the Euclidean distances and both sides moving.
+
+    Args:
+      sound: `[B, 2, E]`, in sync and shifted.
+
+    Returns:
+      the loss, and the share of faces that are nearer to their own sound.
+    """
+    squared = jnp.sum((face[:, None] - sound) ** 2, -1)
+    own, shifted = jnp.sqrt(jnp.maximum(squared, 1e-12)).T  # the floor keeps the root's gradient finite
+    loss = jnp.mean(own**2 + jnp.square(jnp.maximum(0.0, margin - shifted))) / 2
+    return loss, jnp.mean(own < shifted)
 
 
 CONTRASTIVE = {"clip": clip_contrastive, "chunks": chunk_contrastive, "frames": frame_contrastive}

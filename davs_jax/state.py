@@ -40,7 +40,7 @@ def trained_networks(config) -> tuple[str, ...]:
     terms = losses.active(config)
     if unknown := set(config.trained) - {name for term in losses.TERMS.values() for name in term.moves}:
         raise ValueError(f"config.trained names {sorted(unknown)}, which are not networks of the generator player")
-    moved = {name for term in terms for name in losses.TERMS[term].moves}
+    moved = {name for term in terms for name in losses.networks(config, term)}
     if idle := [name for name in config.trained if name not in moved]:
         raise ValueError(f"config.trained names {idle}, but no term with a weight above 0 moves them")
     return tuple(config.trained)
@@ -53,8 +53,8 @@ def adversaries(config) -> tuple[str, ...]:
 
 def used_networks(config) -> tuple[str, ...]:
     """All networks of the stage: trained, frozen and adversaries."""
-    terms = [losses.TERMS[name] for name in losses.active(config)]
-    needed = {name for term in terms for name in (*term.moves, *term.uses)} | set(adversaries(config))
+    terms = losses.active(config)
+    needed = {name for term in terms for name in losses.networks(config, term, used=True)} | set(adversaries(config))
     return tuple(name for name in models.build(config.model) if name in needed)
 
 

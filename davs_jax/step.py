@@ -59,10 +59,11 @@ def discriminator_losses(config, networks: Networks, outputs: dict, batch: Batch
 def _discriminate(config, networks: Networks, name: str, outputs: dict, batch: Batch) -> tuple[Array, Array]:
     """½(BCE real + BCE fake) of both heads, each label softened by a random amount."""
     frames, mfcc = real_frames(config, batch)
-    fakes = join([outputs["fake_audio"], outputs["fake_video"]])
+    fakes = join([outputs[f"fake_{side}"] for side in config.modalities])
     # The official code judges the reals twice, as many as the fakes: the same loss, another sample variance.
-    copies = 2 if networks.official_grouping else 1
-    fake = networks(name, *_clips_for(name, fakes, join([mfcc, mfcc])))
+    drivings = len(config.modalities)
+    copies = drivings if networks.official_grouping else 1
+    fake = networks(name, *_clips_for(name, fakes, join([mfcc] * drivings)))
     real = networks(name, *_clips_for(name, join([frames] * copies), join([mfcc] * copies)))
     networks.key, key = jax.random.split(networks.key)
     softness = config.label_softness * jax.random.uniform(key, (2, 2))
@@ -76,7 +77,7 @@ def _discriminate(config, networks: Networks, name: str, outputs: dict, batch: B
 def generator_losses(config, networks: Networks, outputs: dict, batch: Batch) -> tuple[dict, Metrics]:
     """The generator player's active terms, unweighted, against the updated discriminators."""
     active, terms, metrics = losses.active(config), {}, {}
-    sides = ("audio", "video")
+    sides = config.modalities
     if "person_ce" in active:
         terms["person_ce"] = losses.cross_entropy(outputs["face_logits"], batch["face_id"])
         metrics["accuracy/person"] = losses.accuracy(outputs["face_logits"], batch["face_id"])
@@ -88,13 +89,17 @@ def generator_losses(config, networks: Networks, outputs: dict, batch: Batch) ->
         contrastive = losses.CONTRASTIVE[config.contrastive]
         terms["contrastive"] = contrastive(outputs["wid_video"], outputs["wid_audio"], config.margin)
     if "modality" in active:
-        for side, label in zip(sides, (0.0, 1.0), strict=True):  # each side is to be taken for the other
+        for side, label in (("audio", 0.0), ("video", 1.0)):  # each side is to be taken for the other
             wid = models.flatten_time(outputs[f"wid_{side}"])
             terms[f"modality_{side}"] = losses.binary(networks("modality_discriminator", wid), label)
     if "pid_uniform" in active:
         terms["pid_uniform"] = losses.uniformity(networks("word_adversary", outputs["adversary_maps"]))
     if "wid_uniform" in active:
         terms["wid_uniform"] = losses.uniformity(networks("person_adversary", outputs["face_wid"]))
+    if "sync" in active:
+        terms["sync"], metrics["accuracy/sync"] = losses.sync_contrastive(
+            outputs["sync_face"], outputs["sync_sound"], config.margin
+        )
     if active & losses.GENERATION_TERMS:
         terms |= _picture_losses(config, networks, outputs, batch, active)
     return terms, metrics
@@ -102,17 +107,17 @@ def generator_losses(config, networks: Networks, outputs: dict, batch: Batch) ->
 
 def _picture_losses(config, networks: Networks, outputs: dict, batch: Batch, active: set[str]) -> dict:
     terms, (frames, mfcc) = {}, real_frames(config, batch)
-    for side in ("audio", "video"):
+    for side in config.modalities:
         for name, loss in (("l1", losses.l1), ("mouth", losses.mouth_l1), ("mouth_l2", losses.mouth_l2)):
             if name in active:
                 terms[f"{name}_{side}"] = loss(outputs[f"fake_{side}"], frames)
     if "temporal" in active:
         terms["temporal"] = losses.temporal(outputs["fake_audio"], images(batch["identity_frame"]))
-    fakes = join([outputs["fake_audio"], outputs["fake_video"]])
+    fakes = join([outputs[f"fake_{side}"] for side in config.modalities])
     for term in ("gan_sequence", "gan_frame"):
         if term in active:
             name = losses.TERMS[term].adversary
-            patch, match = networks(name, *_clips_for(name, fakes, jnp.concatenate([mfcc, mfcc])))
+            patch, match = networks(name, *_clips_for(name, fakes, join([mfcc] * len(config.modalities))))
             terms |= {f"{term}_patch": losses.binary(patch, 1.0), f"{term}_match": losses.binary(match, 1.0)}
     return terms
 

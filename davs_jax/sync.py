@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a workdir, one checkpoint in it, or an exported folder (default: the demo model of the package)",
     )
     add("--fix", type=Path, metavar="OUTPUT", help="also write the video with its sound in time; nothing is recoded")
-    add("--syncnet", metavar="W", help="also judge by SyncNet; its weights: syncnet_v2.model, or the same as .npz")
+    add("--syncnet", metavar="W", help="also judge by SyncNet; its weights: syncnet_v2.model, .npz, or a run's folder")
     add(
         "--reach", type=_reach, default=REACH, metavar="N", help="look for offsets up to N frames; default: %(default)s"
     )

@@ -21,7 +21,7 @@ import jax
 from configs import common
 from davs_jax import distributed, sharding
 from davs_jax.data import eval_batches
-from davs_jax.evaluation import recognition
+from davs_jax.evaluation import pictures, recognition
 from davs_jax.inference import Davs
 from davs_jax.sources import open_clips
 from tiny_data import tiny
@@ -35,15 +35,23 @@ def printed(figures):
     return round(figures, 3) if isinstance(figures, float) else figures
 
 
+DRAWN = 3  # clips: enough for figures of pictures
+
+
 def figures(model: Davs, folder: str) -> dict:
     source = open_clips(folder, "train")
     vectors = recognition.encode(model, eval_batches(source, 5), every_frame=True)
     read = recognition.logits(model, vectors)
+    drawn = pictures.measure(
+        model, None, source, [next(eval_batches(source, DRAWN))], vectors.word[:DRAWN], None, judged_clips=0
+    )
     return {
         "clips": vectors.index.tolist(),
         "accuracy": recognition.accuracies(read, vectors, seed=0),
         "retrieval": recognition.retrieval(vectors, model.mesh),
         "sync": recognition.synchronisation(vectors, seed=0),
+        "pictures": pictures.picture_table(drawn, None, seed=0),
+        "activity": pictures.activity_table(drawn, None, seed=0),
     }
 
 

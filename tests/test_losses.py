@@ -105,6 +105,18 @@ def test_binary_is_the_cross_entropy_of_a_sigmoid():
     np.testing.assert_allclose(losses.binary(jnp.asarray(logits), label), expected, rtol=1e-6)
 
 
+def test_syncnet_draws_the_own_sound_near_and_keeps_the_shifted_one_a_margin_away():
+    face = np.zeros((2, 4))
+    sound = np.zeros((2, 2, 4))
+    sound[0, 0, 0], sound[0, 1, 0] = 3.0, 4.0  # nearer to its own, both within the margin
+    sound[1, 0, 1], sound[1, 1, 1] = 6.0, 5.0
+    loss, nearer = losses.sync_contrastive(jnp.asarray(face), jnp.asarray(sound), 10.0)
+    assert loss == pytest.approx((3**2 + 6**2 + 6**2 + 5**2) / 4)
+    assert nearer == 0.5
+    far = jnp.asarray(sound).at[:, 1].mul(10.0)
+    assert losses.sync_contrastive(jnp.asarray(face), far, 10.0)[0] == pytest.approx((3**2 + 6**2) / 4)
+
+
 def test_a_configuration_that_trains_nothing_is_refused():
     config = common.get_config()
     for name in config.loss:

@@ -63,8 +63,11 @@ def test_help_teaches_with_an_example():
     assert "--workdir" in text
 
 
-@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(configs.__path__)])
+CONFIGURATIONS = [m.name for m in pkgutil.walk_packages(configs.__path__, "configs.") if not m.ispkg]
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_every_configuration_describes_a_stage(name):
-    config = importlib.import_module(f"configs.{name}").get_config()
+    config = importlib.import_module(name).get_config()
     assert step.batch_spec(config)
     assert set(config.trained) <= set(state.used_networks(config))

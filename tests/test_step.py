@@ -12,13 +12,14 @@ from ml_collections import ConfigDict
 from configs import common
 from davs_jax import losses, sharding, state, step
 
-ALL = P, V, A, D, W, C = (
+ALL = P, V, A, D, W, C, S = (
     "person_encoder",
     "visual_encoder",
     "audio_encoder",
     "decoder",
     "word_classifier",
     "person_classifier",
+    "syncnet",
 )
 
 # Every term of the generator player's loss by its full name, and exactly the networks that it moves.
@@ -42,6 +43,7 @@ MOVES = {
     "gan_sequence_match": {P, V, A, D},
     "gan_frame_patch": {P, V, A, D},
     "gan_frame_match": {P, V, A, D},
+    "sync": {S},
 }
 OPPONENT_MOVES = {
     "modality": {"modality_discriminator"},
@@ -152,6 +154,7 @@ def test_without_its_gradient_at_the_word_vectors_a_picture_term_leaves_the_word
         ("word", {"frames", "mfcc", "word"}),
         ("generator", {"frames", "mfcc", "generate_start", "identity_frame"}),
         ("joint", {"frames", "mfcc", "word", "generate_start", "identity_frame", "faces", "face_id"}),
+        ("syncnet", {"sync_frames", "sync_mfcc"}),
     ],
 )
 def test_a_stage_reads_only_what_its_terms_need(stage, keys):
@@ -176,6 +179,51 @@ def test_a_trained_network_that_no_term_moves_is_refused():
     config.trained = (*config.trained, "decoder")
     with pytest.raises(ValueError, match=r"\['decoder'\], but no term"):
         state.trained_networks(config)
+
+
+@pytest.mark.parametrize(
+    ("modality", "encoder", "other", "keys"),
+    [("audio", A, V, {"mfcc", "word"}), ("video", V, A, {"frames", "word"})],
+)
+def test_a_stage_of_one_modality_has_the_terms_of_that_one_only(modality, encoder, other, keys):
+    config = tiny("word")
+    config.loss.update(contrastive=0.0, modality=0.0)
+    config.modalities, config.trained = (modality,), (encoder, W)
+    assert set(step.batch_spec(config)) == keys
+    assert set(state.used_networks(config)) == {encoder, W}
+    abstract = jax.eval_shape(lambda: state._init(config, {}))
+    _, metrics = jax.eval_shape(lambda s, b: step.train_step(config, s, b), abstract, step.batch_spec(config))
+    assert {name for name in metrics if name.startswith("loss/")} == {f"loss/word_ce_{modality}", "loss/total"}
+    config.trained = (encoder, other, W)
+    with pytest.raises(ValueError, match=rf"\['{other}'\], but no term"):
+        state.trained_networks(config)
+
+
+def test_a_stage_of_one_modality_draws_from_that_one_only():
+    config = tiny()
+    config.loss.update(contrastive=0.0, modality=0.0, wid_uniform=0.0)
+    config.modalities, config.trained = ("audio",), (P, A, D, W)
+    abstract = jax.eval_shape(lambda: state._init(config, {}))
+    assert V not in abstract.params
+    _, metrics = jax.eval_shape(lambda s, b: step.train_step(config, s, b), abstract, step.batch_spec(config))
+    assert {"loss/l1_audio", "loss/temporal", "loss/gan_sequence_match"} < set(metrics)
+    assert not [name for name in metrics if name.endswith("_video")]
+
+
+@pytest.mark.parametrize(
+    ("modalities", "says"),
+    [
+        (("audio",), r"config.loss.contrastive is above 0 but needs \['video'\]"),
+        ((), r"config.modalities is \(\); it holds 'audio', 'video' or both"),
+        (("audio", "smell"), "config.modalities is"),
+    ],
+)
+def test_terms_and_modalities_that_do_not_go_together_are_refused(modalities, says):
+    config = tiny("word")
+    config.loss.modality = 0.0
+    config.modalities = modalities
+    with pytest.raises(ValueError, match=says):
+        state.used_networks(config)
 
 
 def test_a_frozen_network_keeps_weights_and_statistics_and_the_average_follows_the_trained():

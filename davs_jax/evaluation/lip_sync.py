@@ -12,10 +12,12 @@ import cv2
 import jax
 import numpy as np
 
+from davs_jax import checkpoint
 from davs_jax.media import face, speech_features
 from davs_jax.models.syncnet import COLUMNS, FRAMES, SIZE, SyncNet
 from davs_jax.official import syncnet as import_syncnet
 from davs_jax.records import FPS, MFCC_PER_FRAME, SAMPLES_PER_FRAME
+from davs_jax.weights import CheckpointError
 
 REACH = 15  # frames of offset, to either side
 BATCH = 8  # windows per call; the last is padded
@@ -47,10 +49,11 @@ class Scorer:
 
     Args:
       params, batch_stats: as `import_syncnet.convert` returns them.
+      width: of the network.
     """
 
-    def __init__(self, params: dict, batch_stats: dict):
-        variables, network = {"params": params, "batch_stats": batch_stats}, SyncNet()
+    def __init__(self, params: dict, batch_stats: dict, width: float = 1.0):
+        variables, network = {"params": params, "batch_stats": batch_stats}, SyncNet(width)
 
         def embed(method: str):
             return jax.jit(lambda v, x: network.apply(v, x, train=False, method=method))
@@ -60,8 +63,17 @@ class Scorer:
 
     @classmethod
     def load(cls, path: str | Path) -> "Scorer":
-        """The released network from its file; raises CheckpointError as `import_syncnet.read`."""
-        return cls(*import_syncnet.read(path))
+        """The released network from its file, or one of ours from a workdir or an exported folder.
+
+        Raises:
+          CheckpointError: as `import_syncnet.read` and `checkpoint.load_weights`; or the folder holds no SyncNet.
+        """
+        if not Path(path).is_dir():
+            return cls(*import_syncnet.read(path))
+        config, params, batch_stats = checkpoint.load_weights(str(path))
+        if "syncnet" not in params:
+            raise CheckpointError(f"{path} holds {', '.join(params)}, no syncnet; train one with configs/syncnet.py")
+        return cls(params["syncnet"], batch_stats["syncnet"], config.model.width)
 
     def vectors(self, frames: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """frames uint8 RGB `[T, 224, 224, 3]`, samples int16 `[N]` → vectors of face and sound, `[W, 1024]` twice.

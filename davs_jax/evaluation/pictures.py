@@ -67,10 +67,9 @@ def generate_variants(
     """
     photo, length = clip["frames"][PHOTO_FRAME], len(clip["frames"])
     by_sound, by_video = model.gains["audio_encoder"], model.gains["visual_encoder"]
-    wid = {
-        "audio": by_sound * model.wid_from_audio(clip["mfcc"]),
-        "video": by_video * model.wid_from_video(clip["frames"]),
-    }
+    wid = {"audio": by_sound * model.wid_from_audio(clip["mfcc"])}
+    if model.has("visual_encoder"):
+        wid["video"] = by_video * model.wid_from_video(clip["frames"])
     if other_mfcc is not None:
         wid["shuffled"] = by_sound * model.wid_from_audio(other_mfcc)
     # All in one call, which wastes less on the padding of batches.
@@ -89,15 +88,18 @@ def measure(
     words: np.ndarray,
     ruler: Ruler | None,
     scorer: Scorer | None = None,
+    judged_clips: int | None = None,
 ) -> Pictures:
     """Generates every clip in every variant and measures it.
 
     Args:
       words: labels of the first N clips of the source, those that `batches` hold.
-      scorer: SyncNet, which judges JUDGED_CLIPS of the clips.
+      scorer: SyncNet.
+      judged_clips: how many clips SyncNet and the face detector judge; default JUDGED_CLIPS.
     """
     wrong = len(np.unique(words)) > 1
-    kept, judged = (_spread(len(words), count) for count in (EXAMPLES, JUDGED_CLIPS))
+    judged_clips = JUDGED_CLIPS if judged_clips is None else judged_clips
+    kept, judged = (_spread(len(words), count) for count in (EXAMPLES, judged_clips))
     rows, examples, scores, corners, extremes = [], {}, [], [], {1: [], -1: []}
     for clip in progress(clips(batches), total=len(words), desc="generating", unit="clip"):
         i, real = int(clip["index"]), clip["frames"]
@@ -209,7 +211,7 @@ def _figures(model: Davs, variants: dict[str, np.ndarray], real: np.ndarray, wor
     for name, part in zip(variants, parts, strict=True):
         lengths = np.linalg.norm(part, axis=1) * np.linalg.norm(photo)
         figures[name]["identity"] = float(np.mean(part @ photo[0] / np.maximum(lengths, 1e-12)))
-    if model.has("word_classifier"):
+    if model.has("word_classifier", "visual_encoder"):
         spoken = [frames[word_frames(model)] for frames in variants.values()]
         wid = model.wid_from_video(np.concatenate(spoken))
         read = model.word_logits(wid.reshape(len(spoken), len(spoken[0]), -1)).argmax(1)

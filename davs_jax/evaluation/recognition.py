@@ -19,14 +19,17 @@ FACES = 5000  # identity images read for a probe
 
 @dataclass(frozen=True)
 class Vectors:
-    """The vectors of N clips at their word frames, and what is known of the clips; the last three only where asked."""
+    """The vectors of N clips at their word frames, and what is known of the clips.
+
+    wid is there where the weights have its encoder, the last three only where asked.
+    """
 
     index: np.ndarray  # [N], position in the source
     word: np.ndarray  # [N], −1 where unknown
     speaker: np.ndarray  # [N], −1 where unknown
     mouth_opening: np.ndarray  # [N, 29], NaN where unknown
-    audio: np.ndarray  # wid [N, 12, E]
-    video: np.ndarray  # wid [N, 12, E]
+    audio: np.ndarray | None = None  # wid [N, 12, E]
+    video: np.ndarray | None = None  # wid [N, 12, E]
     pid: np.ndarray | None = None  # [N, 12, E]
     maps: np.ndarray | None = None  # the word adversary's map, pooled, [N, 12, 16·C]
     distances: np.ndarray | None = None  # between all 29 frames' wid of picture and of sound, [N, 29, 29]
@@ -55,23 +58,28 @@ def encode(model: Davs, batches: Iterable[dict], persons: bool = False, every_fr
 
     Args:
       persons: also encode the word frames in the person space.
-      every_frame: encode all frames, not only the word frames, and keep their distances for `synchronisation`.
+      every_frame: encode all frames, not only the word frames, and keep their distances for `synchronisation`, for
+        which both encoders must be there.
     """
     spoken, parts = word_frames(model), []
     for batch in batches:
         keep = batch["mask"]
         frames = np.arange(batch["frames"].shape[1]) if every_frame else spoken
         pictures, windows = (batch[key][keep][:, frames] for key in ("frames", "mfcc"))
-        heard, seen = model.wid_from_audio(flatten_time(windows)), model.wid_from_video(flatten_time(pictures))
-        heard, seen = (wid.reshape(*pictures.shape[:2], -1) for wid in (heard, seen))
+        wid = {}
+        if model.has("audio_encoder"):
+            wid["audio"] = model.wid_from_audio(flatten_time(windows)).reshape(*pictures.shape[:2], -1)
+        if model.has("visual_encoder"):
+            wid["video"] = model.wid_from_video(flatten_time(pictures)).reshape(*pictures.shape[:2], -1)
         at = np.searchsorted(frames, spoken)
         part = {key: batch[key][keep] for key in ("index", "word", "speaker", "mouth_opening")}
-        part |= {"audio": heard[:, at], "video": seen[:, at]}
+        part |= {side: vectors[:, at] for side, vectors in wid.items()}
         if persons:
             encoded = model.pid_from_frames(flatten_time(pictures[:, at]))
-            part |= dict(zip(("pid", "maps"), (v.reshape(*part["audio"].shape[:2], -1) for v in encoded), strict=True))
+            shape = (len(pictures), len(spoken), -1)
+            part |= dict(zip(("pid", "maps"), (v.reshape(shape) for v in encoded), strict=True))
         if every_frame:
-            part["distances"] = offsets.frame_distances(seen, heard)
+            part["distances"] = offsets.frame_distances(wid["video"], wid["audio"])
         parts.append(part)
     return Vectors(**{key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
 
@@ -94,8 +102,10 @@ def recognise(model: Davs, batches: Iterable[dict]) -> dict[str, float]:
 
 
 def logits(model: Davs, vectors: Vectors) -> dict[str, np.ndarray]:
-    """Word logits `[N, words]` from audio, video and both."""
-    return metrics.word_logits(model.word_logits(vectors.audio), model.word_logits(vectors.video))
+    """Word logits `[N, words]` from audio, video and both, or from the one that the weights can encode."""
+    read = {"audio": vectors.audio, "video": vectors.video}
+    read = {side: model.word_logits(wid) for side, wid in read.items() if wid is not None}
+    return metrics.word_logits(*read.values()) if len(read) == 2 else read
 
 
 def retrieval(vectors: Vectors, mesh: Mesh | None = None) -> dict[str, dict[str, float]]:
@@ -212,7 +222,8 @@ def probes(vectors: Vectors, seed: int) -> tuple[dict[str, dict[str, float]], di
     figures, skipped = {}, {}
     for name, (value, labels, held_out) in tasks.items():
         if value is None:
-            skipped[name] = "the weights have no person encoder"
+            encoder = {"audio_wid": "audio", "video_wid": "visual"}.get(name.split("_from_")[1], "person")
+            skipped[name] = f"the weights have no {encoder} encoder"
         elif (labels < 0).any():
             skipped[name] = f"the {name.split('_')[0]} of some clips is not known"
         else:

@@ -237,9 +237,8 @@ def probes(figures: dict) -> str:
                 (
                     label,
                     "high" if wanted else "at chance",
-                    bracketed(probe, "accuracy", percent),
-                    bracketed(probe["mlp"], "accuracy", percent),
-                    *([bracketed(beside, "accuracy", percent) if beside else "–"] if control else []),
+                    *_beside(probe, beside, control),
+                    *_beside(probe["mlp"], beside and beside["mlp"], control),
                     percent(probe["chance"]),
                     f"{probe['clips']:,} {where}",
                 )
@@ -253,14 +252,24 @@ def probes(figures: dict) -> str:
         "corpus knows its people), people on words it has not met. A perfect separation leaves “at chance” rows at "
         "chance. The training's own adversaries cannot show this: they may simply be weak.",
         table(
-            ("probe", "should be", "linear", "small network", *(["linear, control"] * bool(control)), "chance", "on"),
+            ("probe", "should be", *_headers("linear", control), *_headers("small network", control), "chance", "on"),
             rows,
         )
-        + _swapped(figures.get("swap")),
+        + _swapped(figures.get("swap"), control),
     )
 
 
-def _swapped(found: dict | None) -> str:
+def _headers(name: str, control: dict) -> tuple[str, ...]:
+    return (name, f"{name}, control") if control else (name,)
+
+
+def _beside(found: dict, other: dict | None, control: dict) -> list[str]:
+    """A figure's cell and, where there is a control, the control's."""
+    cell = bracketed(found, "accuracy", percent)
+    return [cell, bracketed(other, "accuracy", percent) if other else "–"] if control else [cell]
+
+
+def _swapped(found: dict | None, control: dict) -> str:
     if not found:
         return ""
     names = {
@@ -271,7 +280,8 @@ def _swapped(found: dict | None) -> str:
     rows = [
         (
             text,
-            *(percent(found[key]["real"]), bracketed(found[key], "accuracy", percent)),
+            percent(found[key]["real"]),
+            *_beside(found[key], control.get("swap", {}).get(key), control),
             *(percent(found[key]["other"]), percent(found[key]["chance"])),
         )
         for key, text in names.items()
@@ -280,5 +290,7 @@ def _swapped(found: dict | None) -> str:
         f"<h3>Swapped</h3><p>The person of clip A is made to say what clip B says ({found['pairs']:,} pairs of two "
         f"people and two words). Judges are classifiers of pixels, fitted on {found['clips']:,} real clips and nothing "
         "else; what they reach on other real clips is the most that can be asked for.</p>"
-        + table(("recognised as", "on real frames", "on swapped frames", "as the other of the two", "chance"), rows)
+        + table(
+            ("recognised as", "on real frames", *_headers("on swapped frames", control), "as the other", "chance"), rows
+        )
     )

@@ -20,6 +20,7 @@ from davs_jax.models.decoder import Decoder
 from davs_jax.models.discriminators import Discriminator
 from davs_jax.models.layers import flatten_time
 from davs_jax.models.person_encoder import PersonEncoder
+from davs_jax.models.syncnet import COEFFICIENTS, COLUMNS, FRAMES, SIZE, SyncNet
 from davs_jax.models.visual_encoder import VisualEncoder
 
 __all__ = ["build", "example_inputs", "flatten_time"]
@@ -58,6 +59,7 @@ def build(model) -> dict[str, nn.Module]:
         "modality_discriminator": ModalityDiscriminator(model.embed_dim),
         "sequence_discriminator": discriminator,
         "frame_discriminator": discriminator,
+        "syncnet": SyncNet(model.width),
     }
 
 
@@ -85,4 +87,5 @@ def example_inputs(model, batch: int = 1) -> dict[str, tuple]:
         "person_adversary": (vector,),
         "modality_discriminator": (vector,),
         **{name: (array(t, size, size, 3), array(t, 20, 12)) for name, t in frames.items()},
+        "syncnet": (array(FRAMES, SIZE, SIZE, 3), array(COLUMNS, COEFFICIENTS)),
     }

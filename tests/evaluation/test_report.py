@@ -90,12 +90,18 @@ def test_what_each_probe_should_find_is_said(record, tmp_path):
     assert "<td>word from word vectors of the sound</td><td>high</td>" in page
 
 
-def test_a_control_stands_beside_each_probe(record, tmp_path):
-    assert "linear, control" not in page_of(record, tmp_path)
-    record["figures"]["control"] = {"probes": {"word_from_pid": figure("accuracy", 0.99)}}
+def test_a_control_stands_beside_each_probe_and_swap(record, tmp_path):
+    assert "control" not in page_of(record, tmp_path)
+    probe = figure("accuracy", 0.99) | {"mlp": figure("accuracy", 0.88)}
+    record["figures"]["control"] = {"probes": {"word_from_pid": probe}, "swap": {"person": figure("accuracy", 0.77)}}
     page = page_of(record, tmp_path)
-    assert "<td>99.0 %<small>[94.0 %, 104.0 %]</small></td><td>10.0 %</td>" in page
-    assert page.count("<td>–</td><td>") == 4  # three probes that the control lacks, and a landmark
+    line, small, swapped = (f"{v}.0 %<small>[{v - 5}.0 %, {v + 5}.0 %]</small>" for v in (99, 88, 77))
+    own = (f"{v}.0 %<small>[{v - 5}.0 %, {v + 5}.0 %]</small>" for v in (31, 41))
+    cells = "".join(f"<td>{cell}</td>" for pair in zip(own, (line, small), strict=True) for cell in pair)
+    assert f"<td>at chance</td>{cells}<td>10.0 %</td>" in page
+    assert f"<td>{swapped}</td><td>5.0 %</td><td>12.5 %</td>" in page
+    # Twice three probes and two swaps that the control lacks, and a landmark.
+    assert page.count("<td>–</td>") == 9
 
 
 def test_names_cannot_break_the_page(record, tmp_path):

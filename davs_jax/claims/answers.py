@@ -1,0 +1,96 @@
+"""The questions, as comparisons of two arms in one figure, and what some seeds can answer."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+Figures = Mapping[str, Mapping[int, Mapping[str, float]]]  # by arm, seed and name
+
+
+class Comparison(NamedTuple):
+    """Is `figure` of `arm` above (`claim` +1), below (−1) or kept near (0) that of `against`?"""
+
+    figure: str
+    arm: str
+    against: str
+    claim: int
+
+
+QUESTIONS = {
+    "Does joint training improve lip reading over the single-modality baseline?": (
+        *(Comparison("read/video", arm, "video", 1) for arm in ("joint", "joint-contrastive", "joint-modality")),
+        Comparison("read/video", "joint-both", "video", 1),
+        Comparison("read/audio", "joint-both", "audio", 1),
+    ),
+    "Do the contrastive loss and the modality adversary bring sound and picture together?": (
+        Comparison("match/r1", "joint-contrastive", "joint", 1),
+        Comparison("match/r1", "joint-modality", "joint", 1),
+        Comparison("match/r1", "joint-both", "joint-contrastive", 1),
+        Comparison("probe/modality_from_wid_mlp", "joint-modality", "joint", -1),
+        Comparison("probe/modality_from_wid_mlp", "joint-both", "joint-contrastive", -1),
+    ),
+    "Does the adversary on pid remove the words, and keep the person?": (
+        Comparison("probe/word_from_pid", "talk-pid", "talk", -1),
+        Comparison("probe/word_from_pid_mlp", "talk-pid", "talk", -1),
+        Comparison("probe/word_from_maps", "talk-pid", "talk", -1),
+        Comparison("probe/person_from_pid", "talk-pid", "talk", 0),
+    ),
+    "Does the adversary on wid remove the person, and keep the words?": (
+        Comparison("probe/person_from_video_wid", "joint-both-wid", "joint-both", -1),
+        Comparison("probe/person_from_video_wid_mlp", "joint-both-wid", "joint-both", -1),
+        Comparison("read/video", "joint-both-wid", "joint-both", 0),
+    ),
+    "Does disentanglement improve lip motion at equal image quality?": (
+        *(Comparison("motion/correlation_audio", arm, "talk-direct", 1) for arm in ("talk", "talk-pid-wid")),
+        Comparison("motion/correlation_audio", "talk-pid", "talk", 1),
+        Comparison("motion/correlation_audio", "talk-pid-wid", "talk", 1),
+        Comparison("motion/amplitude_audio", "talk-pid-wid", "talk-direct", 1),
+        Comparison("picture/psnr_audio", "talk-pid-wid", "talk-direct", 0),
+        Comparison("picture/psnr_audio", "talk-pid", "talk", 0),
+    ),
+}
+
+
+class Answer(NamedTuple):
+    """The mean difference over the seeds that both arms have, its 95 % t interval (NaN for one seed), and the word."""
+
+    difference: float
+    low: float
+    high: float
+    seeds: int
+    verdict: str
+
+
+def answer(figures: Figures, asked: Comparison) -> Answer | None:
+    """Differences are taken seed by seed, so what a seed gives to both arms cancels. None: nothing to compare yet."""
+    ours, theirs = (figures.get(arm, {}) for arm in (asked.arm, asked.against))
+    seeds = [s for s in ours if s in theirs and asked.figure in ours[s] and asked.figure in theirs[s]]
+    if not seeds:
+        return None
+    differences = np.array([ours[s][asked.figure] - theirs[s][asked.figure] for s in seeds])
+    mean, low, high = float(differences.mean()), float("nan"), float("nan")
+    if len(seeds) > 1:
+        half = stats.t.ppf((1 + CONFIDENCE) / 2, len(seeds) - 1) * differences.std(ddof=1) / len(seeds) ** 0.5
+        low, high = mean - float(half), mean + float(half)
+    return Answer(mean, low, high, len(seeds), _verdict(asked.claim, low, high, len(seeds)))
+
+
+def _verdict(claim: int, low: float, high: float, seeds: int) -> str:
+    if seeds < 2:
+        return "cannot tell from one seed"
+    if claim == 0:
+        return "no change seen" if low <= 0 <= high else "higher" if low > 0 else "lower"
+    if low <= 0 <= high:
+        return "cannot tell"
+    return "yes" if (low > 0) == (claim > 0) else "no: the other way"
+
+
+def spread(figures: Figures, arm: str, name: str) -> tuple[float, float, int] | None:
+    """Mean, standard deviation (NaN for one seed) and number of seeds of a figure; None where no seed has it."""
+    values = [seed[name] for seed in figures.get(arm, {}).values() if name in seed]
+    if not values:
+        return None
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"), len(values)
