@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 NETWORKS = (
     *("person_encoder", "visual_encoder", "audio_encoder", "decoder", "word_classifier", "person_classifier"),
     *("word_adversary", "person_adversary", "modality_discriminator"),
-    *("sequence_discriminator", "frame_discriminator"),
+    *("sequence_discriminator", "frame_discriminator", "syncnet"),
 )
 
 # Stage → the networks it trains, and the weights of the terms that it minimises (official values where published).

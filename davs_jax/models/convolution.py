@@ -65,7 +65,7 @@ def _small(x: Array, kernel: Array, strides: Pair) -> bool:
 
 
 def _accumulated(x: Array, gradient: Array, size: Pair, strides: Pair, padding: Padding, dtype) -> Array:
-    """Gradient of a convolution for its kernel, `[h, w, C, D]`, in a wider type than its inputs have.
+    """Gradient of a convolution for its kernel, `[h, w, C, D]`, summed in the wider of its inputs' type and `dtype`.
 
     It is a convolution over the pictures as channels, of the input with the output's gradient, whose elements lie as
     far apart as the strides.
@@ -82,8 +82,8 @@ def _accumulated(x: Array, gradient: Array, size: Pair, strides: Pair, padding: 
         pads,
         rhs_dilation=strides,
         dimension_numbers=("CHWN", "IHWO", "HWNC"),
-        preferred_element_type=dtype,
-    )
+        preferred_element_type=jnp.promote_types(x.dtype, dtype),
+    ).astype(dtype)
 
 
 def kernel_gradient(x: Array, gradient: Array, size: Pair, strides: Pair, padding: Padding) -> Array:

@@ -15,6 +15,7 @@ from official import NUMBERS, assert_close, assert_output, assert_tensor
 
 from configs import common
 from davs_jax import import_official, sharding, step
+from davs_jax.forward import split
 from davs_jax.optim import make_optimizers
 from davs_jax.state import DavsState, adversaries, trained_networks, used_networks
 
@@ -182,6 +183,12 @@ def assert_statistics(state: DavsState, expected: dict) -> None:
             assert_tensor(found[network][key], network, key, signature)
 
 
+def one_after_the_other(logits: jax.Array) -> jax.Array:
+    """Logits of two joined lots of clips, or of all their frames, in the official order."""
+    clips = logits.reshape(2 * seeded.CLIPS, -1, *logits.shape[1:])
+    return jnp.concatenate(split(clips, [seeded.CLIPS] * 2)).reshape(logits.shape)
+
+
 def forward_outputs(metrics: dict) -> dict[str, np.ndarray]:
     """What the joint step computed, by the names of the recorded outputs."""
     forward, calls = metrics["forward"], metrics["discriminator"]
@@ -194,7 +201,7 @@ def forward_outputs(metrics: dict) -> dict[str, np.ndarray]:
     for name in ("sequence", "frame"):
         for what, heads in zip(("fake", "real"), calls[f"{name}_discriminator"], strict=True):
             for head, logits in zip(("patch", "match"), heads, strict=True):
-                named[f"{name}_{head}_{what}"] = jax.nn.sigmoid(logits)
+                named[f"{name}_{head}_{what}"] = jax.nn.sigmoid(one_after_the_other(logits))
     return named
 
 
