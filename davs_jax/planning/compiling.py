@@ -22,6 +22,7 @@ from davs_jax.planning.machines import Machine
 from davs_jax.progress import progress
 
 CACHE = "~/.cache/davs_jax/plans"
+FORMAT = 1  # of what is kept; to be raised where the reading of the compiler's answers changes
 SOURCES = ("forward.py", "losses.py", "optim.py", "records.py", "sharding.py", "state.py", "step.py", "models/*.py")
 IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks", "seed")  # of a configuration, to the step
 RELEVANT_DATA = ("batch_size", "face_batch_size")
@@ -77,10 +78,9 @@ def _key(config, machine: Machine) -> str:
     settings["data"] = {name: settings["data"][name] for name in RELEVANT_DATA}
     root = Path(__file__).parents[1]
     sources = [path.read_bytes() for pattern in SOURCES for path in sorted(root.glob(pattern))]
-    sources.append(Path(collectives.__file__).read_bytes() + Path(__file__).read_bytes())
     code = hashlib.sha256(b"\0".join(sources)).hexdigest()
     versions = (jax.__version__, jaxlib.__version__, machine.compiler())
-    parts = json.dumps([settings, machine.name, versions, code], sort_keys=True)
+    parts = json.dumps([FORMAT, settings, machine.name, versions, code], sort_keys=True)
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
@@ -99,7 +99,6 @@ def compiled(config, machine: Machine) -> Compiled:
         with progress(total=0, bar_format="compiling for {desc}: {elapsed}", desc=label) as bar:
             while not concurrent.futures.wait([work], timeout=1).done:
                 bar.update(0)
-                bar.refresh()
         result = work.result()
     kept.parent.mkdir(parents=True, exist_ok=True)
     part = kept.with_suffix(".part")

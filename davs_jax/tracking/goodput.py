@@ -58,7 +58,7 @@ class Account:
         line = {
             "began": self._began,
             "first": self._first,
-            "step": step,
+            "at": step,
             "of": self._last,
             "total": total,
             **self._spent,
@@ -89,8 +89,8 @@ def totals(lines: Iterable[str]) -> dict[str, float]:
     seconds = dict.fromkeys(KINDS, 0.0)
     for start, following in zip(starts, [*starts[1:], None], strict=True):
         ended = start[-1]
-        if following and following[0]["first"] < ended["step"]:
-            kept = [line for line in start if line["step"] <= following[0]["first"]]
+        if following and following[0]["first"] < ended["at"]:
+            kept = [line for line in start if line["at"] <= following[0]["first"]]
             counted = kept[-1] if kept else {"total": 0.0}
             seconds["lost"] += ended["total"] - counted["total"]
             ended = counted

@@ -70,10 +70,10 @@ def _progress(workdir: Path, events: list[dict], account: list[dict], now: float
     speed = [event for event in events if event.get("time/steps_per_second")]
     step = events[-1]["step"] if events else 0
     last = account[-1]["of"] if account else None
-    line = f"{workdir}: step {step:,}" + (f" of {last:,} ({step / last:.0%})" if last else "")
+    line = f"step {step:,}" + (f" of {last:,} ({step / last:.0%})" if last else "")
     if last and step < last and speed:
         line += f", {goodput.duration((last - step) / speed[-1]['time/steps_per_second'])} to go"
-    lines = [line]
+    lines = [str(workdir), line]
     if speed:
         latest = speed[-1]
         lines.append(
@@ -104,7 +104,7 @@ def _files(workdir: Path) -> list[str]:
     pictures: Mapping[str, Path] = {
         file.stem.rpartition("_")[0]: file for file in sorted((workdir / "images").glob("*_*.png"))
     }
-    return [f"{name}: {file}" for name, file in pictures.items()]
+    return [f"{name}: {file.relative_to(workdir)}" for name, file in pictures.items()]
 
 
 def follow(workdir: Path, every: float, size, write) -> None:
