@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import functools
 import hashlib
 import json
 import math
@@ -109,9 +108,13 @@ def compiled(config, machine: Machine) -> Compiled:
 
 def _compile(config, machine: Machine) -> Compiled:
     began = time.perf_counter()
-    mesh = sharding.make_mesh(config.mesh, machine.devices())
-    spec, abstract = step.batch_spec(config), state.abstract_state(config, mesh)
-    lowered = step.make_train_step(config, mesh).lower(abstract, spec)
+    devices = machine.devices()
+    try:
+        mesh = sharding.make_mesh(config.mesh, devices)
+        spec, abstract = step.batch_spec(config), state.abstract_state(config, mesh)
+    except ValueError as error:  # what the mesh, the networks, the losses and the optimizers refuse
+        raise PlanError(f"{machine.name}: {error}") from error
+    traced = step.make_train_step(config, mesh).trace(abstract, spec)
     held = {
         "parameters": _bytes(abstract.params),
         "optimizer": _bytes(abstract.opt),
@@ -124,9 +127,9 @@ def _compile(config, machine: Machine) -> Compiled:
         "pictures": sum(math.prod(array.shape[:-3]) for array in spec.values() if array.dtype == jnp.uint8),
     }
     # The compiler counts a loop's body once.
-    operations = flops.count(functools.partial(step.train_step, config), abstract, spec) / mesh.size
+    operations = flops.of_jaxpr(traced.jaxpr.jaxpr) / mesh.size
     try:
-        program = lowered.compile(cuda.OPTIONS if machine.is_gpu else None)
+        program = traced.lower().compile(cuda.OPTIONS if machine.is_gpu else None)
     except jax.errors.JaxRuntimeError as error:
         if not (full := _OUT_OF_MEMORY.search(str(error))):
             raise PlanError(f"the compiler for {machine.name} refuses: {str(error).splitlines()[0]}") from error

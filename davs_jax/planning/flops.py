@@ -14,10 +14,11 @@ def count(function, *arguments) -> float:
     Args:
       arguments: arrays, or their `jax.ShapeDtypeStruct`.
     """
-    return _count(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
-def _count(jaxpr) -> float:
+def of_jaxpr(jaxpr) -> float:
+    """The same of a function that has been traced."""
     return sum(_equation(equation) for equation in jaxpr.eqns)
 
 
@@ -33,7 +34,7 @@ def _equation(equation) -> float:
         # Of an input spread by zeros, only one tap in as many meets a number.
         return 2.0 * equation.outvars[0].aval.size * taps / math.prod(params["lhs_dilation"])
     if name == "cond":
-        return max(_count(branch.jaxpr) for branch in params["branches"])
+        return max(of_jaxpr(branch.jaxpr) for branch in params["branches"])
     inner = [getattr(value, "jaxpr", value) for value in params.values()]
-    total = sum(_count(jaxpr) for jaxpr in inner if hasattr(jaxpr, "eqns"))
+    total = sum(of_jaxpr(jaxpr) for jaxpr in inner if hasattr(jaxpr, "eqns"))
     return total * params.get("length", 1) if name == "scan" else total
