@@ -164,6 +164,12 @@ def get_config(stage: str = "joint") -> ConfigDict:
     g.eval_every = 5_000 if "word_classifier" in trained else 0  # steps between validations; 0 is never
     g.eval_batches = 0  # batches per validation; 0 is the whole split
     g.eval_split = "val"
+    g.wandb = ""  # project of Weights & Biases that gets all of it too (extra `wandb`); "" is none
+
+    # A profile of a few steps, in WORKDIR/profile, for TensorBoard and Perfetto (davs_jax/tracking/profiles.py).
+    c.profile = ConfigDict()
+    c.profile.steps = 0  # steps to capture; 0 is none; a few do, files grow large
+    c.profile.after = 10  # steps into this start of the run, when compiling and warming up are over
 
     c.checkpoint = k = ConfigDict()
     k.every = 1_000  # steps

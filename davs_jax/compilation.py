@@ -11,3 +11,5 @@ def keep_compilations() -> None:
     """Makes a run that starts again find what an earlier one has compiled."""
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(CACHE))
+    # JAX's own choice leaves out what compiles within a second; of that there is much before the first step.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

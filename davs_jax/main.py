@@ -11,16 +11,16 @@ Run the same command again to go on after it was stopped or killed. The exit sta
 75 when SIGTERM or Ctrl-C stopped the run (saved; run it again), 2 for a wrong command line, 1 for any other error.
 """
 
-import difflib
-import runpy
 import sys
-from collections.abc import Iterator, Mapping
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
+
+from davs_jax import settings
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+PROGRAM = "davs_jax.main"
 STOPPED = 75  # EX_TEMPFAIL: not done, worth trying again
 
 
@@ -31,13 +31,17 @@ def main(argv: list[str]) -> int:
     from davs_jax.checkpoint import CheckpointError
     from davs_jax.monitor import NotFiniteError
     from davs_jax.sources import DataError
+    from davs_jax.tracking.writers import WriterError
 
     logging.set_verbosity(logging.WARNING)  # app.run's own choice lets Orbax tell every file it writes
     try:
         job = distributed.initialize()
         print(f"training in {_WORKDIR.value}: {job}")
         return 0 if train.train(_CONFIG.value, _WORKDIR.value) else STOPPED
-    except (distributed.JobError, train.ConfigError, DataError, CheckpointError, NotFiniteError) as error:
+    except (
+        *(distributed.JobError, train.ConfigError, DataError, CheckpointError),
+        *(NotFiniteError, WriterError),
+    ) as error:
         print(f"davs_jax.main: {error}", file=sys.stderr)
     except KeyboardInterrupt:  # the second Ctrl-C; the first one saves
         print("davs_jax.main: interrupted before the step was saved", file=sys.stderr)
@@ -51,46 +55,16 @@ def parse(argv: list[str]) -> list[str]:
     if {"--help", "-h", "-help"} & set(argv):
         print(__doc__)
         raise SystemExit(0)
-    _check_settings(argv)
+    settings.check(PROGRAM, argv)
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:
-        _refuse(str(error))
+        settings.refuse(PROGRAM, str(error))
     if not _WORKDIR.value:
-        _refuse("--workdir is missing; see --help")
+        settings.refuse(PROGRAM, "--workdir is missing; see --help")
     if len(rest) > 1:
-        _refuse(f"{rest[1]!r} is not a flag; settings are given as --config.KEY=VALUE")
+        settings.refuse(PROGRAM, f"{rest[1]!r} is not a flag; settings are given as --config.KEY=VALUE")
     return rest
-
-
-def _check_settings(argv: list[str]) -> None:
-    """Refuses a missing or broken configuration file, and settings that it does not have."""
-    names, following = [argument.partition("=") for argument in argv], [*argv[1:], ""]
-    files = [value or after for (name, _, value), after in zip(names, following, strict=True) if name == "--config"]
-    if not files or not files[0]:
-        _refuse("--config is missing; see --help")
-    try:
-        path, _, argument = files[0].partition(":")  # as config_flags: FILE:ARGUMENT
-        known = list(_keys(runpy.run_path(path)["get_config"](*[argument] if argument else [])))
-    except Exception as error:  # the file is the user's own code: it may raise anything
-        _refuse(f"--config={files[0]} cannot be loaded ({type(error).__name__}: {error})")
-    for name, _, _ in names:
-        key = name.removeprefix("--").removeprefix("no").removeprefix("config.")
-        if name.endswith("config." + key) and key not in known:
-            close = difflib.get_close_matches(key, known, n=1, cutoff=0)
-            _refuse(f"--config.{key}: there is no such setting; did you mean --config.{close[0]}?")
-
-
-def _keys(config: Mapping, prefix: str = "") -> Iterator[str]:
-    for name, value in config.items():
-        yield prefix + name
-        if isinstance(value, ConfigDict):
-            yield from _keys(value, f"{prefix}{name}.")
-
-
-def _refuse(sentence: str) -> None:
-    print(f"davs_jax.main: {sentence}", file=sys.stderr)
-    raise SystemExit(2)
 
 
 def run() -> None:

@@ -1,23 +1,31 @@
-"""What a training run says of itself: the only home of metric writers, the progress bar, throughput, the NaN stop.
+"""What a training run says of itself: throughput, the progress bar, the NaN stop, and what all writers are told.
 
-In the workdir: `metrics.jsonl` (one JSON object per event: `step` and scalars), `tensorboard/`, and `images/` (PNG).
+    python -m davs_jax.monitor W           shows the run in the workdir W on one page, live; Ctrl-C ends it
+    python -m davs_jax.monitor W --once    shows it once
+
+In the workdir: `metrics.jsonl` (one JSON object per event: `step` and scalars), `tensorboard/`, `images/` (PNG) and
+`goodput.jsonl` (the account of time).
 """
 
+import argparse
 import collections
 import contextlib
-import json
 import math
+import shutil
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
 from etils import epath
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from davs_jax import plots
 from davs_jax.progress import progress
+from davs_jax.tracking import goodput, status
+from davs_jax.tracking.goodput import Account
+from davs_jax.tracking.writers import Files, TensorBoard, WeightsAndBiases, Writer
 
 DELAY = 2  # steps after which a step's metrics are looked at: the devices always have work, and never too much
 # Beside the progress bar, where the stage has them.
@@ -36,32 +44,37 @@ class Monitor:
       first: step at which the run starts or goes on; events after it, of a run that was killed, are cut off.
       last: step at which it ends.
       clips: examples per step, for the throughput.
+      account: of the run's time; a new one where none is given.
+      wandb: project of Weights & Biases; "" is none.
+
+    Raises:
+      WriterError: Weights & Biases is asked for and cannot be used.
     """
 
-    def __init__(self, workdir: epath.Path, first: int, last: int, clips: int):
-        self._workdir, self._clips, self._writes = workdir, clips, jax.process_index() == 0
+    def __init__(
+        self, workdir: epath.Path, first: int, last: int, clips: int, account: Account | None = None, wandb: str = ""
+    ):
+        self._clips, self._writes = clips, jax.process_index() == 0
+        self._account = account or Account(workdir, first, last, self._writes)
         self._pending: collections.deque[tuple[int, Mapping[str, jax.Array]]] = collections.deque()
         self._sums: collections.Counter[str] = collections.Counter()
         self._steps, self._busy, self._waited, self._began = 0, 0.0, 0.0, 0.0
         self._bar = progress(total=last, initial=first, unit="step", disable=not self._writes)
+        self._writers: list[Writer] = []
         if self._writes:
-            (workdir / "images").mkdir(parents=True, exist_ok=True)
-            self._events = workdir / "metrics.jsonl"
-            self._cut_back(first)
-            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first + 1)
-
-    def _cut_back(self, first: int) -> None:
-        """Drops events that the run will report again, and a last line that was being written when it was killed."""
-        lines = self._events.read_text().splitlines(keepends=True) if self._events.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= first]
-        self._events.write_text("".join(kept))
+            self._writers = [Files(workdir, first), TensorBoard(workdir, first)]
+            if wandb:
+                self._writers.append(WeightsAndBiases(workdir, wandb))
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """To be wrapped around the wait for the next batch: a step's time begins here."""
         self._began = time.perf_counter()
         yield
-        self._waited += time.perf_counter() - self._began
+        waited = time.perf_counter() - self._began
+        self._waited += waited
+        self._account.add("data", waited)
+        self._account.add("step", -waited)  # `step` counts from when the wait began
 
     def step(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
         """Takes note of a dispatched step, and looks at the one `DELAY` steps before.
@@ -73,7 +86,8 @@ class Monitor:
             value.copy_to_host_async()
         self._pending.append((step, metrics))
         self._settle(DELAY)
-        self._steps, self._busy = self._steps + 1, self._busy + time.perf_counter() - self._began
+        self._steps += 1
+        self._work(self._began)
         self._bar.update()
 
     def settle(self) -> None:
@@ -84,7 +98,12 @@ class Monitor:
         """
         began = time.perf_counter()
         self._settle(0)
-        self._busy += time.perf_counter() - began
+        self._work(began)
+
+    def _work(self, began: float) -> None:
+        seconds = time.perf_counter() - began
+        self._busy += seconds
+        self._account.add("step", seconds)
 
     def _settle(self, left: int) -> None:
         while len(self._pending) > left:
@@ -108,6 +127,7 @@ class Monitor:
         scalars["time/steps_per_second"] = self._steps / self._busy
         scalars["time/clips_per_second"] = self._steps * self._clips / self._busy
         scalars["time/waiting_for_data"] = self._waited / self._busy
+        scalars |= goodput.shares(self._account.total(step))
         self.scalars(step, scalars)
         self._bar.set_postfix({name.split("/")[1]: f"{scalars[name]:.3g}" for name in SHOWN if name in scalars})
         self._sums.clear()
@@ -115,22 +135,14 @@ class Monitor:
 
     def scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Writes one event."""
-        if not self._writes:
-            return
-        for name, value in scalars.items():
-            self._board.add_scalar(name, value, step)
-        line = json.dumps({"step": step, **scalars}) + "\n"
-        if "://" in str(self._events):  # object stores cannot append
-            self._events.write_text(self._events.read_text() + line)
-        else:
-            with self._events.open("a") as events:
-                events.write(line)
+        for writer in self._writers:
+            writer.scalars(step, scalars)
+        self._account.note(step)
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Writes a picture, uint8 RGB `[H, W, 3]`, to TensorBoard and as `images/NAME_STEP.png`."""
-        if self._writes:
-            self._board.add_image(name, picture, step, dataformats="HWC")
-            (self._workdir / "images" / f"{name}_{step:08d}.png").write_bytes(plots.png(picture))
+        """Writes a picture, uint8 RGB `[H, W, 3]`."""
+        for writer in self._writers:
+            writer.image(step, name, picture)
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""
@@ -139,5 +151,31 @@ class Monitor:
 
     def close(self) -> None:
         self._bar.close()
-        if self._writes:
-            self._board.close()
+        for writer in self._writers:
+            writer.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Shows a run; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="davs_jax.monitor", description="Shows a run on one page of the terminal.")
+    parser.add_argument("workdir", type=Path)
+    parser.add_argument("--once", action="store_true", help="once, and not again and again")
+    parser.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between looks; default: 2")
+    args = parser.parse_args(argv)
+    try:
+        if args.once or not sys.stdout.isatty():
+            print(status.page(args.workdir, time.time(), *shutil.get_terminal_size((120, 1_000))))
+        else:
+            status.follow(
+                args.workdir, args.every, shutil.get_terminal_size, lambda text: print(text, end="", flush=True)
+            )
+    except (status.StatusError, OSError) as error:
+        print(f"davs_jax.monitor: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

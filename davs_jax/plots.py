@@ -14,7 +14,7 @@ GAP = 2  # pixels of white between the pictures of a sheet
 COLUMNS = 4  # of small plots
 NAMED = 30  # words; the axes of a larger confusion plot name none
 SUBPIXEL = 4  # binary digits of a drawn point's place behind the pixel
-HIDDEN = ("gradient_norm/", "time/")  # groups of logged figures that say little to a reader
+HIDDEN = ("gradient_norm/", "time/", "goodput/")  # groups of logged figures that say little to a reader
 
 
 def sheet(rows: Sequence[Sequence[np.ndarray]], side: int = 96) -> np.ndarray:

@@ -20,6 +20,9 @@ from davs_jax.inference import Davs
 from davs_jax.monitor import Monitor
 from davs_jax.sources import ClipSource
 from davs_jax.state import DavsState
+from davs_jax.tracking import goodput
+from davs_jax.tracking.goodput import Account
+from davs_jax.tracking.profiles import Profile
 
 FIGURES = ("audio_accuracy", "video_accuracy", "both_accuracy", "audio_to_video_r1", "video_to_audio_r1")
 SMALLEST = {
@@ -33,6 +36,8 @@ SMALLEST = {
     "checkpoint.every": 1,
     "checkpoint.keep": 1,
     "checkpoint.keep_every": 0,
+    "profile.steps": 0,
+    "profile.after": 0,
 }
 
 
@@ -53,6 +58,7 @@ def train(config, workdir: str) -> bool:
       ConfigError, DataError, CheckpointError: what is given cannot be trained on; told before the first step.
       CheckpointError: a checkpoint could not be written.
       NotFiniteError: a metric became NaN or infinite.
+      WriterError: Weights & Biases is asked for and cannot be used.
     """
     keep_compilations()
     mesh, spec, abstract = _check(config)
@@ -60,37 +66,53 @@ def train(config, workdir: str) -> bool:
     if first >= config.steps:
         _say(f"{workdir} is at step {first} of {config.steps}: nothing left to do (set --config.steps to go on)")
         return True
+    folder = checkpoint.as_path(workdir)
+    account = Account(folder, first, config.steps, jax.process_index() == 0)
     batches, source = data.train_batches(config, mesh, spec, first), _validation_clips(config, abstract)
     with contextlib.closing(batches), _stop_signals() as stop_asked, _checkpoints(config, workdir) as checkpoints:
-        now, origins = _start(config, mesh, checkpoints, abstract)
+        with account.spending("start"):
+            now, origins = _start(config, mesh, checkpoints, abstract)
         _say(*_tables(config, mesh, spec, now, origins))
-        train_step = _compile(config, mesh, spec, abstract)
+        with account.spending("compile"):
+            train_step = _compile(config, mesh, spec, abstract)
         with (
-            contextlib.closing(Monitor(checkpoint.as_path(workdir), first, config.steps, _clips(spec))) as monitor,
+            contextlib.closing(
+                Monitor(folder, first, config.steps, _clips(spec), account, config.log.wandb)
+            ) as monitor,
+            contextlib.closing(Profile(config, folder, first)) as profile,
             distributed.together(),
         ):
             for number in range(first + 1, config.steps + 1):
+                profile.before(number)
                 with monitor.waiting():
                     batch = next(batches)
                 if number == 1:
                     _show_batch(monitor, batch)
                 now, metrics = train_step(now, batch)
                 monitor.step(number, metrics)
+                if said := profile.after(number, metrics):
+                    monitor.say(said)
                 stopping = stop_asked() or checkpoints.reached_preemption(number)
                 if stopping or _due(config, config.log.every, number):
                     monitor.log(number)
                 figures = {}
                 if source and not stopping and _due(config, config.log.eval_every, number):
-                    figures = _validate(config, mesh, now, source)
+                    with account.spending("evaluation"):
+                        figures = _validate(config, mesh, now, source)
                     monitor.scalars(number, figures)
                     monitor.say(f"step {number}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
                 if source and not stopping and _due(config, config.log.images_every, number):
-                    _draw(config, mesh, now, source, monitor, number)
+                    with account.spending("evaluation"):
+                        _draw(config, mesh, now, source, monitor, number)
                 if figures or stopping or _due(config, config.checkpoint.every, number):
                     monitor.settle()
-                    checkpoints.save(number, now, config, figures)
+                    with account.spending("checkpoint"):
+                        checkpoints.save(number, now, config, figures)
+                    account.note(number)
                 if stopping:
                     break
+    account.note(number)
+    _say(goodput.sentence(account.total(number)))
     ended = "done" if number == config.steps else "stopped by a signal; run the same command again to go on"
     _say(f"step {number} of {config.steps}, saved in {checkpoint.checkpoints_folder(workdir) / str(number)}: {ended}")
     return number == config.steps

@@ -1,0 +1,176 @@
+"""Compiles the real training step for a machine that is described, not present, and keeps what it says of it."""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import re
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+
+from davs_jax import sharding, state, step
+from davs_jax.planning import collectives, cuda, flops
+from davs_jax.planning.collectives import Collective
+from davs_jax.planning.machines import Machine
+from davs_jax.progress import progress
+
+CACHE = "~/.cache/davs_jax/plans"
+FORMAT = 1  # of what is kept; to be raised where the reading of the compiler's answers changes
+SOURCES = ("forward.py", "losses.py", "optim.py", "records.py", "sharding.py", "state.py", "step.py", "models/*.py")
+IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks", "seed")  # of a configuration, to the step
+RELEVANT_DATA = ("batch_size", "face_batch_size")
+
+_OUT_OF_MEMORY = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class PlanError(RuntimeError):
+    """A plan that cannot be made; the message says why and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """What the compiler says of one step; everything is per device.
+
+    Attributes:
+      examples: clips of a step over all devices; identity images where the stage reads no clips.
+      pictures: that the hosts decode for a step.
+      held: bytes of the state and the batch by kind (params, optimizer, …).
+      peak: most bytes in use at once; where it does not fit, what it would have taken.
+      limit: bytes that the compiler allows, where it said so; else 0.
+      temporaries, code: bytes.
+      flops: operations of one execution: as the compiler says, or `flops.count` where that is more.
+      bytes: memory traffic of one execution; 0 where the compiler does not tell.
+      collectives: by kind and size.
+      seconds: that the compilation took.
+    """
+
+    examples: int
+    pictures: int
+    held: dict[str, int]
+    fits: bool
+    peak: int
+    limit: int
+    temporaries: int
+    code: int
+    flops: float
+    bytes: float
+    collectives: tuple[Collective, ...]
+    seconds: float
+
+    @classmethod
+    def from_json(cls, text: str) -> "Compiled":
+        values = json.loads(text)
+        values["collectives"] = tuple(Collective(**found) for found in values["collectives"])
+        return cls(**values)
+
+
+def _key(config, machine: Machine) -> str:
+    """Of everything that the result depends on."""
+    settings = {name: value for name, value in json.loads(config.to_json()).items() if name not in IRRELEVANT}
+    settings["data"] = {name: settings["data"][name] for name in RELEVANT_DATA}
+    root = Path(__file__).parents[1]
+    sources = [path.read_bytes() for pattern in SOURCES for path in sorted(root.glob(pattern))]
+    code = hashlib.sha256(b"\0".join(sources)).hexdigest()
+    versions = (jax.__version__, jaxlib.__version__, machine.compiler())
+    parts = json.dumps([FORMAT, settings, machine.name, versions, code], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+
+def compiled(config, machine: Machine) -> Compiled:
+    """The step of this configuration, compiled for this machine, or what an earlier run kept of it.
+
+    Raises:
+      PlanError: the configuration, or the compiler, refuses.
+    """
+    kept = Path(os.path.expanduser(CACHE)) / f"{_key(config, machine)}.json"
+    if kept.exists():
+        return Compiled.from_json(kept.read_text())
+    label = f"{machine.name}, {config.data.batch_size // machine.size} clip(s) a chip"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        work = pool.submit(_compile, config, machine)
+        with progress(total=0, bar_format="compiling for {desc}: {elapsed}", desc=label) as bar:
+            while not concurrent.futures.wait([work], timeout=1).done:
+                bar.update(0)
+        result = work.result()
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    part = kept.with_suffix(".part")
+    part.write_text(json.dumps(dataclasses.asdict(result)))
+    part.replace(kept)
+    return result
+
+
+def _compile(config, machine: Machine) -> Compiled:
+    began = time.perf_counter()
+    devices = machine.devices()
+    try:
+        mesh = sharding.make_mesh(config.mesh, devices)
+        spec, abstract = step.batch_spec(config), state.abstract_state(config, mesh)
+    except ValueError as error:  # what the mesh, the networks, the losses and the optimizers refuse
+        raise PlanError(f"{machine.name}: {error}") from error
+    traced = step.make_train_step(config, mesh).trace(abstract, spec)
+    held = {
+        "parameters": _bytes(abstract.params),
+        "optimizer": _bytes(abstract.opt),
+        "averages": _bytes(abstract.ema),
+        "batch statistics": _bytes(abstract.batch_stats),
+        "batch": _bytes(spec) // mesh.size,
+    }
+    sizes = {
+        "examples": next(iter(spec.values())).shape[0],
+        "pictures": sum(math.prod(array.shape[:-3]) for array in spec.values() if array.dtype == jnp.uint8),
+    }
+    # The compiler counts a loop's body once.
+    operations = flops.of_jaxpr(traced.jaxpr.jaxpr) / mesh.size
+    try:
+        program = traced.lower().compile(cuda.OPTIONS if machine.is_gpu else None)
+    except jax.errors.JaxRuntimeError as error:
+        if not (full := _OUT_OF_MEMORY.search(str(error))):
+            raise PlanError(f"the compiler for {machine.name} refuses: {str(error).splitlines()[0]}") from error
+        peak, limit = (int(float(full[i]) * _UNITS[full[i + 1]]) for i in (1, 3))
+        seconds = time.perf_counter() - began
+        return Compiled(**sizes, held=held, fits=False, peak=peak, limit=limit, temporaries=0, code=0, flops=0, bytes=0,
+                        collectives=(), seconds=seconds)  # fmt: skip
+    memory, cost = program.memory_analysis(), _cost(program)
+    peak = memory.peak_memory_in_bytes or (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )
+    return Compiled(
+        **sizes,
+        held=held,
+        fits=peak <= machine.chip.memory,
+        peak=peak,
+        limit=0,
+        temporaries=memory.temp_size_in_bytes,
+        code=memory.generated_code_size_in_bytes,
+        flops=max(cost.get("flops", 0.0), operations),
+        bytes=max(cost.get("bytes accessed", 0.0), 0.0),
+        collectives=tuple(collectives.read(program.as_text())),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _cost(program) -> dict[str, float]:
+    """What the compiler counts; nothing where it does not."""
+    try:
+        return program.cost_analysis() or {}
+    except (NotImplementedError, jax.errors.JaxRuntimeError):
+        return {}
+
+
+def _bytes(tree) -> int:
+    """Of this tree of `jax.ShapeDtypeStruct`, on one device."""
+    total = 0
+    for leaf in jax.tree.leaves(tree):
+        shape = leaf.sharding.shard_shape(leaf.shape) if leaf.sharding else leaf.shape
+        total += math.prod(shape) * leaf.dtype.itemsize
+    return total

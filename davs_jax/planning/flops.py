@@ -1,0 +1,40 @@
+"""Operations of a traced function: its matrix products and convolutions, which are nearly all of its work."""
+
+import math
+
+import jax
+
+
+def count(function, *arguments) -> float:
+    """Floating-point operations (a multiplication and an addition are two) of `function(*arguments)`.
+
+    What is computed twice, for the sake of memory, counts twice. Loops count every turn (`while` loops, whose turns
+    nobody knows, one); of branches the costliest counts. Convolutions count as if padding were data.
+
+    Args:
+      arguments: arrays, or their `jax.ShapeDtypeStruct`.
+    """
+    return of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def of_jaxpr(jaxpr) -> float:
+    """The same of a function that has been traced."""
+    return sum(_equation(equation) for equation in jaxpr.eqns)
+
+
+def _equation(equation) -> float:
+    name, params = equation.primitive.name, equation.params
+    if name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        depth = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+        return 2.0 * equation.outvars[0].aval.size * depth
+    if name == "conv_general_dilated":
+        kernel, numbers = equation.invars[1].aval.shape, params["dimension_numbers"]
+        taps = math.prod(kernel[axis] for axis in numbers.rhs_spec[1:])
+        # Of an input spread by zeros, only one tap in as many meets a number.
+        return 2.0 * equation.outvars[0].aval.size * taps / math.prod(params["lhs_dilation"])
+    if name == "cond":
+        return max(of_jaxpr(branch.jaxpr) for branch in params["branches"])
+    inner = [getattr(value, "jaxpr", value) for value in params.values()]
+    total = sum(of_jaxpr(jaxpr) for jaxpr in inner if hasattr(jaxpr, "eqns"))
+    return total * params.get("length", 1) if name == "scan" else total

@@ -1,0 +1,40 @@
+"""Configuration files and `--config.KEY=VALUE` on a command line: what is wrong with them is told in one sentence."""
+
+import difflib
+import runpy
+import sys
+from collections.abc import Iterator, Mapping
+from typing import NoReturn
+
+from ml_collections import ConfigDict
+
+
+def refuse(program: str, sentence: str) -> NoReturn:
+    """Ends the process with status 2."""
+    print(f"{program}: {sentence}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def check(program: str, argv: list[str]) -> None:
+    """Refuses a missing or broken configuration file, and settings that it does not have."""
+    names, following = [argument.partition("=") for argument in argv], [*argv[1:], ""]
+    files = [value or after for (name, _, value), after in zip(names, following, strict=True) if name == "--config"]
+    if not files or not files[0]:
+        refuse(program, "--config is missing; see --help")
+    try:
+        path, _, argument = files[0].partition(":")  # as config_flags: FILE:ARGUMENT
+        known = list(_keys(runpy.run_path(path)["get_config"](*[argument] if argument else [])))
+    except Exception as error:  # the file is the user's own code: it may raise anything
+        refuse(program, f"--config={files[0]} cannot be loaded ({type(error).__name__}: {error})")
+    for name, _, _ in names:
+        key = name.removeprefix("--").removeprefix("no").removeprefix("config.")
+        if name.endswith("config." + key) and key not in known:
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0)
+            refuse(program, f"--config.{key}: there is no such setting; did you mean --config.{close[0]}?")
+
+
+def _keys(config: Mapping, prefix: str = "") -> Iterator[str]:
+    for name, value in config.items():
+        yield prefix + name
+        if isinstance(value, ConfigDict):
+            yield from _keys(value, f"{prefix}{name}.")

@@ -1,0 +1,62 @@
+"""Seconds from the start of a training process to its first step, with a cold and with a warm compilation cache.
+
+    python tests/benchmarks/startup.py [--config configs/quickstart.py:joint] [--set data.batch_size=8 …]
+
+Each is one run of `python -m davs_jax.main` of one step on small shards, in a new workdir; the first finds an empty
+cache, the second what the first left. Prints both, how much was compilation (the run's own account), and the ratios.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from train_step import load, write_data
+
+from davs_jax.tracking import goodput
+
+
+def first_step(options: list[str], workdir: Path, cache: Path) -> tuple[float, float]:
+    """Seconds to the end of the first step, and of the compilation within."""
+    command = [sys.executable, "-m", "davs_jax.main", *options, f"--workdir={workdir}", "--config.steps=1"]
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+    began = time.perf_counter()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    events = workdir / "metrics.jsonl"
+    while process.poll() is None and not (events.exists() and events.stat().st_size):
+        time.sleep(0.01)
+    seconds = time.perf_counter() - began
+    if process.wait():
+        raise SystemExit(f"{' '.join(command)} ended with status {process.returncode}")
+    return seconds, goodput.totals((workdir / goodput.FILE).read_text().splitlines())["compile"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--config", default="configs/quickstart.py:joint", help="default: %(default)s")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        file, _, stage = args.config.partition(":")
+        config = load(file, stage or "joint")
+        write_data(folder, config)
+        data = {"clips": config.data.clips, "faces": config.data.faces}
+        options = [f"--config={args.config}", *(f"--config.data.{k}={v}" for k, v in data.items())]
+        options += ["--config.init_from=", "--config.init_networks=()", "--config.log.every=1"]
+        options += ["--config.log.eval_every=0", "--config.log.images_every=0"]
+        options += [f"--config.{setting}" for setting in args.set]
+        times = [first_step(options, folder / run, folder / "cache") for run in ("cold", "warm")]
+        for run, (seconds, compiling) in zip(("cold", "warm"), times, strict=True):
+            print(f"{run}: first step after {seconds:.1f} s, of which compiling the step {compiling:.1f} s")
+        (cold, compiled), (warm, again) = times
+        print(f"the second start is {cold / warm:.1f}× as quick; its compilation {compiled / again:.1f}×")
+
+
+if __name__ == "__main__":
+    main()

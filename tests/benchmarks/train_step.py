@@ -1,0 +1,142 @@
+"""How fast a stage trains: clips per second, how near to the machine's best, what waits for data, and the memory.
+
+    python tests/benchmarks/train_step.py [--config configs/quickstart.py] [--stages word person generator joint]
+        [--steps 10] [--set model.dtype=bfloat16 data.batch_size=32 …]
+
+Shards of small noisy pictures are written first, so that the whole pipeline runs: reading, decoding, the step. For each
+stage, a line: seconds to compile; clips (identity images in the person stage) per second, the median of the steps;
+operations a step and their share of what a large matrix product reaches in the same run and type (model FLOP
+utilisation: matrix products and convolutions only, as `davs_jax.planning.flops` counts them); the share of time in
+which the step waited for data; bytes of a device that a step needs, and the most that this process has held.
+"""
+
+import argparse
+import ast
+import contextlib
+import importlib.util
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from davs_jax import data, records, sharding, state, step
+from davs_jax.planning import flops
+from tiny_data import SPEAKERS, clip_record, face_record, jpeg, write_shards
+
+STAGES = ("person", "word", "generator", "joint")
+WARM_UP = 2  # steps that do not count
+
+
+def matrix_rate(dtype) -> float:
+    """Operations per second of a large matrix product on one device: the best of five."""
+    side = 1_024 if jax.default_backend() == "cpu" else 8_192
+    x = jnp.ones((side, side), dtype)
+    product = jax.jit(jnp.matmul)
+    product(x, x).block_until_ready()
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        product(x, x).block_until_ready()
+        times.append(time.perf_counter() - began)
+    return 2 * side**3 / min(times)
+
+
+def resized(picture: bytes, side: int) -> bytes:
+    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB)
+    return jpeg(cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC))
+
+
+def write_data(folder: Path, config) -> None:
+    """Shards of a few pictures at this image size, with as many words and identities as the configuration has."""
+    side, model = records.stored_size(config.model.image_size), config.model
+    words = [f"WORD{i:05d}" for i in range(model.num_words)]
+    clips = []
+    for number in range(32):
+        record = clip_record(number)
+        clips.append(record | {"word": number % len(words), "frames": [resized(f, side) for f in record["frames"]]})
+    faces = []
+    for number in range(64):
+        record = face_record(number)
+        faces.append(record | {"identity": number % model.num_identities, "image": resized(record["image"], side)})
+    names = [f"p{i:06d}" for i in range(model.num_identities)]
+    for name, features, examples in (
+        ("clips", records.clip_features(words, SPEAKERS), clips),
+        ("faces", records.face_features(names), faces),
+    ):
+        (folder / name).mkdir()
+        config.data[name] = write_shards(folder / name, name, features, {"train": examples})
+
+
+def measure(config, steps: int, rate: float) -> str:
+    """One stage, in one line."""
+    mesh = sharding.make_mesh(config.mesh)
+    spec, abstract = step.batch_spec(config), state.abstract_state(config, mesh)
+    now = state.init_state(config, mesh)
+    began = time.perf_counter()
+    compiled = step.make_train_step(config, mesh).lower(abstract, spec).compile()
+    compiling = time.perf_counter() - began
+    batches = data.train_batches(config, mesh, spec)
+    times, waited = [], []
+    for _ in range(WARM_UP + steps):
+        began = time.perf_counter()
+        batch = next(batches)
+        waited.append(time.perf_counter() - began)
+        now, metrics = compiled(now, batch)
+        jax.block_until_ready(metrics)
+        times.append(time.perf_counter() - began)
+    batches.close()
+    seconds, examples = statistics.median(times[WARM_UP:]), next(iter(spec.values())).shape[0]
+    operations = flops.count(lambda s, b: step.train_step(config, s, b), abstract, spec)
+    used = compiled.memory_analysis()
+    needed = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+    needed += used.temp_size_in_bytes
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return (
+        f"{compiling:9.0f} {seconds:9.3f} {examples / seconds:9.1f} {operations / 1e9:10.1f} "
+        f"{operations / seconds / rate / mesh.size:6.1%} {sum(waited[WARM_UP:]) / sum(times[WARM_UP:]):8.1%} "
+        f"{needed / 2**30:8.2f} {held:8.2f}"
+    )
+
+
+def load(file: str, stage: str):
+    spec = importlib.util.spec_from_file_location("config", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(stage)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--config", default="configs/quickstart.py", help="default: %(default)s")
+    parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
+    parser.add_argument("--steps", type=int, default=10, help="steps that count; default: %(default)s")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings")
+    args = parser.parse_args()
+    device = jax.devices()[0]
+    print(f"{jax.device_count()} × {device.device_kind}, jax {jax.__version__}")
+    print("stage      compile s    s/step  clips/s  GFLOP/step   MFU  waiting  step GiB  held GiB")
+    for stage in args.stages:
+        config = load(args.config, stage)
+        with config.unlocked():
+            for key, _, value in (setting.partition("=") for setting in args.set):
+                with contextlib.suppress(ValueError, SyntaxError):  # else it is a word
+                    value = ast.literal_eval(value)
+                config.update_from_flattened_dict({key: value})
+        rate = matrix_rate(jnp.dtype(config.model.dtype))
+        with tempfile.TemporaryDirectory() as folder:
+            write_data(Path(folder), config)
+            print(f"{stage:<10} {measure(config, args.steps, rate)}", flush=True)
+    print(f"a matrix product of one device: {rate / 1e9:,.0f} GFLOP/s in {config.model.dtype}")
+
+
+if __name__ == "__main__":
+    main()

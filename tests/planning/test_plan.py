@@ -1,0 +1,87 @@
+"""The command, and everything that compiles; the latter where libtpu is installed."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import configs
+from davs_jax.planning import compiling
+
+REPOSITORY = Path(configs.__file__).parents[1]
+TINY = (
+    "from configs import common\nfrom tiny_data import tiny\n\n\ndef get_config():\n"
+    '    return tiny(common.get_config("word"), "", "")\n'
+)
+
+
+def plan(*arguments, **environment):
+    """The command's status, what it printed, and what it complained of."""
+    paths = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests")))
+    done = subprocess.run(
+        [sys.executable, "-m", "davs_jax.plan", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": paths} | environment,
+        timeout=600,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (("--config=configs/lrw.py",), 2, "--topology is missing, as --topology=v5e:16x16"),
+        (("--topology=v5e:4x4",), 2, "--config is missing"),
+        (("--config=configs/lrw.py", "--topology=v5e:4x4", "--config.bach=1"), 2, "did you mean --config."),
+        (("--config=configs/lrw.py", "--topology=v5e:4x4", "--plot=a.png"), 2, "give --curve too"),
+        (("--config=configs/lrw.py", "--topology=v5e:4x4", "--clips_per_chip=0"), 2, "clips_per_chip"),
+        (("--config=configs/lrw.py", "--topology=v5x:4x4"), 1, "--topology=v5x:4x4: there is no 'v5x'"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(arguments, status, says):
+    found, _, error = plan(*arguments)
+    assert found == status
+    assert says in error
+    assert "Traceback" not in error
+
+
+def test_what_is_kept_depends_on_all_code_that_makes_the_step():
+    """Else a plan of older code would be shown."""
+    listed = (
+        "import sys, davs_jax.step; print(*[m.__file__ for n, m in sys.modules.items() if n.startswith('davs_jax.')])"
+    )
+    command = [sys.executable, "-c", listed]
+    files = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True).stdout.split()
+    root = Path(compiling.__file__).parents[1]
+    covered = {path for pattern in compiling.SOURCES for path in root.glob(pattern)}
+    assert {Path(file) for file in files if "planning" not in file} <= covered
+
+
+@pytest.mark.skipif(
+    not importlib.util.find_spec("libtpu"), reason="libtpu is not installed: pip install 'davs_jax[plan]'"
+)
+def test_a_step_is_compiled_for_a_tpu_that_is_not_there_and_kept(tmp_path):
+    config = tmp_path / "tiny.py"
+    config.write_text(TINY)
+    home = {"HOME": str(tmp_path)}
+    arguments = (f"--config={config}", "--topology=v5e:2x2", "--nosearch")
+    status, first, error = plan(*arguments, **home)
+    assert status == 0, error
+    rows = {line[:28].strip(): line[28:].strip() for line in first.splitlines()}
+    assert rows["devices"] == "4"
+    assert rows["fits"] == "yes"
+    assert rows["clips a step (a chip)"] == "4 (1)"
+    assert int(rows["all-reduce: number, bytes"].split(",")[0]) > 0
+    (kept,) = (tmp_path / ".cache/davs_jax/plans").glob("*.json")
+    known = json.loads(kept.read_text())
+    assert known["flops"] > 0
+    assert known["peak"] > sum(known["held"].values()) > 0
+    kept.write_text(json.dumps(known | {"seconds": 12_345.0}))
+    _, again, _ = plan(*arguments, **home)
+    assert "12,345 s" in again
