@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 
-os.environ["JAX_PLATFORMS"], os.environ["JAX_ENABLE_X64"] = "cpu", "1"
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_ENABLE_X64"] = "1"
 os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=" + (
     "2" if len(sys.argv) > 1 else "8"
 )
