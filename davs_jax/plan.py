@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
         plans = [planner.plan(config, machine, _CLIPS.value) for machine in chosen]
         largest = {}
         if _SEARCH.value:
-            largest = {machine.name: planner.largest(config, machine) for machine in chosen}
+            largest = {m.name: planner.largest(config, m, c.examples // m.size) for m, c, _ in plans}
         print(tables.beside(plans, largest), flush=True)
         print(*planner.remarks(config, plans), sep="\n")
         if _CURVE.value:

@@ -1,23 +1,31 @@
-"""Compiles the real training step for a machine that is described, not present, and keeps what it says of it."""
+"""Compiles the real training step for a machine that is described, not present, and keeps what it says of it.
 
-import concurrent.futures
+Compilers of accelerators end the process where they find an error in themselves, and write what only they understand.
+So each compilation is a process of its own: `python -m davs_jax.planning.compiling MACHINE FILE`, the configuration as
+JSON on its standard input, what it found to FILE.
+"""
+
 import dataclasses
 import hashlib
 import json
 import math
 import os
 import re
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import jaxlib
+from ml_collections import ConfigDict
 
 from davs_jax import sharding, state, step
-from davs_jax.planning import collectives, cuda, flops
+from davs_jax.planning import collectives, cuda, flops, machines
 from davs_jax.planning.collectives import Collective
-from davs_jax.planning.machines import Machine
+from davs_jax.planning.machines import Machine, MachineError
 from davs_jax.progress import progress
 
 CACHE = "~/.cache/davs_jax/plans"
@@ -26,6 +34,9 @@ SOURCES = ("forward.py", "losses.py", "optim.py", "records.py", "sharding.py", "
 IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks", "seed")  # of a configuration, to the step
 RELEVANT_DATA = ("batch_size", "face_batch_size")
 
+REFUSED = 3  # exit status of the child that has printed why
+
+_CRASH = re.compile(r"Check failed:[^\n]*|[A-Z_]+: [^\n]*|^.*(?:killed|Killed)[^\n]*", re.MULTILINE)
 _OUT_OF_MEMORY = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -87,23 +98,48 @@ def compiled(config, machine: Machine) -> Compiled:
     """The step of this configuration, compiled for this machine, or what an earlier run kept of it.
 
     Raises:
-      PlanError: the configuration, or the compiler, refuses.
+      MachineError: the compiler knows no such machine.
+      PlanError: the configuration, or the compiler, refuses; the compiler crashed.
     """
     kept = Path(os.path.expanduser(CACHE)) / f"{_key(config, machine)}.json"
     if kept.exists():
         return Compiled.from_json(kept.read_text())
-    label = f"{machine.name}, {config.data.batch_size // machine.size} clip(s) a chip"
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        work = pool.submit(_compile, config, machine)
-        with progress(total=0, bar_format="compiling for {desc}: {elapsed}", desc=label) as bar:
-            while not concurrent.futures.wait([work], timeout=1).done:
-                bar.update(0)
-        result = work.result()
     kept.parent.mkdir(parents=True, exist_ok=True)
-    part = kept.with_suffix(".part")
-    part.write_text(json.dumps(dataclasses.asdict(result)))
+    part = kept.with_suffix(f".{os.getpid()}")
+    label = f"{machine.name}, {config.data.batch_size} clips a step"
+    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
+        given.write(config.to_json())
+        given.seek(0)
+        command = [sys.executable, "-m", "davs_jax.planning.compiling", machine.name, str(part)]
+        with (
+            subprocess.Popen(command, stdin=given, stdout=said, stderr=subprocess.STDOUT) as child,
+            progress(total=0, bar_format="compiling for {desc}: {elapsed}", desc=label) as bar,
+        ):
+            try:
+                while (status := _wait(child)) is None:
+                    bar.update(0)
+            finally:
+                child.kill()
+        said.seek(0)
+        text = said.read()
+    if status == REFUSED:
+        raise PlanError(text.strip().splitlines()[-1])
+    if status:
+        found = _CRASH.search(text)
+        reason = found[0] if found else f"status {status}"
+        raise PlanError(
+            f"compiling for {label}, {machine.compiler()} crashed ({reason}). That is "
+            "an error in the compiler, so a run there would crash too. Try another number: --clips_per_chip"
+        )
     part.replace(kept)
-    return result
+    return Compiled.from_json(kept.read_text())
+
+
+def _wait(child: subprocess.Popen) -> int | None:
+    try:
+        return child.wait(timeout=1)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _compile(config, machine: Machine) -> Compiled:
@@ -174,3 +210,18 @@ def _bytes(tree) -> int:
         shape = leaf.sharding.shard_shape(leaf.shape) if leaf.sharding else leaf.shape
         total += math.prod(shape) * leaf.dtype.itemsize
     return total
+
+
+def _main(name: str, file: str) -> int:
+    try:
+        found = _compile(ConfigDict(json.load(sys.stdin)), machines.parse(name))
+    except (PlanError, MachineError) as error:
+        print(error)
+        return REFUSED
+    Path(file).write_text(json.dumps(dataclasses.asdict(found)))
+    return 0
+
+
+if __name__ == "__main__":
+    machines.quiet()
+    raise SystemExit(_main(*sys.argv[1:]))

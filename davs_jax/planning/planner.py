@@ -50,8 +50,8 @@ def plan(config, machine: Machine, per_chip: int | None = None) -> Plan:
     return machine, compiled, roofline.estimate(compiled, machine, config.model.dtype == "float32")
 
 
-def largest(config, machine: Machine) -> int:
-    """The most examples a chip whose step fits.
+def largest(config, machine: Machine, start: int) -> int:
+    """The most examples a chip whose step fits; the search starts at so many.
 
     Raises:
       PlanError, MachineError: it cannot be compiled for this machine.
@@ -61,7 +61,7 @@ def largest(config, machine: Machine) -> int:
     def compile_for(clips_a_part: int) -> Compiled:
         return compiling.compiled(sized(config, machine, clips_a_part * parts), machine)
 
-    found, _ = search.largest(compile_for, machine.chip.memory)
+    found, _ = search.largest(compile_for, machine.chip.memory, max(1, start // parts))
     return found * parts
 
 

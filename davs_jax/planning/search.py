@@ -5,7 +5,9 @@ from collections.abc import Callable
 from davs_jax.planning.compiling import Compiled
 
 
-def largest(compile_for: Callable[[int], Compiled], memory: int) -> tuple[int, list[tuple[int, Compiled]]]:
+def largest(
+    compile_for: Callable[[int], Compiled], memory: int, start: int = 1
+) -> tuple[int, list[tuple[int, Compiled]]]:
     """The largest number of clips a chip whose step fits, and all that was tried; 0 where one does not fit.
 
     Memory grows almost evenly with the batch: two compilations give the line, further ones check where it meets the
@@ -14,6 +16,7 @@ def largest(compile_for: Callable[[int], Compiled], memory: int) -> tuple[int, l
     Args:
       compile_for: clips a chip → the compiled step.
       memory: bytes of a chip; of no account once the compiler has said what it allows.
+      start: clips a chip of the first try.
     """
     tried: dict[int, Compiled] = {}
 
@@ -22,9 +25,9 @@ def largest(compile_for: Callable[[int], Compiled], memory: int) -> tuple[int, l
             tried[clips] = compile_for(clips)
         return tried[clips].fits
 
-    low, high = (1, 0) if fits(1) else (0, 1)
-    if low:
-        high = 2
+    low, high = 0, start
+    if fits(start):
+        low, high = start, start + 1
         while fits(high):
             low, high = high, max(high + 1, _meets(tried, memory))
     while high - low > 1:
@@ -34,8 +37,11 @@ def largest(compile_for: Callable[[int], Compiled], memory: int) -> tuple[int, l
 
 
 def _meets(tried: dict[int, Compiled], memory: int) -> int:
-    """Where the line through the two largest tries meets the memory, in clips."""
+    """Where the line through the two largest tries, or zero and the only one, meets the memory, in clips."""
+    limit = max((found.limit for found in tried.values()), default=0) or memory
+    if len(tried) == 1:
+        ((clips, found),) = tried.items()
+        return int(clips * limit / found.peak)
     (first, a), (second, b) = sorted(tried.items())[-2:]
     slope = max((b.peak - a.peak) / (second - first), 1)
-    limit = max((found.limit for found in tried.values()), default=0) or memory
     return int(first + (limit - a.peak) // slope)

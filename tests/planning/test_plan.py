@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import configs
-from davs_jax.planning import compiling
+from configs import common
+from davs_jax.planning import compiling, machines
 
 REPOSITORY = Path(configs.__file__).parents[1]
 TINY = (
@@ -85,3 +87,24 @@ def test_a_step_is_compiled_for_a_tpu_that_is_not_there_and_kept(tmp_path):
     kept.write_text(json.dumps(known | {"seconds": 12_345.0}))
     _, again, _ = plan(*arguments, **home)
     assert "12,345 s" in again
+
+
+@pytest.mark.parametrize(
+    ("child", "says"),
+    [
+        ("print('noise'); print('Check failed: a <= b (11 vs. 4)', flush=True); os.abort()", "Check failed: a <= b"),
+        ("os.kill(os.getpid(), 9)", "status -9"),
+        ("print('v5e:2x2: config.mesh is wrong'); sys.exit(3)", "v5e:2x2: config.mesh is wrong"),
+    ],
+)
+def test_a_compiler_that_crashes_or_refuses_is_one_sentence(child, says, tmp_path, monkeypatch):
+    fake = tmp_path / "python"
+    fake.write_text(f"#!{sys.executable}\nimport os, sys\n{child}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(compiling.sys, "executable", str(fake))
+    monkeypatch.setattr(machines.Machine, "compiler", lambda self: "libtpu 0")
+    with pytest.raises(compiling.PlanError, match=re.escape(says)) as told:
+        compiling.compiled(common.get_config("word"), machines.parse("v5e:2x2"))
+    assert "\n" not in str(told.value)
+    assert not list((tmp_path / ".cache/davs_jax/plans").iterdir())

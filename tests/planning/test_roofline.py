@@ -77,13 +77,14 @@ def test_an_epoch_and_the_decoding_follow_from_the_rate():
     assert roofline.decoding_cores(10 * roofline.JPEGS_PER_CORE, 2.0) == pytest.approx(5.0)
 
 
+@pytest.mark.parametrize("start", [1, 2, 16])
 @pytest.mark.parametrize(("capacity", "most"), [(9, 0), (10, 1), (21, 1), (22, 2), (100, 9), (1000, 90)])
-def test_the_largest_batch_is_found_in_few_compilations(capacity, most):
+def test_the_largest_batch_is_found_in_few_compilations(capacity, most, start):
     def compile_for(clips: int) -> Compiled:
         peak = 11 * clips - (clips == 1)
         return compiled(peak=peak, fits=peak <= capacity, limit=0 if peak <= capacity else capacity)
 
-    found, tried = search.largest(compile_for, capacity + 3)  # a part of the memory is never free
+    found, tried = search.largest(compile_for, capacity + 3, start)  # a part of the memory is never free
     assert found == most
     assert len(tried) <= 6
     if most:
