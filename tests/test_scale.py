@@ -1,6 +1,7 @@
 """A step in bfloat16, in parts, with less memory, and on other devices."""
 
 import math
+import re
 import subprocess
 import sys
 
@@ -52,7 +53,8 @@ def close(found, expected, tolerance=1e-4):
     found, expected = leaves(found), leaves(expected)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        atol = tolerance * (1e-2 + float(jnp.abs(value).max()))
+        # A bias in front of a norm has no gradient but rounding.
+        atol = 1e-5 + tolerance * float(jnp.abs(value).max())
         np.testing.assert_allclose(found[name], value, rtol=tolerance, atol=atol, err_msg=name)
 
 
@@ -108,22 +110,23 @@ def test_in_bfloat16_all_that_is_kept_and_summed_is_float32(four_clips):
 
 
 @pytest.mark.parametrize("name", ["visual_encoder", "decoder"])
-def test_a_network_keeps_less_for_its_backward_pass_where_it_is_told_to(name):
+def test_a_network_keeps_less_for_its_backward_pass_where_it_is_told_to(name, capsys):
     config = tiny()
-    config.data.batch_size = 1
-    inputs = step.models.example_inputs(config.model, 2)[name]
     params, batch_stats = random_weights(config)
+    inputs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), step.models.example_inputs(config.model, 2)[name])
 
     def kept(policy: str) -> int:
+        """Numbers that lie between forward and backward, beside weights and inputs."""
         config.remat[name] = policy
 
-        def pullback(own, inputs):
+        def apply(own):
             networks = forward.Networks(config, {name: own}, {name: batch_stats[name]}, (name,), jax.random.key(0))
-            return jax.vjp(lambda own: networks(name, *inputs), own)[1]
+            return networks(name, *inputs)
 
-        return sum(
-            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(pullback, params[name], inputs))
-        )
+        jax.ad_checkpoint.print_saved_residuals(apply, params[name])
+        lines = capsys.readouterr().out.splitlines()
+        shapes = [re.match(r"f32\[([\d,]+)\] (?!from )", line) for line in lines]
+        return sum(math.prod(map(int, shape.group(1).split(","))) for shape in shapes if shape)
 
     sizes = [kept(policy) for policy in ("none", "activations", "all")]
     assert sizes[0] > 1.5 * sizes[1] > 3 * sizes[2], sizes
@@ -169,7 +172,8 @@ def test_losses_statistics_and_gradients_agree_on_any_devices_and_processes():
     """Run in a process of its own, since a process cannot change how many devices it has."""
     done = subprocess.run([sys.executable, "tests/device_counts.py"], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines() == [
+    said = [line for line in done.stdout.splitlines() if line.endswith("as 1")]  # Gloo says things of its own
+    assert said == [
         "2 devices, 1 shares, as 1",
         "4 devices, 2 shares, as 1",
         "8 devices, 4 shares, as 1",
