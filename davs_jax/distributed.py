@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 
@@ -174,13 +175,14 @@ def initialize(environ: Mapping[str, str] = os.environ) -> Job:
     """Joins the job that `describe` finds; to be called before anything else asks JAX for its devices.
 
     Raises:
-      JobError: as `describe`; process 0 cannot be reached; not all processes came, within `JOIN` seconds.
+      JobError: as `describe`; process 0 cannot be reached within `JOIN` seconds. Where it can, but others do not come
+        within these, the process ends with a sentence: JAX would abort it with a misleading one.
     """
-    job = describe(environ)
+    job, end = describe(environ), time.monotonic() + JOIN
     if job.kind == "alone":
         return job
     if job.coordinator and job.process_id:
-        _reach(job.coordinator)
+        _reach(job.coordinator, end)
     place = {
         "coordinator_address": job.coordinator,
         "num_processes": job.num_processes,
@@ -190,24 +192,31 @@ def initialize(environ: Mapping[str, str] = os.environ) -> Job:
         "cluster_detection_method": "deactivate",
     }
     times = {
-        "initialization_timeout": JOIN,
+        "initialization_timeout": JOIN + 10,
         "heartbeat_timeout_seconds": SILENCE,
         "shutdown_timeout_seconds": SILENCE,
     }
+    waiting = threading.Timer(max(end - time.monotonic(), 1), _end, [f"{job}: {_NOT_ALL}"])
+    waiting.daemon = True
+    waiting.start()
     try:
         jax.distributed.initialize(**(place if job.coordinator else {}), **times)
     except RuntimeError as error:
-        raise JobError(
-            f"{job}: not all processes of this job came together within {JOIN} s ({_line(error)}); look for those that "
-            "did not start, and start all of them again"
-        ) from error
+        raise JobError(f"{job}: it could not join the others ({_line(error)}); start all of them again") from error
+    finally:
+        waiting.cancel()
     return job
 
 
-def _reach(address: str) -> None:
-    """Waits until process 0 listens."""
+_NOT_ALL = (
+    f"not all processes of this job came together within {JOIN} s; look for those that did not start, and start all of "
+    "them again"
+)
+
+
+def _reach(address: str, end: float) -> None:
+    """Waits until process 0 listens, at most until `end`."""
     host, _, port = address.rpartition(":")
-    end = time.monotonic() + JOIN
     while True:
         try:
             with socket.create_connection((host, int(port)), timeout=5):
@@ -233,13 +242,16 @@ def together() -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1:
             raise
-        print(
-            f"davs_jax: process {jax.process_index()} of {jax.process_count()} ends, because another one is gone or "
-            f"cannot be reached ({_line(error)}); start all again: the run goes on from its last checkpoint",
-            file=sys.stderr,
-            flush=True,
+        _end(
+            f"process {jax.process_index()} of {jax.process_count()} ends, because another one is gone or cannot be "
+            f"reached ({_line(error)}); start all again: the run goes on from its last checkpoint"
         )
-        os._exit(1)
+
+
+def _end(sentence: str) -> None:
+    """Ends the process without waiting for anything: what JAX does at its end waits for the others."""
+    print(f"davs_jax: {sentence}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def _line(error: Exception) -> str:

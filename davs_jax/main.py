@@ -11,6 +11,7 @@ Run the same command again to go on after it was stopped or killed. The exit sta
 75 when SIGTERM or Ctrl-C stopped the run (saved; run it again), 2 for a wrong command line, 1 for any other error.
 """
 
+import signal
 import sys
 
 from absl import app, flags, logging
@@ -37,7 +38,10 @@ def main(argv: list[str]) -> int:
     try:
         job = distributed.initialize()
         print(f"training in {_WORKDIR.value}: {job}")
-        return 0 if train.train(_CONFIG.value, _WORKDIR.value) else STOPPED
+        if train.train(_CONFIG.value, _WORKDIR.value):
+            return 0
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is saved: another one shall not change the exit status
+        return STOPPED
     except (
         *(distributed.JobError, train.ConfigError, DataError, CheckpointError),
         *(NotFiniteError, WriterError),

@@ -69,18 +69,23 @@ def train(config, workdir: str) -> bool:
     folder = checkpoint.as_path(workdir)
     account = Account(folder, first, config.steps, jax.process_index() == 0)
     batches, source = data.train_batches(config, mesh, spec, first), _validation_clips(config, abstract)
-    with contextlib.closing(batches), _stop_signals() as stop_asked, _checkpoints(config, workdir) as checkpoints:
+    with (
+        _stop_signals() as stop_asked,
+        contextlib.closing(batches),
+        _checkpoints(config, workdir) as checkpoints,
+        distributed.together(),
+    ):
         with account.spending("start"):
             now, origins = _start(config, mesh, checkpoints, abstract)
         _say(*_tables(config, mesh, spec, now, origins))
         with account.spending("compile"):
             train_step = _compile(config, mesh, spec, abstract)
+            checkpoints.meet("compiled")
         with (
             contextlib.closing(
                 Monitor(folder, first, config.steps, _clips(spec), account, config.log.wandb)
             ) as monitor,
             contextlib.closing(Profile(config, folder, first)) as profile,
-            distributed.together(),
         ):
             for number in range(first + 1, config.steps + 1):
                 profile.before(number)

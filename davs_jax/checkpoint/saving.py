@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental.multihost_utils import sync_global_devices
 from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -65,8 +64,14 @@ class Checkpoints:
                 if aside.exists():
                     aside.rmtree()
                 (self._folder / name).rename(aside)
-        if jax.process_count() > 1:
-            sync_global_devices("unfinished checkpoints are set aside")
+        self.meet("unfinished checkpoints are set aside")
+
+    def meet(self, name: str) -> None:
+        """Waits, for up to half an hour, until all processes of the job have come to the same place.
+
+        Without a computation: on CPUs these wait 30 s for one another, and compiling may take one process longer.
+        """
+        ocp.multihost.get_barrier_sync_fn()(key=name, timeout_ms=1_800_000)
 
     @property
     def latest(self) -> int | None:
