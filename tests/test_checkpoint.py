@@ -3,6 +3,7 @@ import os
 import resource
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -97,6 +98,17 @@ def test_a_failed_save_is_told(tmp_path, word_config):
     with pytest.raises(CheckpointError, match=r"checkpoints could not be written .*run again"):
         checkpoints.save(1, small_state(), word_config)
         checkpoints.close()
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(workdir, word_config, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: types.SimpleNamespace(free=2_000))
+    checkpoints = Checkpoints(workdir, 3, "")
+    says = r"checkpoints has room for 0.0 MB, and a checkpoint takes \d.*; make room, or lower config.checkpoint.keep"
+    with pytest.raises(CheckpointError, match=says):
+        checkpoints.save(9, small_state(9, 9, shape=(256, 256)), word_config)
+    checkpoints.close()
+    assert checkpoint.checkpoint_steps(workdir) == [3, 6]
+    assert checkpoint.unfinished(workdir) == []
 
 
 def test_a_disk_that_is_full_stops_the_run_and_leaves_the_last_checkpoint(workdir, word_config):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 
 import jax
@@ -92,7 +93,7 @@ class Checkpoints:
           figures: what validation found at this step, if it ran.
 
         Raises:
-          CheckpointError: this save, or the one before, failed.
+          CheckpointError: this save, or the one before, failed, or the disk has no room for it.
         """
         if step == self.latest:
             return
@@ -100,7 +101,18 @@ class Checkpoints:
             state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(json.loads(config.to_json()))
         )
         with writing(self._folder):
+            self._manager.wait_until_finished()  # it has the room that it needs only then
+        self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+        with writing(self._folder):
             self._manager.save(step, args=items, metrics=dict(figures or {}))
+
+    def _check_room(self, needed: int) -> None:
+        """Asked before anything is written: what the writers say of a full disk is thousands of lines."""
+        if "://" not in str(self._folder) and (free := shutil.disk_usage(self._folder).free) < needed:
+            raise CheckpointError(
+                f"{self._folder} has room for {free / 1e6:,.1f} MB, and a checkpoint takes {needed / 1e6:,.1f} MB; "
+                "make room, or lower config.checkpoint.keep, and run again: it goes on from its last checkpoint"
+            )
 
     def restore_latest(self, config: ConfigDict, abstract_state: DavsState) -> tuple[DavsState, ConfigDict]:
         """The newest checkpoint on the mesh of `abstract_state`, and the configuration it was saved with.
