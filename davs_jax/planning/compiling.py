@@ -36,7 +36,7 @@ RELEVANT_DATA = ("batch_size", "face_batch_size")
 
 REFUSED = 3  # exit status of the child that has printed why
 
-_CRASH = re.compile(r"Check failed:[^\n]*|[A-Z_]+: [^\n]*|^.*(?:killed|Killed)[^\n]*", re.MULTILINE)
+_CRASH = re.compile(r"Check failed:[^\n]*|^[\w.]*(?:Error|EXHAUSTED|INTERNAL|UNIMPLEMENTED): [^\n]*", re.MULTILINE)
 _OUT_OF_MEMORY = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
