@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import jaxlib
 from ml_collections import ConfigDict
 
-from davs_jax import sharding, state, step
+from davs_jax import compilation, sharding, state, step
 from davs_jax.planning import collectives, cuda, flops, machines
 from davs_jax.planning.collectives import Collective
 from davs_jax.planning.machines import Machine, MachineError
@@ -30,7 +30,17 @@ from davs_jax.progress import progress
 
 CACHE = "~/.cache/davs_jax/plans"
 FORMAT = 1  # of what is kept; to be raised where the reading of the compiler's answers changes
-SOURCES = ("forward.py", "losses.py", "optim.py", "records.py", "sharding.py", "state.py", "step.py", "models/*.py")
+SOURCES = (
+    "compilation.py",
+    "forward.py",
+    "losses.py",
+    "optim.py",
+    "records.py",
+    "sharding.py",
+    "state.py",
+    "step.py",
+    "models/*.py",
+)
 IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks", "seed")  # of a configuration, to the step
 RELEVANT_DATA = ("batch_size", "face_batch_size")
 
@@ -165,7 +175,7 @@ def _compile(config, machine: Machine) -> Compiled:
     # The compiler counts a loop's body once.
     operations = flops.of_jaxpr(traced.jaxpr.jaxpr) / mesh.size
     try:
-        program = traced.lower().compile(cuda.OPTIONS if machine.is_gpu else None)
+        program = traced.lower().compile(cuda.OPTIONS if machine.is_gpu else compilation.STEP_OPTIONS["tpu"])
     except jax.errors.JaxRuntimeError as error:
         if not (full := _OUT_OF_MEMORY.search(str(error))):
             raise PlanError(f"the compiler for {machine.name} refuses: {str(error).splitlines()[0]}") from error
