@@ -4,6 +4,9 @@ import os
 
 import jax
 
+# What the compiler of a platform is told for the training step. libtpu's pass that moves space into the batch ends the
+# process on a kernel's gradient of the joint stage at few clips a chip ("Check failed: std::abs(halo_size - …)").
+STEP_OPTIONS = {"tpu": {"xla_tpu_run_space_to_batch": "false", "xla_tpu_run_space_to_batch_on_new_platforms": "false"}}
 CACHE = "~/.cache/davs_jax/xla"  # where JAX_COMPILATION_CACHE_DIR names no other folder
 
 

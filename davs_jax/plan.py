@@ -15,6 +15,7 @@ Needs pip install 'davs_jax[plan]'. A full-size step takes minutes to compile; w
 disk. Times are what the makers' figures allow, and nothing reaches those: docs/plan.md tells how they are found.
 """
 
+import signal
 import sys
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def main(argv: list[str]) -> int:
     from davs_jax.planning import machines
 
     machines.quiet()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the compiler's process is ended too
     from davs_jax.planning import planner, tables
     from davs_jax.planning.compiling import PlanError
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from davs_jax import checkpoint, data, distributed, plots, sharding, state, step
 from davs_jax.checkpoint import Checkpoints
-from davs_jax.compilation import keep_compilations
+from davs_jax.compilation import STEP_OPTIONS, keep_compilations
 from davs_jax.evaluation.recognition import recognise
 from davs_jax.forward import REMAT
 from davs_jax.inference import Davs
@@ -189,7 +189,7 @@ def _compile(config, mesh, spec, abstract: DavsState) -> Callable:
     """The compiled step, and a line on what it took and takes."""
     _say(f"compiling the step (kept in {jax.config.jax_compilation_cache_dir}) …")
     began = time.perf_counter()
-    compiled = step.make_train_step(config, mesh).lower(abstract, spec).compile()
+    compiled = step.make_train_step(config, mesh).lower(abstract, spec).compile(STEP_OPTIONS.get(jax.default_backend()))
     used = compiled.memory_analysis()
     new = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
     memory = (used.argument_size_in_bytes + new) / 2**20

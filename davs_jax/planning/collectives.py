@@ -1,5 +1,6 @@
 """The collectives of a compiled program, read from its HLO text."""
 
+import collections
 import dataclasses
 import math
 import re
@@ -14,7 +15,10 @@ _CALLED = re.compile(
     r"\b(?:body|calls|to_apply|condition|branch_computations|called_computations)=\{?([^,}]*(?:, ?%[^,}]*)*)"
 )
 _TRIPS = re.compile(r'known_trip_count"?:\{"n":"(\d+)"')
-_GROUPS = re.compile(r"replica_groups=(?:\[\d+,(\d+)\]|\{\{([\d,]*)\})")
+_CHANNEL = re.compile(r"channel_id=(\d+)")
+# Three ways to write them: [groups,size]<=[…], {{0,1},{2,3}}, mesh['a'=2,'b'=2] {'a'}.
+_GROUPS = re.compile(r"replica_groups=(?:\[\d+,(\d+)\]|\{\{([\d,]*)\}|mesh\[(.*?)\][^{]*\{([^}]*)\})")
+_AXIS = re.compile(r"'(\w+)'=(\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +65,7 @@ def _collective(shape: str, operation: str, rest: str) -> Collective | None:
     if kind not in KINDS:
         return None
     arrays = [_size(*array) for array in _ARRAY.findall(shape)]
-    match = _GROUPS.search(rest)
-    group = 0
-    if match:
-        group = int(match[1]) if match[1] else len(match[2].split(",")) if match[2] else 0
+    group = _group(rest)
     if operation.endswith("-start") and kind == "collective-permute":
         total = arrays[0]  # (operand, result, …)
     elif operation.endswith("-start") and kind != "all-reduce":  # ((operands), (results))
@@ -74,13 +75,27 @@ def _collective(shape: str, operation: str, rest: str) -> Collective | None:
     return Collective(kind, total, group)
 
 
+def _group(rest: str) -> int:
+    """Devices that take part together; 0 is all."""
+    if not (match := _GROUPS.search(rest)):
+        return 0
+    size, members, axes, names = match.groups()
+    if axes:
+        sizes = dict(_AXIS.findall(axes))
+        return math.prod(int(sizes[name]) for name in re.findall(r"'(\w+)'", names))
+    return int(size) if size else len(members.split(",")) if members else 0
+
+
 def read(text: str) -> list[Collective]:
     """All collectives that one execution of the program runs; those in a loop count once a turn.
+
+    A collective that the compiler divides over other work, to hide it there, is written in each piece of that work,
+    under one channel: it counts once.
 
     Args:
       text: `compiled.as_text()`.
     """
-    own: dict[str, list[Collective]] = {}
+    own: dict[str, list[tuple[str, Collective]]] = {}
     calls: dict[str, list[tuple[str, int]]] = {}
     entry = name = ""
     for line in text.splitlines():
@@ -91,19 +106,23 @@ def read(text: str) -> list[Collective]:
         elif name and (instruction := _INSTRUCTION.match(line)) and (parts := _split(instruction[1])):
             found = _collective(*parts)
             if found:
-                own[name].append(found)
+                channel = _CHANNEL.search(parts[2])
+                own[name].append((channel[1] if channel else line, found))
                 continue  # what it applies is an addition
             trips = _TRIPS.search(line) if parts[1] == "while" else None
             for called in _CALLED.finditer(parts[2]):
                 for callee in called[1].split(","):
                     calls[name].append((callee.strip(" %"), int(trips[1]) if trips else 1))
-    times: dict[Collective, int] = {}
+    turns: dict[tuple[str, Collective], int] = {}
 
     def visit(computation: str, factor: int) -> None:
         for found in own.get(computation, ()):
-            times[found] = times.get(found, 0) + factor
+            turns[found] = max(turns.get(found, 0), factor)
         for callee, trips in calls.get(computation, ()):
             visit(callee, factor * trips)
 
     visit(entry, 1)
+    times: collections.Counter[Collective] = collections.Counter()
+    for (_, found), count in turns.items():
+        times[found] += count
     return [dataclasses.replace(found, times=count) for found, count in times.items()]

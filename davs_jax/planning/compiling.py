@@ -22,21 +22,31 @@ import jax.numpy as jnp
 import jaxlib
 from ml_collections import ConfigDict
 
-from davs_jax import sharding, state, step
+from davs_jax import compilation, sharding, state, step
 from davs_jax.planning import collectives, cuda, flops, machines
 from davs_jax.planning.collectives import Collective
 from davs_jax.planning.machines import Machine, MachineError
 from davs_jax.progress import progress
 
 CACHE = "~/.cache/davs_jax/plans"
-FORMAT = 1  # of what is kept; to be raised where the reading of the compiler's answers changes
-SOURCES = ("forward.py", "losses.py", "optim.py", "records.py", "sharding.py", "state.py", "step.py", "models/*.py")
+FORMAT = 2  # of what is kept; to be raised where the reading of the compiler's answers changes
+SOURCES = (
+    "compilation.py",
+    "forward.py",
+    "losses.py",
+    "optim.py",
+    "records.py",
+    "sharding.py",
+    "state.py",
+    "step.py",
+    "models/*.py",
+)
 IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks", "seed")  # of a configuration, to the step
 RELEVANT_DATA = ("batch_size", "face_batch_size")
 
 REFUSED = 3  # exit status of the child that has printed why
 
-_CRASH = re.compile(r"Check failed:[^\n]*|[A-Z_]+: [^\n]*|^.*(?:killed|Killed)[^\n]*", re.MULTILINE)
+_CRASH = re.compile(r"Check failed:[^\n]*|^[\w.]*(?:Error|EXHAUSTED|INTERNAL|UNIMPLEMENTED): [^\n]*", re.MULTILINE)
 _OUT_OF_MEMORY = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -165,7 +175,7 @@ def _compile(config, machine: Machine) -> Compiled:
     # The compiler counts a loop's body once.
     operations = flops.of_jaxpr(traced.jaxpr.jaxpr) / mesh.size
     try:
-        program = traced.lower().compile(cuda.OPTIONS if machine.is_gpu else None)
+        program = traced.lower().compile(cuda.OPTIONS if machine.is_gpu else compilation.STEP_OPTIONS["tpu"])
     except jax.errors.JaxRuntimeError as error:
         if not (full := _OUT_OF_MEMORY.search(str(error))):
             raise PlanError(f"the compiler for {machine.name} refuses: {str(error).splitlines()[0]}") from error

@@ -54,16 +54,9 @@ class Account:
             append(self._file, self._line(step))
 
     def _line(self, step: int) -> str:
-        total = time.perf_counter() - self._clock
-        line = {
-            "began": self._began,
-            "first": self._first,
-            "at": step,
-            "of": self._last,
-            "total": total,
-            **self._spent,
-        }
-        return json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in line.items()})
+        place = {"began": self._began, "first": self._first, "at": step, "of": self._last}
+        spent = {"total": time.perf_counter() - self._clock, **self._spent}
+        return json.dumps(place | {kind: round(seconds, 3) for kind, seconds in spent.items()})
 
     def total(self, step: int) -> dict[str, float]:
         """Seconds by kind over all starts, after this step."""

@@ -82,7 +82,10 @@ def cluster(folder: Path) -> Iterator[None]:
     for name in ("state", *(f"spool-{node}" for node in NODES)):
         (folder / name).mkdir()
     (folder / "slurm.conf").write_text(CONF.format(folder=folder, cpus=os.cpu_count()))
-    (folder / "gres.conf").write_text("Name=gpu Count=1\n")
+    (folder / "gres.conf").write_text(
+        "Name=gpu File=/dev/null\n"
+    )  # a GPU for SLURM to count; the tasks compute on CPUs
+    folder.chmod(0o755)  # munged's socket lies in it
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
@@ -194,6 +197,7 @@ def main() -> None:
     for program in ("slurmctld", "slurmd", "munged", "sbatch"):
         if not shutil.which(program):
             raise SystemExit(f"{program} is missing: apt-get install slurmctld slurmd slurm-client munge")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that /etc/hosts and the daemons are seen to
     with tempfile.TemporaryDirectory() as name, hosts():
         os.environ["SLURM_CONF"] = f"{name}/slurm.conf"
         with cluster(Path(name)):

@@ -11,6 +11,7 @@ def test_every_collective_of_a_step_is_found_with_its_bytes_group_and_number():
         Collective("all-reduce", 4 * 1024, 4, 1),  # an asynchronous pair counts once, with all that it reduces
         Collective("all-reduce", 4 * 256, 2, 8),  # in a loop of eight turns
         Collective("all-gather", 2 * 256, 4, 1),  # inside a fusion
+        Collective("all-gather", 2 * 128, 2, 1),  # divided over two pieces of other work, in which it hides
         Collective("reduce-scatter", 4 * 1000, 4, 1),  # what it takes, not what is left
         Collective("collective-permute", 4 * 10, 0, 1),
     }
