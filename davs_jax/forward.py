@@ -156,7 +156,7 @@ def forward(config, networks: Networks, batch: Batch) -> dict[str, Array]:
 def _sync(networks: Networks, batch: Batch) -> dict[str, Array]:
     """SyncNet's vectors of a window's face, and of its own and a shifted sound; the faces as its scores show them."""
     frames = batch["sync_frames"][..., ::-1].astype(float)  # BGR, 0…255
-    frames = jax.image.resize(frames, (*frames.shape[:2], syncnet.SIZE, syncnet.SIZE, 3), "linear")
+    frames = jax.image.resize(frames, (*frames.shape[:2], syncnet.SIZE, syncnet.SIZE, 3), "linear", antialias=False)
     face, sound = networks("syncnet", frames, models.flatten_time(batch["sync_mfcc"]))
     return {"sync_face": face, "sync_sound": sound.reshape(len(face), 2, -1)}
 
