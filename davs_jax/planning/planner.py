@@ -90,4 +90,4 @@ def remarks(config, plans: Sequence[Plan]) -> Iterator[str]:
         if times and roofline.decoding_cores(compiled.pictures, times.best) > machine.host_cores:
             yield f"{machine.name}: its hosts cannot decode JPEGs as fast as the chips might train"
         if machine.is_gpu:
-            yield f"{machine.name}: an estimate; without the GPU nothing is tuned, and times leave out memory traffic, which is unknown"
+            yield f"{machine.name}: an estimate, untuned; times leave out memory traffic, which is unknown"
