@@ -19,8 +19,8 @@ from pathlib import Path
 
 import cv2
 
-from data_prep.corpus import SPLITS, Settings, Task, make_clip, plan, run_task, write_last
-from data_prep.speech import SpeechError, Voice, say
+from data_prep.drawn.corpus import SPLITS, Settings, Task, make_clip, plan, run_task, write_last
+from data_prep.drawn.speech import SpeechError, Voice, say
 from davs_jax.media.video import MediaError
 from davs_jax.progress import progress
 

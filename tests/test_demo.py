@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data_prep.corpus import WORDS, Settings
-from data_prep.performance import perform, speak_word
-from data_prep.speech import SpeechError, Voice, say
+from data_prep.drawn.corpus import WORDS, Settings
+from data_prep.drawn.performance import perform, speak_word
+from data_prep.drawn.speech import SpeechError, Voice, say
 from davs_jax import checkpoint
 from davs_jax.evaluation import recognition
 from davs_jax.inference import Davs

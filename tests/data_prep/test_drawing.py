@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from data_prep.drawing import Face, Light, Pose
-from data_prep.motion import REST, TARGETS, mouth_shapes, poses
-from data_prep.people import random_person
-from data_prep.speech import Phoneme, SpeechError
+from data_prep.drawn.drawing import Face, Light, Pose
+from data_prep.drawn.motion import REST, TARGETS, mouth_shapes, poses
+from data_prep.drawn.people import random_person
+from data_prep.drawn.speech import Phoneme, SpeechError
 from davs_jax.media.face import align
 
 LIGHT = Light((-0.3, -0.4, 1.0), 0.6, (1.0, 1.0, 1.0))

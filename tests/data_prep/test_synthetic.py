@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("espeakng_loader", reason="needs the extra: pip install 'davs_jax[synthetic]'")
 
 from data_prep import synthetic
-from data_prep.corpus import Settings, Task, make_clip, plan, run_task
-from data_prep.people import MENS_VOICES
-from data_prep.speech import SpeechError
+from data_prep.drawn.corpus import Settings, Task, make_clip, plan, run_task
+from data_prep.drawn.people import MENS_VOICES
+from data_prep.drawn.speech import SpeechError
 from data_prep.synthetic import main
 from davs_jax.media.video import read_audio, read_clip
 

@@ -10,10 +10,10 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from data_prep.lips import draw_mouth, mouth_geometry
-from data_prep.painting import Frame, fixed
-from data_prep.people import Person
-from data_prep.portrait import Portrait, eye_outline, paint
+from data_prep.drawn.lips import draw_mouth, mouth_geometry
+from data_prep.drawn.painting import Frame, fixed
+from data_prep.drawn.people import Person
+from data_prep.drawn.portrait import Portrait, eye_outline, paint
 
 EYE_DISTANCE = 62 / 256  # of the picture's side, in the neutral pose
 EYE_LEVEL = 0.44  # y of the eyes, of the picture's side

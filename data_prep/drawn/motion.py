@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from data_prep.drawing import Pose
-from data_prep.speech import Phoneme, SpeechError
+from data_prep.drawn.drawing import Pose
+from data_prep.drawn.speech import Phoneme, SpeechError
 
 # What a shape consists of, each for an average person:
 #   opening   height of the gap between the lips, in eye distances

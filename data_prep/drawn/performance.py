@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_prep.drawing import Face, Light, Picture, Pose
-from data_prep.motion import FIELDS, REST, TARGETS, mouth_shapes, poses
-from data_prep.people import Person
-from data_prep.speech import Phoneme, Voice, say
+from data_prep.drawn.drawing import Face, Light, Picture, Pose
+from data_prep.drawn.motion import FIELDS, REST, TARGETS, mouth_shapes, poses
+from data_prep.drawn.people import Person
+from data_prep.drawn.speech import Phoneme, Voice, say
 from davs_jax.records import CLIP_FRAMES, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 
 # What is said before and after a word, where it is cut from continuous speech.

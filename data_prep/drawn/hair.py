@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from data_prep.painting import Frame, blend, ellipse, mirrored, smooth
-from data_prep.people import Person
+from data_prep.drawn.painting import Frame, blend, ellipse, mirrored, smooth
+from data_prep.drawn.people import Person
 
 CURLED = ("curly", "afro")
 

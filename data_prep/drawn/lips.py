@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data_prep.painting import Frame, fixed
-from data_prep.people import Person
+from data_prep.drawn.painting import Frame, fixed
+from data_prep.drawn.people import Person
 
 LIFT, CORNER = 0.2, 0.12  # shares of the opening by which the upper lip rises and the corners sink
 TEETH, TONGUE, CAVITY = (238, 232, 222), (190, 88, 92), (52, 18, 22)

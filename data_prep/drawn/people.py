@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.speech import Voice
+from data_prep.drawn.speech import Voice
 
 Colour = tuple[float, float, float]  # RGB, 0…255
 

@@ -21,9 +21,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_prep.drawing import Picture
-from data_prep.people import Person, random_person
-from data_prep.performance import Speech, perform, photograph, portrait, speak_sentence, speak_word
+from data_prep.drawn.drawing import Picture
+from data_prep.drawn.people import Person, random_person
+from data_prep.drawn.performance import Speech, perform, photograph, portrait, speak_sentence, speak_word
 from davs_jax.media.video import Writer
 from davs_jax.records import SAMPLE_RATE
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data_prep.hair import paint_hair_behind, paint_hair_in_front, paint_strands
-from data_prep.painting import Frame, blend, ellipse, mirrored, smooth
-from data_prep.people import Person
+from data_prep.drawn.hair import paint_hair_behind, paint_hair_in_front, paint_strands
+from data_prep.drawn.painting import Frame, blend, ellipse, mirrored, smooth
+from data_prep.drawn.people import Person
 
 
 @dataclass(frozen=True)
