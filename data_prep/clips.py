@@ -20,7 +20,6 @@ from davs_jax.records import CLIP_FRAMES, SAMPLES_PER_FRAME, stored_size
 
 JPEG_QUALITY = 95
 LIPS_SIZE = 64  # pixels: image size at which the lips of several faces are compared
-MIN_FOUND = 0.5  # of the frames looked at; a face seen in fewer is guesswork, and the record might show anything
 UNKNOWN = -1  # label
 SPEAKERS = ("central", "lips")
 
@@ -112,7 +111,7 @@ def clip_records(recording: Recording, options: Mapping[str, Any]) -> Iterator[d
     image_size, following = options["image_size"], {name: options.get(name, FOLLOWING[name]) for name in FOLLOWING}
     try:
         clip = _read(recording)
-        points, tracked = _points(recording, clip, following)
+        points, lost, tracked = _points(recording, clip, following)
     except Unusable as error:
         yield Rejection(recording.file, *error.args)
         return
@@ -120,6 +119,7 @@ def clip_records(recording: Recording, options: Mapping[str, Any]) -> Iterator[d
     for cut in recording.cuts(len(clip.frames)) if callable(recording.cuts) else recording.cuts:
         try:
             start, shift = _place(cut, len(clip.frames))
+            _in_sight(lost[start : start + CLIP_FRAMES])
             audio = _audio(clip.samples, start)
         except Unusable as error:
             yield Rejection(f"{recording.file} ({cut.clip_id})", *error.args)
@@ -177,32 +177,35 @@ def _read(recording: Recording):
     return clip
 
 
-def _points(recording: Recording, clip: Clip, following: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, float]]:
-    """The face points of every frame, and what is known of how good they are."""
+def _points(recording: Recording, clip: Clip, following: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, dict]:
+    """The face points of every frame, in which frames they are a guess, and what is known of how good they are."""
     points, found, frames = recording.points, 1.0, clip.frames
+    lost = np.zeros(len(frames), bool)
     if points is None:
         finder = detectors.detector(following["detector"])
         try:
             people = face.tracks(frames, finder, following["detect_every"], following["smooth"])
-            points, found, *_ = by_lips(people, clip) if following["speaker"] == "lips" else people[0]
+            track = by_lips(people, clip) if following["speaker"] == "lips" else people[0]
+            points, found, lost = track.points, track.found_fraction, track.lost
         except face.NoFace as error:
             raise Unusable("face", str(error), "leave the file out, or give its points") from error
     for name, known in (("points", points), ("mouth_opening", recording.mouth_opening)):
         if known is not None and len(known) != len(frames):
             raise Unusable("label", f"{name} of {len(known)} frames, the video has {len(frames)}", "correct them")
-    if found < MIN_FOUND:
-        reason = f"the face was found in {found:.0%} of the frames looked at, {MIN_FOUND:.0%} are needed"
-        raise Unusable("face", reason, "leave the file out, or give its points")
     try:
         for five in points:
             face.similarity(five)
     except ValueError as error:
         raise Unusable("face", str(error), "correct its points, or leave the file out") from error
-    return points, {
-        "found": round(found, 3),
-        "jitter": round(face.jitter(points), 3),
-        "eye_distance": round(face.eye_distance(points), 2),
-    }
+    return (
+        points,
+        lost,
+        {
+            "found": round(found, 3),
+            "jitter": round(face.jitter(points), 3),
+            "eye_distance": round(face.eye_distance(points), 2),
+        },
+    )
 
 
 def _place(cut: Cut, frames: int) -> tuple[int, int]:
@@ -214,6 +217,13 @@ def _place(cut: Cut, frames: int) -> tuple[int, int]:
     wanted = int(np.floor(middle - CLIP_FRAMES / 2 + 0.5))
     start = min(max(wanted, 0), frames - CLIP_FRAMES)
     return start, start - wanted
+
+
+def _in_sight(lost: np.ndarray) -> None:
+    """Refuses a cut in which the face is out of sight for a while: the record would show anything there."""
+    if lost.any():
+        reason = f"no face is found for a while, in {lost.sum()} of its {len(lost)} frames"
+        raise Unusable("face", reason, "look at the video: is it damaged? then copy it again, or leave it out")
 
 
 def _audio(samples: np.ndarray, start: int) -> np.ndarray:

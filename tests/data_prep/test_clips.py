@@ -111,10 +111,12 @@ def test_a_recording_without_a_face_is_rejected(tmp_path, write_video, one_face)
     assert (rejection.stage, rejection.reason) == ("face", "no face in any of the 7 frames looked at (of 29)")
 
 
-def test_a_face_seen_in_too_few_frames_is_rejected(tmp_path, write_video, one_face):
-    one_face(3)
-    (rejection,) = outcomes(write_video(tmp_path / "a.mp4"))
-    assert (rejection.stage, rejection.reason[:25]) == ("face", "the face was found in 43%")
+def test_a_cut_in_which_the_face_is_out_of_sight_is_rejected_and_the_others_are_kept(tmp_path, write_video, one_face):
+    one_face(7)  # in frames 0, 5 … 30 of those looked at
+    kept, rejection = outcomes(write_video(tmp_path / "a.mp4", frames=75), Cut("a", 0, 15.0), Cut("b", 1, 40.0))
+    assert kept["clip_id"] == "a"
+    reason = "no face is found for a while, in 24 of its 29 frames"
+    assert (rejection.file, rejection.stage, rejection.reason) == ("a.mp4 (b)", "face", reason)
 
 
 def test_points_of_another_number_of_frames_are_rejected(tmp_path, write_video):

@@ -147,7 +147,7 @@ def damaged_tables(folder, seeds):
         )
     whole = "\n".join(lines).encode()
     for seed in seeds:
-        corpus, output = folder / f"in{seed}", folder / f"out{seed}"
+        corpus, output = folder / f"table{seed}", folder / f"of table{seed}"
         corpus.mkdir()
         (corpus / "damaged.tsv").write_bytes(by_chance(whole, np.random.default_rng(seed)))
         (corpus / "whole.tsv").write_bytes(whole)
