@@ -43,7 +43,7 @@ quickstart: $(INSTALLED)
 	@echo "the report:         $(RUNS)/report/report.html"
 
 test: check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
 
 check: $(TESTABLE)
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """What the tests share: small real shards, and configurations that train on them."""
 
 import os
+import sys
 
 import pytest
 
@@ -16,6 +17,14 @@ def pytest_configure(config):
     if hasattr(config, "cache"):  # absent under `-p no:cacheprovider`
         os.environ["XDG_CONFIG_HOME"] = str(config.cache.mkdir("home"))
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("xla")))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_let_go():
+    """What JAX has compiled for a module is of little use to the next, and all of it together takes gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 @pytest.fixture(scope="session")
