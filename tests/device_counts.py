@@ -1,11 +1,11 @@
 """Run by test_scale.py: the same global batch gives the same losses, statistics and gradients on any devices.
 
-    python tests/device_counts.py                  1, 2, 4 and 8 devices of one process
-    python tests/device_counts.py ADDRESS I SAVED  process I of two with two devices each, against what the first saved
+    python tests/device_counts.py [COUNTS]                 so many devices of one process, default 2,4,8, and one
+    python tests/device_counts.py process ADDRESS I SAVED  process I of two with two devices each, against the one
 
-The first command runs the second. Where there are four devices or more, parameters are divided over some of them.
-SGD stands in for Adam, under which the rounding noise of a zero gradient becomes a full step; its momentum after one
-step is the gradient.
+The first command ends by running the second. Where there are four devices or more, parameters are divided over some of
+them. SGD stands in for Adam, under which the rounding noise of a zero gradient becomes a full step; its momentum after
+one step is the gradient.
 """
 
 import os
@@ -16,8 +16,9 @@ import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_ENABLE_X64"] = "1"
-os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=" + (
-    "2" if len(sys.argv) > 1 else "8"
+os.environ["XLA_FLAGS"] = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    f"--xla_force_host_platform_device_count={2 if sys.argv[1:2] == ['process'] else 8}"
 )
 
 import jax
@@ -74,22 +75,24 @@ def main() -> None:
         module.make_optimizers = lambda config: dict.fromkeys(("generator", "discriminator"), sgd)
     config = tiny("word")
     config.optim.ema_decay = 0.9
+    config.model.word_frames = 3  # a chunk of one frame for each third
     config.model.dtype = "float64"  # of float32, what is left is parameters and what is added to them
-    if len(sys.argv) > 1:
-        address, process, saved = sys.argv[1:]
+    if sys.argv[1:2] == ["process"]:
+        address, process, saved = sys.argv[2:]
         jax.distributed.initialize(address, 2, int(process))
         with np.load(saved) as expected:
             compare(result(config, jax.devices(), fsdp=2), dict(expected), "2 processes with 2 devices")
         return
     one = result(config, jax.devices()[:1], fsdp=1)
-    for devices, fsdp in ((2, 1), (4, 2), (8, 4)):
+    for devices in map(int, (sys.argv[1] if sys.argv[1:] else "2,4,8").split(",")):
+        fsdp = devices // 2
         compare(result(config, jax.devices()[:devices], fsdp), one, f"{devices} devices, {fsdp} shares,")
     with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
         free.bind(("127.0.0.1", 0))
         address, saved = f"127.0.0.1:{free.getsockname()[1]}", f"{folder}/one.npz"
         free.close()
         np.savez(saved, **one)
-        processes = [subprocess.Popen([sys.executable, __file__, address, str(i), saved]) for i in range(2)]
+        processes = [subprocess.Popen([sys.executable, __file__, "process", address, str(i), saved]) for i in range(2)]
         codes = [process.wait() for process in processes]
     if any(codes):
         sys.exit(f"exit status {codes}")

@@ -168,14 +168,14 @@ def test_parts_of_a_joined_batch_come_back(sizes):
         np.testing.assert_array_equal(share, np.concatenate(own))
 
 
-def test_losses_statistics_and_gradients_agree_on_any_devices_and_processes():
+@pytest.mark.parametrize("counts", ["8", pytest.param("2,4", marks=pytest.mark.cluster)])
+def test_losses_statistics_and_gradients_agree_on_any_devices_and_processes(counts):
     """Run in a process of its own, since a process cannot change how many devices it has."""
-    done = subprocess.run([sys.executable, "tests/device_counts.py"], capture_output=True, text=True, timeout=900)
+    command = [sys.executable, "tests/device_counts.py", counts]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     said = [line for line in done.stdout.splitlines() if line.endswith("as 1")]  # Gloo says things of its own
     assert said == [
-        "2 devices, 1 shares, as 1",
-        "4 devices, 2 shares, as 1",
-        "8 devices, 4 shares, as 1",
+        *(f"{count} devices, {int(count) // 2} shares, as 1" for count in counts.split(",")),
         "2 processes with 2 devices as 1",
     ]

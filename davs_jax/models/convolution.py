@@ -35,10 +35,12 @@ def _forward(x: Array, kernel: Array, strides: Pair, padding: Padding):
 def _backward(strides: Pair, padding: Padding, saved: tuple[Array, Array], gradient: Array):
     x, kernel = saved
     low = kernel.astype(x.dtype)
-    (of_x,) = jax.vjp(lambda x: _xla(x, low, strides, padding), x)[1](gradient)
+    # Transposed, not differentiated, which would trace the forward convolution once more for nothing.
+    (of_x,) = jax.linear_transpose(lambda x: _xla(x, low, strides, padding), x)(gradient)
 
     def by_xla(x: Array, gradient: Array) -> Array:
-        return jax.vjp(lambda low: _xla(x, low, strides, padding), low)[1](gradient)[0].astype(kernel.dtype)
+        of_kernel = jax.linear_transpose(lambda low: _xla(x, low, strides, padding), low)
+        return of_kernel(gradient)[0].astype(kernel.dtype)
 
     size = kernel.shape[:2]
     if x.dtype != kernel.dtype:

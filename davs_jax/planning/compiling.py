@@ -29,7 +29,7 @@ from davs_jax.planning.machines import Machine, MachineError
 from davs_jax.progress import progress
 
 CACHE = "~/.cache/davs_jax/plans"
-FORMAT = 2  # of what is kept; to be raised where the reading of the compiler's answers changes
+FORMAT = 3  # of what is kept; to be raised where the reading of the compiler's answers changes
 SOURCES = (
     "compilation.py",
     "forward.py",

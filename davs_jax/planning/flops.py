@@ -3,12 +3,14 @@
 import math
 
 import jax
+from jax.interpreters import partial_eval
 
 
 def count(function, *arguments) -> float:
     """Floating-point operations (a multiplication and an addition are two) of `function(*arguments)`.
 
-    What is computed twice, for the sake of memory, counts twice. Loops count every turn (`while` loops, whose turns
+    What is computed twice, for the sake of memory, counts twice; what no result needs, as the gradient for a picture,
+    does not count. Loops count every turn (`while` loops, whose turns
     nobody knows, one); of branches the costliest counts. Convolutions count as if padding were data.
 
     Args:
@@ -19,6 +21,11 @@ def count(function, *arguments) -> float:
 
 def of_jaxpr(jaxpr) -> float:
     """The same of a function that has been traced."""
+    needed, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return _operations(needed)
+
+
+def _operations(jaxpr) -> float:
     return sum(_equation(equation) for equation in jaxpr.eqns)
 
 
@@ -34,7 +41,7 @@ def _equation(equation) -> float:
         # Of an input spread by zeros, only one tap in as many meets a number.
         return 2.0 * equation.outvars[0].aval.size * taps / math.prod(params["lhs_dilation"])
     if name == "cond":
-        return max(of_jaxpr(branch.jaxpr) for branch in params["branches"])
+        return max(_operations(branch.jaxpr) for branch in params["branches"])
     inner = [getattr(value, "jaxpr", value) for value in params.values()]
-    total = sum(of_jaxpr(jaxpr) for jaxpr in inner if hasattr(jaxpr, "eqns"))
+    total = sum(_operations(jaxpr) for jaxpr in inner if hasattr(jaxpr, "eqns"))
     return total * params.get("length", 1) if name == "scan" else total
