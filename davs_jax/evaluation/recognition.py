@@ -205,11 +205,16 @@ def synchronisation(vectors: Vectors, seed: int) -> dict:
     return figures
 
 
-def probes(vectors: Vectors, seed: int) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+def probes(
+    vectors: Vectors, seed: int, only: Sequence[str] = ()
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Probes, linear and by a small network, for words and for people, on each representation.
 
     Words are read from the 12 frames' vectors in a row, by folds of people; people from the mean over the frames,
     by folds of words.
+
+    Args:
+      only: the names of those to fit; all by default.
 
     Returns:
       figures of the linear probe by `what_from_where`, those of the network under `mlp` within, and the reasons of
@@ -220,7 +225,8 @@ def probes(vectors: Vectors, seed: int) -> tuple[dict[str, dict[str, float]], di
     tasks |= {f"person_from_{name}": (value, vectors.speaker, vectors.word) for name, value in where.items()}
     del tasks["person_from_maps"]  # pid is what carries the person, and must
     figures, skipped = {}, {}
-    for name, (value, labels, held_out) in tasks.items():
+    for name in only or tasks:
+        value, labels, held_out = tasks[name]
         if value is None:
             encoder = {"audio_wid": "audio", "video_wid": "visual"}.get(name.split("_from_")[1], "person")
             skipped[name] = f"the weights have no {encoder} encoder"
