@@ -205,9 +205,7 @@ def synchronisation(vectors: Vectors, seed: int) -> dict:
     return figures
 
 
-def probes(
-    vectors: Vectors, seed: int, only: Sequence[str] = ()
-) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+def probes(vectors: Vectors, seed: int, only: Sequence[str] = ()) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Probes, linear and by a small network, for words and for people, on each representation.
 
     Words are read from the 12 frames' vectors in a row, by folds of people; people from the mean over the frames,
