@@ -156,27 +156,29 @@ def baselines(
       read: as from `logits`, of the trained model.
 
     Returns:
-      accuracies by `untrained` and, where there is more than one word, `shuffled`.
+      accuracies by `untrained` and, where there are both encoders and more than one word, `shuffled`.
     """
     figures = {"untrained": accuracies(logits(untrained, encode(untrained, batches)), vectors, seed)}
-    if len(np.unique(vectors.word)) > 1:
+    if "both" in read and len(np.unique(vectors.word)) > 1:
         wrong = [partner(i, vectors.word) for i in range(len(vectors.word))]
         figures["shuffled"] = accuracies(metrics.word_logits(read["audio"][wrong], read["video"]), vectors, seed)
     return figures
 
 
 def word_table(confusions: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, dict]:
-    """By word: clips, the share of them read from audio, video and both, and what the picture was most often taken for.
+    """By word: clips, the share of them read from audio, video and both, and what it was most often taken for.
 
     Args:
-      confusions: `metrics.confusion` from audio, video and both.
+      confusions: `metrics.confusion` from audio, video and both, or from the one that there is; what a word was taken
+        for is told of the picture, or of the one.
       names: the vocabulary; words without a clip are left out.
     """
-    rows, wrong = {}, confusions["video"] * (1 - np.eye(len(names), dtype=int))
-    for i in np.flatnonzero(confusions["video"].sum(1)):
+    told = confusions.get("video", next(iter(confusions.values())))
+    rows, wrong = {}, told * (1 - np.eye(len(names), dtype=int))
+    for i in np.flatnonzero(told.sum(1)):
         taken = wrong[i].argmax()
         rows[names[i]] = {
-            "clips": int(confusions["video"][i].sum()),
+            "clips": int(told[i].sum()),
             **{name: float(counts[i, i] / counts[i].sum()) for name, counts in confusions.items()},
             "taken_for": names[taken] if wrong[i, taken] else "",
         }

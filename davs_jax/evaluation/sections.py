@@ -26,6 +26,7 @@ def accuracy(figures: dict, evaluated: dict, confusions: bytes | None) -> str:
     rows = [
         (name, bracketed(found[key], "accuracy", percent), bracketed(found[key], "top5", percent, "top5_"))
         for key, name in ACCURACY.items()
+        if key in found
     ]
     rows += [
         (
@@ -35,7 +36,7 @@ def accuracy(figures: dict, evaluated: dict, confusions: bytes | None) -> str:
         )
         for key, row in figures.get("accuracy_baselines", {}).items()
         for side, name in ACCURACY.items()
-        if (key, side) != ("shuffled", "video")  # the sound does not change what the picture says
+        if side in row and (key, side) != ("shuffled", "video")  # the sound does not change what the picture says
     ]
     chance, top5 = 1 / evaluated["words"], min(1, 5 / evaluated["words"])
     body = table(("words read", "first guess right", "among the first five"), rows)
@@ -54,14 +55,16 @@ def _words(found: dict) -> str:
         (
             html.escape(word),
             f"{row['clips']:,}",
-            *(percent(row[key]) for key in ACCURACY),
+            *(percent(row[key]) for key in ACCURACY if key in row),
             html.escape(row["taken_for"]),
         )
         for word, row in found.items()
     ]
     if not rows:
         return ""
-    headers = ("word", "clips", *ACCURACY.values(), "from the picture, most often taken for")
+    sides = [key for key in ACCURACY if key in next(iter(found.values()))]
+    told = "picture" if "video" in sides else "sound"
+    headers = ("word", "clips", *(ACCURACY[key] for key in sides), f"from the {told}, most often taken for")
     return f"<details><summary>Every word</summary>{table(headers, rows)}</details>"
 
 
@@ -157,7 +160,8 @@ def lip_sync(found: dict | None) -> str:
         "An independent judge of whether mouth and sound belong together. Its pictures are the aligned crops of the "
         "records, enlarged to 224 px, not the pictures that it was trained on: compare with the real frames of the "
         "same table only. Clips of 29 frames give 24 windows; at far offsets most of the sound is padding, which the "
-        "variant valid-only leaves out.",
+        "variant valid-only leaves out. The variant face-track needs the whole picture about the face, which records "
+        "do not hold: <code>python -m davs_jax.sync FILE --syncnet W</code> gives it for a file.",
         body,
     )
 
