@@ -57,7 +57,7 @@ def _page(record: dict, training: bytes | None, media: dict) -> str:
         section(
             "How this was made",
             "The same figures, unrounded, are in report.json.",
-            table(("", ""), [(name, html.escape(str(value))) for name, value in evaluated.items()])
+            table(("", ""), [(name, html.escape(str(value))) for name, value in evaluated.items()], text=True)
             + f"<details><summary>Configuration</summary><pre>{html.escape(json.dumps(record['config'], indent=1))}"
             "</pre></details>",
         ),
