@@ -6,12 +6,13 @@ from pathlib import Path
 
 from davs_jax.evaluation import results
 from davs_jax.evaluation.metrics import RECALLS
-from davs_jax.evaluation.sections import DIRECTIONS
+from davs_jax.evaluation.sections import DIRECTIONS, PLACES
 from davs_jax.page import decimals, document, film, percent, section, table
 
 PAGE = "comparison.html"
 SHARES = ("accuracy", "top5", "r1", "r5", "r10", "r50", "chance", "real", "other")  # figures shown in percent
-LEFT_OUT = ("words", "control")  # sections too long for a comparison, or another run's
+LEFT_OUT = ("words", "control", "offsets")  # too long for a comparison, or another run's
+TWICE = ("chance", "clips", "classes")  # of the small network's probe: the linear one's
 PARTS = {  # of report.json, where their own names do not say what they are
     "accuracy": "Lip reading and speech reading",
     "accuracy_baselines": "… with fresh weights, and with sounds exchanged",
@@ -86,11 +87,14 @@ def _page(folders: Sequence[Path], records: list[dict]) -> str:
 def _figures(part: str, names: list[str], columns: list[dict]) -> str:
     flat = [dict(_flat(column)) for column in columns]
     rows = [(html.escape(_name(path)), *(column.get(path, "") for column in flat)) for path in _union(flat)]
-    return section(PARTS.get(part, html.escape(part)), "", table(("", *names), rows))
+    return section(PARTS.get(part, html.escape(part.capitalize())), "", table(("", *names), rows))
 
 
 def _name(path: tuple[str, ...]) -> str:
     """A figure's path in words: ("audio", "mouth_l1", "mean") → "sound · mouth L1 ↓"."""
+    if "_from_" in path[0]:  # a probe
+        what, place = path[0].split("_from_")
+        path = (f"{what} from {PLACES[place]}", *path[1:])
     named = [NAMES.get(step, step.replace("_", " ")) for step in path]
     return " · ".join(filter(None, named)) or "share"
 
@@ -99,6 +103,8 @@ def _flat(figures: dict, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
     """A section's figures by path; a figure's interval stands with it, its ends are no figures of their own."""
     ends = {key for key in figures if key in ("low", "high") or key.endswith(("_low", "_high"))}
     for key, value in figures.items():
+        if key in LEFT_OUT or (path[-1:] == ("mlp",) and key in TWICE):
+            continue
         if isinstance(value, dict):
             yield from _flat(value, (*path, key))
         elif key not in ends:

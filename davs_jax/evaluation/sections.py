@@ -102,7 +102,7 @@ def synchronisation(found: dict | None) -> str:
     total = sum(counts.values())
     spread = table(
         ("frames late", *(f"{late:+d}" if late else "0" for late in counts)),
-        [("share of the clips", *(percent(n / total) for n in counts.values()))],
+        [("share of the clips", *(f"{100 * n / total:.0f} %" for n in counts.values()))],
     )
     return section(
         "Synchronisation",
