@@ -220,6 +220,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{compare.write_comparison(args.compare, args.output)}: {len(args.compare)} reports")
             return 0
         args.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+        made_by = results.provenance()  # so too: a checkout may move on while this runs
         model = load(args.checkpoint, args.audio_gain, args.video_gain)
         source = open_clips(args.data, args.split)
         faces = open_faces(args.faces, args.faces_split) if args.faces else None
@@ -239,7 +240,7 @@ def main(argv: list[str] | None = None) -> int:
             "gains": ", ".join(f"{name} {gain:g}" for name, gain in model.gains.items()),
             "seed": args.seed,
             "intervals": evaluation.intervals,
-        } | results.provenance()
+        } | made_by
         if jax.process_index():  # all processes of a job hold all figures; the first one writes them
             return 0
         record = results.save(evaluation, source, model.config, args.output, evaluated)
