@@ -24,6 +24,7 @@ th, td { text-align: right; padding: .45rem .6rem; border-bottom: 1px solid var(
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 13rem; }
 th { font-size: .85rem; color: var(--soft); font-weight: 600; }
 table.text th, table.text td { text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
+td .words { display: inline-block; max-width: 14rem; white-space: normal; }
 td small { color: var(--soft); display: block; }
 tr.main td { font-weight: 600; } tr.main small { font-weight: 400; }
 details { margin-top: .75rem; } summary { cursor: pointer; } h3 { margin: 1.5rem 0 .25rem; }

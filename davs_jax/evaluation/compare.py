@@ -117,6 +117,8 @@ def _flat(figures: dict, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def _number(value) -> str:
+    if isinstance(value, str):
+        return f'<span class="words">{html.escape(value)}</span>'
     return decimals(value, 3) if isinstance(value, float) else html.escape(str(value))
 
 
