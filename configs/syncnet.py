@@ -4,7 +4,9 @@
     python -m davs_jax.main --config configs/syncnet.py:quickstart --workdir runs/quickstart/syncnet
     python -m davs_jax.evaluate --checkpoint runs/quickstart/joint --syncnet runs/quickstart/syncnet --data …
 
-It judges only what resembles its records; scores to compare with published ones need the released weights.
+It judges only what resembles its records; scores to compare with published ones need the released weights. The
+quickstart form had learnt nothing after 357 steps (docs/results.md, Evaluation): measure with
+tests/benchmarks/known_shifts.py before you trust one.
 """
 
 from configs import common, quickstart

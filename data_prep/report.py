@@ -183,7 +183,7 @@ def _page(plan: Plan, found: Findings) -> str:
         page.section(
             "How this was made",
             "The same input and options give the same shards, byte for byte, whoever makes them.",
-            page.table(("", ""), [(name, html.escape(str(value))) for name, value in origin.items()]),
+            page.table(("", ""), [(name, html.escape(str(value))) for name, value in origin.items()], text=True),
         ),
     ]
     lead = f"{records:,} records; every other input stands in {REJECTED_FILE}, with the reason and a remedy."

@@ -67,13 +67,17 @@ def evaluate(
 
     figures, skipped, vectors, people, confusions = {}, {}, None, None, {}
     fresh = untrained(model, seed)
-    if model.has("visual_encoder", "audio_encoder"):
+    both = model.has("visual_encoder", "audio_encoder")
+    if model.has("visual_encoder") or model.has("audio_encoder"):
         bar = progress(batches(), total=-(-count // BATCH), desc="reading", unit="batch")
-        vectors = recognition.encode(model, bar, persons=model.has("person_encoder"), every_frame=True)
+        vectors = recognition.encode(model, bar, persons=model.has("person_encoder"), every_frame=both)
         _check_count(vectors.index, count)
         people = vectors.people
-        figures["retrieval"] = recognition.retrieval(vectors, model.mesh)
-        figures["sync"] = recognition.synchronisation(vectors, seed)
+        if both:
+            figures["retrieval"] = recognition.retrieval(vectors, model.mesh)
+            figures["sync"] = recognition.synchronisation(vectors, seed)
+        else:
+            skipped["retrieval, sync"] = "the weights have one word encoder of the two"
         if model.has("word_classifier"):
             read = recognition.logits(model, vectors)
             answers = {name: values.argmax(1) for name, values in read.items()}
@@ -87,7 +91,7 @@ def evaluate(
         figures["probes"], reasons = recognition.probes(vectors, seed)
         skipped |= reasons
     else:
-        skipped["recognition"] = "the weights have not both word encoders"
+        skipped["recognition"] = "the weights have no word encoder"
     if scorer is None:
         skipped["lip_sync"] = "no weights of SyncNet were given (--syncnet)"
     skipped |= UNMEASURED
@@ -98,8 +102,8 @@ def evaluate(
     if faces is not None:
         figures["face_probes"], reasons = recognition.face_probes(model, faces, seed)
         skipped |= reasons
-    if vectors is None or not model.has("person_encoder", "decoder"):
-        skipped["pictures"] = "the weights have no person encoder, word encoders and decoder together"
+    if not (both and model.has("person_encoder", "decoder")):
+        skipped["pictures"] = "the weights have no person encoder, both word encoders and decoder together"
         return Evaluation(count, resampled(people), figures, skipped, confusions=confusions)
     try:
         ruler = _ruler(source, vectors)
@@ -216,6 +220,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{compare.write_comparison(args.compare, args.output)}: {len(args.compare)} reports")
             return 0
         args.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+        made_by = results.provenance()  # so too: a checkout may move on while this runs
         model = load(args.checkpoint, args.audio_gain, args.video_gain)
         source = open_clips(args.data, args.split)
         faces = open_faces(args.faces, args.faces_split) if args.faces else None
@@ -235,7 +240,7 @@ def main(argv: list[str] | None = None) -> int:
             "gains": ", ".join(f"{name} {gain:g}" for name, gain in model.gains.items()),
             "seed": args.seed,
             "intervals": evaluation.intervals,
-        } | results.provenance()
+        } | made_by
         if jax.process_index():  # all processes of a job hold all figures; the first one writes them
             return 0
         record = results.save(evaluation, source, model.config, args.output, evaluated)

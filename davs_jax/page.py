@@ -16,14 +16,18 @@ section { background: var(--paper); border: 1px solid var(--line); border-radius
 section { padding: 1.5rem; margin-top: 1.25rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 1rem; margin-top: 1.5rem; }
 .card { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 1rem 1.25rem; }
-.card b { display: block; font-size: 1.7rem; font-variant-numeric: tabular-nums; letter-spacing: -.02em; }
+.card b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; letter-spacing: -.02em; }
+.card b { white-space: nowrap; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .45rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 13rem; }
 th { font-size: .85rem; color: var(--soft); font-weight: 600; }
+table.text th, table.text td { text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
+td .words { display: inline-block; max-width: 14rem; white-space: normal; }
 td small { color: var(--soft); display: block; }
 tr.main td { font-weight: 600; } tr.main small { font-weight: 400; }
+details { margin-top: .75rem; } summary { cursor: pointer; } h3 { margin: 1.5rem 0 .25rem; }
 figure { margin: 1rem 0 0; } img, video { max-width: 100%; border-radius: 8px; }
 .warn { border-left: 4px solid #d97706; padding-left: 1rem; }
 pre { overflow-x: auto; font-size: .8rem; background: var(--back); padding: 1rem; border-radius: 8px; }
@@ -44,18 +48,28 @@ def section(title: str, text: str, body: str) -> str:
 
 
 def table(
-    headers: Sequence[str], rows: Iterable[Sequence[str]], main: Sequence[str] = (), keys: Sequence[str] = ()
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    main: Sequence[str] = (),
+    keys: Sequence[str] = (),
+    text: bool = False,
 ) -> str:
-    """A table of ready HTML cells; rows whose key is in `main` stand out."""
+    """A table of ready HTML cells; rows whose key is in `main` stand out. `text` is set and broken as such."""
     head = "".join(f"<th>{h}</th>" for h in headers)
     body = ""
     for i, row in enumerate(rows):
         marked = ' class="main"' if keys and keys[i] in main else ""
         body += f"<tr{marked}>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>"
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+    start = '<table class="text">' if text else "<table>"
+    return f'<div class="scroll">{start}<tr>{head}</tr>{body}</table></div>'
 
 
-def bracketed(figure: dict, key: str, number=lambda x: f"{x:.2f}", prefix: str = "") -> str:
+def decimals(value: float, places: int = 2) -> str:
+    """Rounded; what rounds to nothing has no sign."""
+    return f"{round(value, places) + 0.0:.{places}f}"
+
+
+def bracketed(figure: dict, key: str, number=decimals, prefix: str = "") -> str:
     """A figure above its interval; `prefix` stands before the interval's names, `low` and `high`."""
     low, high = (number(figure[f"{prefix}{end}"]) for end in ("low", "high"))
     return f"{number(figure[key])}<small>[{low}, {high}]</small>"

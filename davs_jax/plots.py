@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 GAP = 2  # pixels of white between the pictures of a sheet
 COLUMNS = 4  # of small plots
 NAMED = 30  # words; the axes of a larger confusion plot name none
+LETTERS = 30  # of a small plot's title, a line
 SUBPIXEL = 4  # binary digits of a drawn point's place behind the pixel
 HIDDEN = ("gradient_norm/", "time/", "goodput/")  # groups of logged figures that say little to a reader
 
@@ -30,6 +32,15 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], side: int = 96) -> np.ndarray:
     width = max(line.shape[1] for line in lines)
     padded = [np.pad(v, ((0, 0), (0, width - v.shape[1]), (0, 0)), constant_values=255) for v in lines]
     return np.concatenate(padded)
+
+
+def named(text: str, size: int) -> np.ndarray:
+    """A white square uint8 `[size, size, 3]` with a line of text, to stand among the pictures of a sheet."""
+    square = np.full((size, size, 3), 255, np.uint8)
+    cv2.putText(
+        square, text, (size // 20, size // 2), cv2.FONT_HERSHEY_SIMPLEX, size / 200, (80, 80, 80), 1, cv2.LINE_AA
+    )
+    return square
 
 
 def marked(picture: np.ndarray, points: np.ndarray, side: int = 160) -> np.ndarray:
@@ -77,8 +88,9 @@ def training(path: Path) -> bytes | None:
     figure = Figure(figsize=(12, 2.1 * rows), layout="constrained")
     grid = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
     for axes, name in zip(grid, sorted(curves), strict=False):
-        axes.plot(*zip(*curves[name], strict=True), color="#3056d3", linewidth=1.2)
-        _plain(axes, name)
+        alone = {"marker": "o", "markersize": 4} if len(curves[name]) == 1 else {}
+        axes.plot(*zip(*curves[name], strict=True), color="#3056d3", linewidth=1.2, **alone)
+        _plain(axes, "\n".join(textwrap.wrap(name.replace("_", " "), LETTERS)))
     for axes in grid[len(curves) :]:
         axes.axis("off")
     return _encoded(figure)
@@ -86,20 +98,22 @@ def training(path: Path) -> bytes | None:
 
 def openings(curves: Sequence[dict[str, np.ndarray]]) -> bytes:
     """Mouth opening by frame: one plot per clip, of its named curves `[T]`, each less its own mean → PNG."""
-    figure = Figure(figsize=(12, 2.6), layout="constrained")
+    figure = Figure(figsize=(12, 2.9), layout="constrained")
     styles = {
-        "true": ("#1d2330", 2.2),
-        "audio": ("#3056d3", 1.4),
-        "video": ("#d97706", 1.4),
-        "shuffled": ("#98a2b3", 1),
+        "true": ("the truth", "#1d2330", 2.2),
+        "audio": ("from sound", "#3056d3", 1.4),
+        "video": ("from video", "#d97706", 1.4),
+        "shuffled": ("from the wrong sound", "#98a2b3", 1),
     }
     grid = figure.subplots(1, len(curves), sharey=True, squeeze=False).flatten()
     for i, (axes, clip) in enumerate(zip(grid, curves, strict=True)):
-        for name, (color, width) in styles.items():
+        for name, (label, color, width) in styles.items():
             if name in clip:
-                axes.plot(clip[name] - clip[name].mean(), label=name, color=color, linewidth=width)
-        _plain(axes, f"clip {i + 1}: opening by frame")
-    axes.legend(fontsize=7, frameon=False)
+                axes.plot(clip[name] - clip[name].mean(), label=label, color=color, linewidth=width)
+        _plain(axes, f"clip {i + 1}")
+        axes.set_xlabel("frame", fontsize=8)
+    grid[0].set_ylabel("opening, less its mean", fontsize=8)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9, frameon=False)
     return _encoded(figure)
 
 
@@ -108,14 +122,17 @@ def confusions(counts: dict[str, np.ndarray], names: Sequence[str]) -> bytes:
 
     Rows are divided by their number of clips; words are named where there is room.
     """
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    figure, size = Figure(figsize=(12, 4.6), layout="constrained"), 8 if len(names) <= NAMED / 2 else 6
+    titles = {"audio": "from the sound", "video": "from the picture"}
     for axes, (name, table) in zip(figure.subplots(1, len(counts), squeeze=False)[0], counts.items(), strict=True):
         shares = table / np.maximum(table.sum(1, keepdims=True), 1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-        axes.set_title(f"{name}: said (rows), read (columns)", fontsize=9, loc="left")
+        axes.set_title(titles.get(name, f"from {name}"), fontsize=11, loc="left")
+        axes.set_xlabel("read", fontsize=9)
+        axes.set_ylabel("said", fontsize=9)
         ticks = range(len(names)) if len(names) <= NAMED else ()
-        axes.set_xticks(ticks, [names[i] for i in ticks], rotation=90, fontsize=6)
-        axes.set_yticks(ticks, [names[i] for i in ticks], fontsize=6)
+        axes.set_xticks(ticks, [names[i] for i in ticks], rotation=90, fontsize=size)
+        axes.set_yticks(ticks, [names[i] for i in ticks], fontsize=size)
     return _encoded(figure)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from configs import common
 from davs_jax import distributed, sharding
 from davs_jax.data import eval_batches
-from davs_jax.evaluation import pictures, recognition
+from davs_jax.evaluation import mouth, pictures, probes, recognition, swap
 from davs_jax.inference import Davs
 from davs_jax.sources import open_clips
 from davs_jax.weights import leaves
@@ -38,24 +38,34 @@ def printed(figures):
 
 
 DRAWN = 3  # clips: enough for figures of pictures
+swap.PAIRS = 6
+probes.FOLDS = 4  # and as many clips of each word
 
 
 def figures(model: Davs, folder: str) -> dict:
     source = open_clips(folder, "train")
-    vectors = recognition.encode(model, eval_batches(source, 5), every_frame=True)
+    vectors = recognition.encode(model, eval_batches(source, 5), persons=True, every_frame=True)
     read = recognition.logits(model, vectors)
+    ruler = mouth.fit_ruler(eval_batches(source, 5))
     drawn = pictures.measure(
-        model, None, source, [next(eval_batches(source, DRAWN))], vectors.word[:DRAWN], None, judged_clips=0
+        model, None, source, [next(eval_batches(source, DRAWN))], vectors.word[:DRAWN], ruler, judged_clips=0
     )
+    found, skipped = recognition.probes(vectors, seed=0)
+    assert not skipped, skipped
     activity = pictures.activity_table(drawn, None, seed=0)
-    del activity["video"]  # the drawn frames hardly differ for fresh weights: a correlation of what rounding leaves
+    motion = pictures.motion_table(drawn, vectors.mouth_opening[:DRAWN], None, seed=0)
+    for moved in (activity, motion):
+        del moved["video"]  # fresh weights hardly move these frames: a correlation of what rounding leaves
     return {
         "clips": vectors.index.tolist(),
         "accuracy": recognition.accuracies(read, vectors, seed=0),
         "retrieval": recognition.retrieval(vectors, model.mesh),
         "sync": recognition.synchronisation(vectors, seed=0),
+        "probes": found,
+        "swap": swap.swap_test(model, source, vectors, seed=0),
         "pictures": pictures.picture_table(drawn, None, seed=0),
         "activity": activity,
+        "motion": motion,
     }
 
 
@@ -70,7 +80,7 @@ def main() -> None:
     eight = figures(Davs(config, *weights, mesh=mesh), folder)
     assert mesh.size == 8
     assert one["clips"] == eight["clips"] == list(range(16))
-    for name in ("pictures", "activity"):  # of bytes, some of which lie so near a half that they tip
+    for name in ("pictures", "activity", "motion"):  # of bytes, some of which lie so near a half that they tip
         found, expected = leaves(eight.pop(name)), leaves(one.pop(name))
         assert found.keys() == expected.keys()
         for figure, value in expected.items():

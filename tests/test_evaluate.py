@@ -96,6 +96,20 @@ def test_a_stage_is_evaluated_as_far_as_its_networks_go(joint_config, clips_fold
     assert result.pictures is None
 
 
+@pytest.mark.parametrize(("encoder", "side"), [("visual_encoder", "video"), ("audio_encoder", "audio")])
+def test_a_reader_of_one_modality_is_evaluated_alone(joint_config, spoken, tmp_path, encoder, side):
+    params, batch_stats = random_weights(joint_config)
+    weights = {name: params[name] for name in (encoder, "word_classifier")}
+    save_weights(str(tmp_path / "w"), joint_config, weights, {name: batch_stats[name] for name in weights}, "float32")
+    arguments = ["--checkpoint", str(tmp_path / "w"), "--data", spoken.folder, "--output", str(tmp_path / "r")]
+    assert main(arguments) == 0
+    record = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert set(record["figures"]) == {"accuracy", "accuracy_baselines", "words", "probes"}
+    assert set(record["figures"]["accuracy"]) == {side}
+    assert {"retrieval, sync", "pictures", "word_from_pid"} <= set(record["skipped"])
+    assert f"Missing parts: {len(record['skipped'])}" in (tmp_path / "r" / "report.html").read_text()
+
+
 def test_clips_of_another_vocabulary_are_refused(joint_config, clips_folder):
     joint_config.model.num_words = 9
     with pytest.raises(DataError, match="has num_words 4 but the weights were trained with 9"):

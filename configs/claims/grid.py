@@ -7,7 +7,7 @@ from configs import grid
 from configs.claims import synthetic
 
 READ = 800
-ARMS = synthetic.READING
+ARMS = synthetic.READING | synthetic.CONTROLS
 
 
 def get_config(arm: str = "joint-both", root: str = ""):

@@ -25,12 +25,14 @@ class Arm(NamedTuple):
       loss: weights of the terms; all others are 0.
       modalities: as `config.modalities`.
       after: the arm whose word encoders it uses, frozen; "" is none.
+      times: how many times the steps of its like; 1 but for controls.
     """
 
     about: str
     loss: dict[str, float]
     modalities: tuple[str, ...] = ("audio", "video")
     after: str = ""
+    times: int = 1
 
 
 WORDS, BOTH = {"word_ce": 1.0}, {"word_ce": 1.0, "contrastive": 1.0, "modality": 0.2}
@@ -57,7 +59,9 @@ PERSONS = {
     ),
     "talk-direct": Arm("image to image: identity encoder, audio encoder, decoder", PICTURES, ("audio",)),
 }
-ARMS = READING | PERSONS
+# Not a baseline but a question to it: "joint training helps" says little if lips alone would only have begun later.
+CONTROLS = {"video-long": Arm("lips alone, four times the steps (a control)", WORDS, ("video",), times=4)}
+ARMS = READING | PERSONS | CONTROLS
 
 
 def get_config(arm: str = "joint-both", root: str = "runs/claims/synthetic/0"):
@@ -78,7 +82,7 @@ def get_config(arm: str = "joint-both", root: str = "runs/claims/synthetic/0"):
 
 def reading(c, arm: Arm, steps: int):
     """Turns the word stage into a reading arm."""
-    c.steps = steps
+    c.steps = steps * arm.times
     c.modalities = arm.modalities
     encoders = {"audio": "audio_encoder", "video": "visual_encoder"}
     c.trained = (*(encoders[modality] for modality in arm.modalities), "word_classifier")

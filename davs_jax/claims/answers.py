@@ -25,6 +25,10 @@ QUESTIONS = {
         Comparison("read/video", "joint-both", "video", 1),
         Comparison("read/audio", "joint-both", "audio", 1),
     ),
+    "Would the baseline only have begun later? Lips alone, with four times the steps": (
+        Comparison("read/video", "video-long", "video", 1),
+        Comparison("read/video", "joint-both", "video-long", 1),
+    ),
     "Do the contrastive loss and the modality adversary bring sound and picture together?": (
         Comparison("match/r1", "joint-contrastive", "joint", 1),
         Comparison("match/r1", "joint-modality", "joint", 1),

@@ -28,8 +28,8 @@ def measure(model: Davs, source: ClipSource) -> dict[str, float]:
         figures["match/r1"] = recognition.retrieval(vectors)["audio_to_video"]["r1"]
         figures["match/shifts_found"] = recognition.synchronisation(vectors, 0)["exact"]["accuracy"]
         figures |= _modality(vectors)
-    found, _ = recognition.probes(vectors, 0)
-    for name in set(PROBES) & set(found):
+    found, _ = recognition.probes(vectors, 0, PROBES)
+    for name in found:
         figures |= {f"probe/{name}": found[name]["accuracy"], f"probe/{name}_mlp": found[name]["mlp"]["accuracy"]}
     if model.has("person_encoder", "decoder", "audio_encoder"):
         figures |= _pictures(model, source, vectors)

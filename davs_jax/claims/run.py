@@ -89,6 +89,7 @@ class Study:
         clock = workdir / "seconds"  # of every attempt at training that was not killed
         began, before = time.monotonic(), float(clock.read_text()) if clock.exists() else 0.0
         record = {"arm": arm, "seed": seed, "steps": config.steps, "config": json.loads(config.to_json())}
+        record |= results.provenance()  # now: a checkout may move on while this runs
         try:
             done = train.train(config, str(workdir))
             _replace(clock, str(before + time.monotonic() - began))
@@ -99,7 +100,7 @@ class Study:
             record["failed"] = str(error)
         record["steps_per_second"] = _speed(workdir / "metrics.jsonl")
         record["hours"] = (before + time.monotonic() - began) / 3600
-        _replace(workdir / RECORD, json.dumps(record | results.provenance(), indent=1) + "\n")
+        _replace(workdir / RECORD, json.dumps(record, indent=1) + "\n")
         jax.clear_caches()  # another arm's programs are of no use to the next
         return True
 

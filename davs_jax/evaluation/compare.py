@@ -5,11 +5,51 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from davs_jax.evaluation import results
-from davs_jax.page import document, film, percent, section, table
+from davs_jax.evaluation.metrics import RECALLS
+from davs_jax.evaluation.sections import DIRECTIONS, PLACES
+from davs_jax.page import decimals, document, film, percent, section, table
 
 PAGE = "comparison.html"
 SHARES = ("accuracy", "top5", "r1", "r5", "r10", "r50", "chance", "real", "other")  # figures shown in percent
-LEFT_OUT = ("words", "control")  # sections too long for a comparison, or another run's
+LEFT_OUT = ("words", "control", "offsets")  # too long for a comparison, or another run's
+TWICE = ("chance", "clips", "classes")  # of the small network's probe: the linear one's
+PARTS = {  # of report.json, where their own names do not say what they are
+    "accuracy": "Lip reading and speech reading",
+    "accuracy_baselines": "… with fresh weights, and with sounds exchanged",
+    "sync": "Synchronisation, by the model itself",
+    "probes": "Who is in the words, and what is said in the person",
+    "face_probes": "… on identity images",
+    "swap": "Swapped: the person of A says what B says",
+    "pictures": "Generated frames",
+    "lip_sync": "Lip sync, judged by SyncNet",
+    "landmarks": "Mouth corners",
+    "activity": "Mouth activity",
+    "motion": "Mouth motion",
+}
+NAMES = DIRECTIONS | {  # of figures; "" goes without saying
+    "audio": "sound",
+    "video": "picture",
+    "untrained": "fresh weights",
+    "shuffled": "sound of another word",
+    "photo": "photo, copied",
+    "mean": "",
+    "accuracy": "",
+    "exact": "known shifts found to the frame",
+    "within_1": "within one frame",
+    "mlp": "by a small network",
+    "top5": "among the first five",
+    "other": "as the other",
+    "real": "real frames",
+    "psnr": "PSNR, dB ↑",
+    "ssim": "SSIM ↑",
+    "mouth_psnr": "mouth PSNR, dB ↑",
+    "mouth_l1": "mouth L1 ↓",
+    "legacy_psnr": "legacy PSNR, dB",
+    "identity": "identity ↑",
+    "jitter": "jitter ↓",
+    "read": "words read ↑",
+    **{f"r{k}": f"R@{k}" for k in RECALLS},
+}
 FILMS = {"examples": "clips evenly spread over the split", "best": "the best clips", "worst": "the worst clips"}
 
 
@@ -34,7 +74,7 @@ def _page(folders: Sequence[Path], records: list[dict]) -> str:
     warning = '<p class="warn"><b>Not the same clips:</b> their figures differ for that alone.</p>' * (len(set(on)) > 1)
     facts = [dict(record["evaluated"]) for record in records]
     rows = [(key, *(html.escape(str(f.get(key, ""))) for f in facts)) for key in _union(facts)]
-    parts = [section("What was evaluated", "", table(("", *names), rows))]
+    parts = [section("What was evaluated", "", table(("", *names), rows, text=True))]
     figures = [record["figures"] for record in records]
     for part in _union(figures):
         if part not in LEFT_OUT:
@@ -46,27 +86,40 @@ def _page(folders: Sequence[Path], records: list[dict]) -> str:
 
 def _figures(part: str, names: list[str], columns: list[dict]) -> str:
     flat = [dict(_flat(column)) for column in columns]
-    rows = [(html.escape(name), *(column.get(name, "") for column in flat)) for name in _union(flat)]
-    return section(html.escape(part.replace("_", " ")), "", table(("", *names), rows))
+    rows = [(html.escape(_name(path)), *(column.get(path, "") for column in flat)) for path in _union(flat)]
+    return section(PARTS.get(part, html.escape(part.capitalize())), "", table(("", *names), rows))
 
 
-def _flat(figures: dict, prefix: str = "") -> Iterator[tuple[str, str]]:
+def _name(path: tuple[str, ...]) -> str:
+    """A figure's path in words: ("audio", "mouth_l1", "mean") → "sound · mouth L1 ↓"."""
+    if "_from_" in path[0]:  # a probe
+        what, place = path[0].split("_from_")
+        path = (f"{what} from {PLACES[place]}", *path[1:])
+    named = [NAMES.get(step, step.replace("_", " ")) for step in path]
+    return " · ".join(filter(None, named)) or "share"
+
+
+def _flat(figures: dict, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
     """A section's figures by path; a figure's interval stands with it, its ends are no figures of their own."""
     ends = {key for key in figures if key in ("low", "high") or key.endswith(("_low", "_high"))}
     for key, value in figures.items():
+        if key in LEFT_OUT or (path[-1:] == ("mlp",) and key in TWICE):
+            continue
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key} · ")
+            yield from _flat(value, (*path, key))
         elif key not in ends:
-            number = percent if key in SHARES else _number
+            number = percent if key in SHARES or path[-1:] == ("read",) else _number
             stem = f"{key}_" if f"{key}_low" in figures else ""
             chief = stem or key in ("accuracy", "mean", "correlation")
             low, high = (figures.get(f"{stem}{end}") for end in ("low", "high"))
             bracket = f"<small>[{number(low)}, {number(high)}]</small>" if chief and low is not None else ""
-            yield f"{prefix}{key}", f"{number(value)}{bracket}"
+            yield (*path, key), f"{number(value)}{bracket}"
 
 
 def _number(value) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else html.escape(str(value))
+    if isinstance(value, str):
+        return f'<span class="words">{html.escape(value)}</span>'
+    return decimals(value, 3) if isinstance(value, float) else html.escape(str(value))
 
 
 def _films(names: list[str], folders: Sequence[Path]) -> str:

@@ -156,27 +156,29 @@ def baselines(
       read: as from `logits`, of the trained model.
 
     Returns:
-      accuracies by `untrained` and, where there is more than one word, `shuffled`.
+      accuracies by `untrained` and, where there are both encoders and more than one word, `shuffled`.
     """
     figures = {"untrained": accuracies(logits(untrained, encode(untrained, batches)), vectors, seed)}
-    if len(np.unique(vectors.word)) > 1:
+    if "both" in read and len(np.unique(vectors.word)) > 1:
         wrong = [partner(i, vectors.word) for i in range(len(vectors.word))]
         figures["shuffled"] = accuracies(metrics.word_logits(read["audio"][wrong], read["video"]), vectors, seed)
     return figures
 
 
 def word_table(confusions: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, dict]:
-    """By word: clips, the share of them read from audio, video and both, and what the picture was most often taken for.
+    """By word: clips, the share of them read from audio, video and both, and what it was most often taken for.
 
     Args:
-      confusions: `metrics.confusion` from audio, video and both.
+      confusions: `metrics.confusion` from audio, video and both, or from the one that there is; what a word was taken
+        for is told of the picture, or of the one.
       names: the vocabulary; words without a clip are left out.
     """
-    rows, wrong = {}, confusions["video"] * (1 - np.eye(len(names), dtype=int))
-    for i in np.flatnonzero(confusions["video"].sum(1)):
+    told = confusions.get("video", next(iter(confusions.values())))
+    rows, wrong = {}, told * (1 - np.eye(len(names), dtype=int))
+    for i in np.flatnonzero(told.sum(1)):
         taken = wrong[i].argmax()
         rows[names[i]] = {
-            "clips": int(confusions["video"][i].sum()),
+            "clips": int(told[i].sum()),
             **{name: float(counts[i, i] / counts[i].sum()) for name, counts in confusions.items()},
             "taken_for": names[taken] if wrong[i, taken] else "",
         }
@@ -205,11 +207,14 @@ def synchronisation(vectors: Vectors, seed: int) -> dict:
     return figures
 
 
-def probes(vectors: Vectors, seed: int) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+def probes(vectors: Vectors, seed: int, only: Sequence[str] = ()) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Probes, linear and by a small network, for words and for people, on each representation.
 
     Words are read from the 12 frames' vectors in a row, by folds of people; people from the mean over the frames,
     by folds of words.
+
+    Args:
+      only: the names of those to fit; all by default.
 
     Returns:
       figures of the linear probe by `what_from_where`, those of the network under `mlp` within, and the reasons of
@@ -220,7 +225,8 @@ def probes(vectors: Vectors, seed: int) -> tuple[dict[str, dict[str, float]], di
     tasks |= {f"person_from_{name}": (value, vectors.speaker, vectors.word) for name, value in where.items()}
     del tasks["person_from_maps"]  # pid is what carries the person, and must
     figures, skipped = {}, {}
-    for name, (value, labels, held_out) in tasks.items():
+    for name in only or tasks:
+        value, labels, held_out = tasks[name]
         if value is None:
             encoder = {"audio_wid": "audio", "video_wid": "visual"}.get(name.split("_from_")[1], "person")
             skipped[name] = f"the weights have no {encoder} encoder"

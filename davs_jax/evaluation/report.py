@@ -57,7 +57,7 @@ def _page(record: dict, training: bytes | None, media: dict) -> str:
         section(
             "How this was made",
             "The same figures, unrounded, are in report.json.",
-            table(("", ""), [(name, html.escape(str(value))) for name, value in evaluated.items()])
+            table(("", ""), [(name, html.escape(str(value))) for name, value in evaluated.items()], text=True)
             + f"<details><summary>Configuration</summary><pre>{html.escape(json.dumps(record['config'], indent=1))}"
             "</pre></details>",
         ),
@@ -73,7 +73,7 @@ def _page(record: dict, training: bytes | None, media: dict) -> str:
 
 def _headline(figures: dict) -> Iterable[tuple[str, str]]:
     for name, where in ACCURACY.items():
-        if "accuracy" in figures:
+        if name in figures.get("accuracy", {}):
             yield f"words read {where}", percent(figures["accuracy"][name]["accuracy"])
     if "retrieval" in figures:
         yield "R@1, sound → picture", percent(figures["retrieval"]["audio_to_video"]["r1"])
@@ -111,4 +111,6 @@ def _skipped(skipped: dict[str, str]) -> str:
     if not skipped:
         return ""
     rows = [(html.escape(name), html.escape(reason)) for name, reason in skipped.items()]
-    return section("Left out", "What could not be computed, and why.", table(("part", "reason"), rows))
+    return section(
+        "Left out", f"What could not be computed, and why. Missing parts: {len(rows)}.", table(("part", "reason"), rows)
+    )

@@ -56,7 +56,7 @@ def example_sheet(examples: Examples) -> np.ndarray:
     rows = []
     for variants in examples.values():
         photo = variants["photo"][0]
-        beside = (photo, np.full_like(photo, 255), np.full_like(photo, 255))
+        beside = (photo, *(plots.named(f"from {what}", len(photo)) for what in ("sound", "video")))
         names = ("real", "audio", "video")
         rows += [[first, *variants[n][list(SHEET_FRAMES)]] for first, n in zip(beside, names, strict=True)]
     return plots.sheet(rows)

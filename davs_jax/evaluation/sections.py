@@ -6,9 +6,9 @@ from davs_jax import plots
 from davs_jax.evaluation.lip_sync import VARIANTS as SYNCNET_VARIANTS
 from davs_jax.evaluation.pictures import VARIANTS
 from davs_jax.media.offsets import SHIFTS
-from davs_jax.page import bracketed, image, percent, section, table
+from davs_jax.page import bracketed, decimals, image, percent, section, table
 
-BASELINES = {"untrained": "fresh weights", "shuffled": "the sound of a clip that says another word"}
+BASELINES = {"untrained": "fresh weights", "shuffled": "sounds exchanged"}
 ACCURACY = {"audio": "from the sound", "video": "from the picture", "both": "from both (summed logits)"}
 DIRECTIONS = {"audio_to_video": "sound → its picture", "video_to_audio": "picture → its sound"}
 PLACES = {
@@ -26,6 +26,7 @@ def accuracy(figures: dict, evaluated: dict, confusions: bytes | None) -> str:
     rows = [
         (name, bracketed(found[key], "accuracy", percent), bracketed(found[key], "top5", percent, "top5_"))
         for key, name in ACCURACY.items()
+        if key in found
     ]
     rows += [
         (
@@ -35,7 +36,7 @@ def accuracy(figures: dict, evaluated: dict, confusions: bytes | None) -> str:
         )
         for key, row in figures.get("accuracy_baselines", {}).items()
         for side, name in ACCURACY.items()
-        if (key, side) != ("shuffled", "video")  # the sound does not change what the picture says
+        if side in row and (key, side) != ("shuffled", "video")  # the sound does not change what the picture says
     ]
     chance, top5 = 1 / evaluated["words"], min(1, 5 / evaluated["words"])
     body = table(("words read", "first guess right", "among the first five"), rows)
@@ -44,7 +45,7 @@ def accuracy(figures: dict, evaluated: dict, confusions: bytes | None) -> str:
         "Lip reading and speech reading",
         f"The share of clips whose word, one of {evaluated['words']:,}, is named correctly. Guessing reaches "
         f"{percent(chance)} at once and {percent(top5)} in five. “Both” can hide a blind video encoder: look at the "
-        "picture alone.",
+        "picture alone. Where “sounds are exchanged”, each clip gets the sound of one that says another word.",
         body + _words(figures.get("words", {})),
     )
 
@@ -54,14 +55,16 @@ def _words(found: dict) -> str:
         (
             html.escape(word),
             f"{row['clips']:,}",
-            *(percent(row[key]) for key in ACCURACY),
+            *(percent(row[key]) for key in ACCURACY if key in row),
             html.escape(row["taken_for"]),
         )
         for word, row in found.items()
     ]
     if not rows:
         return ""
-    headers = ("word", "clips", *ACCURACY.values(), "from the picture, most often taken for")
+    sides = [key for key in ACCURACY if key in next(iter(found.values()))]
+    told = "picture" if "video" in sides else "sound"
+    headers = ("word", "clips", *(ACCURACY[key] for key in sides), f"from the {told}, most often taken for")
     return f"<details><summary>Every word</summary>{table(headers, rows)}</details>"
 
 
@@ -97,40 +100,49 @@ def synchronisation(found: dict | None) -> str:
     ]
     counts = {int(late): number for late, number in found["offsets"].items()}
     total = sum(counts.values())
-    spread = table([f"{late:+d}" if late else "0" for late in counts], [[percent(n / total) for n in counts.values()]])
+    spread = table(
+        ("frames late", *(f"{late:+d}" if late else "0" for late in counts)),
+        [("share of the clips", *(f"{100 * n / total:.0f} %" for n in counts.values()))],
+    )
     return section(
         "Synchronisation",
         f"By how many frames is a clip's sound late? The offset, out of ±{max(counts)}, at which the vectors of "
         "picture and sound are nearest on average; every offset is judged on the same pictures, none on padding. Sound "
         f"is moved by −{max(SHIFTS)} … {max(SHIFTS)} frames to see whether that is found. Mean distance at the offset "
         f"{found['distance']:.3f}, confidence (median less least) {found['confidence']:.3f}.",
-        table(("", "share", "guessing"), rows) + f"<p>Clips by the offset found as they are:</p>{spread}",
+        table(("", "share", "guessing"), rows) + f"<h3>Clips by the offset found, nothing moved</h3>{spread}",
     )
 
 
 def generated(found: dict | None, evaluated: dict) -> str:
     if not found:
         return ""
-    columns = {"psnr": "PSNR, dB ↑", "ssim": "SSIM ↑", "mouth_psnr": "mouth PSNR, dB ↑", "mouth_l1": "mouth L1 ↓"}
-    columns |= {"jitter": "jitter ↓", "identity": "identity ↑", "legacy_psnr": "legacy PSNR, dB"}
-    formats = {"ssim": "{:.3f}".format, "identity": "{:.3f}".format, "read": percent}
+    likeness = {"psnr": "PSNR, dB ↑", "ssim": "SSIM ↑", "mouth_psnr": "mouth PSNR, dB ↑", "mouth_l1": "mouth L1 ↓"}
+    likeness |= {"legacy_psnr": "legacy PSNR, dB"}
+    others = {"jitter": "jitter ↓", "identity": "identity ↑"}
     if "read" in found["audio"]:
-        columns["read"] = "words read ↑"
-    rows = []
-    for variant, figures in found.items():
-        cells = [bracketed(figures[k], "mean", formats.get(k, "{:.2f}".format)) for k in columns]
-        rows.append((VARIANTS[variant], *cells))
+        others["read"] = "words read ↑"
+    formats = dict.fromkeys(("ssim", "identity"), lambda value: decimals(value, 3)) | {"read": percent}
+
+    def shown(columns: dict[str, str]) -> str:
+        rows = [
+            (VARIANTS[variant], *(bracketed(figures[k], "mean", formats.get(k, decimals)) for k in columns))
+            for variant, figures in found.items()
+        ]
+        return table(("driven by", *columns.values()), rows, main=("audio", "video"), keys=list(found))
+
     return section(
         "Generated frames",
         "Every clip is generated from its first frame and compared with its real frames, the first left out. "
         "Copying the photo is hard to beat over the whole picture, for most of it never moves: look at the mouth box, "
-        "and at the distance between right and wrong sound. Mouth L1 is on the 0…255 scale, and so is jitter, the mean "
-        "change from frame to frame outside the mouth box. Identity is the cosine between the person vectors of frames "
-        "and photo, by the model's own person encoder. Legacy PSNR subtracts and squares in bytes that wrap at 256: "
-        "wrong, and here for comparison with figures published so. “Words read” asks the "
-        f"model's own lip reader for the word (guessing: {percent(1 / evaluated['words'])}): a judge that is not "
-        "independent, so compare with the copied photo and the wrong sound.",
-        table(("driven by", *columns.values()), rows, main=("audio", "video"), keys=list(found)),
+        "and at the distance between right and wrong sound. Mouth L1 is on the 0…255 scale. Legacy PSNR subtracts and "
+        "squares in bytes that wrap at 256: wrong, and here for comparison with figures published so.",
+        shown(likeness)
+        + "<h3>Beside likeness</h3><p>Jitter is the mean change from frame to frame outside the mouth box, on the "
+        "0…255 scale. Identity is the cosine between the person vectors of frames and photo, by the model's own person "
+        "encoder. “Words read” asks the model's own lip reader for the word (guessing: "
+        f"{percent(1 / evaluated['words'])}): a judge that is not independent, so compare with the copied photo and "
+        "the wrong sound.</p>" + shown(others),
     )
 
 
@@ -157,7 +169,8 @@ def lip_sync(found: dict | None) -> str:
         "An independent judge of whether mouth and sound belong together. Its pictures are the aligned crops of the "
         "records, enlarged to 224 px, not the pictures that it was trained on: compare with the real frames of the "
         "same table only. Clips of 29 frames give 24 windows; at far offsets most of the sound is padding, which the "
-        "variant valid-only leaves out.",
+        "variant valid-only leaves out. The variant face-track needs the whole picture about the face, which records "
+        "do not hold: <code>python -m davs_jax.sync FILE --syncnet W</code> gives it for a file.",
         body,
     )
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from davs_jax.data import View
-from davs_jax.evaluation import offsets
 from davs_jax.evaluation.lip_sync import Scorer
+from davs_jax.media import offsets
 from davs_jax.models.syncnet import SIZE
 from davs_jax.sources import open_clips
 

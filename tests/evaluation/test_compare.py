@@ -34,9 +34,9 @@ def test_every_report_has_its_column(reports, tmp_path):
     assert "<th>one</th><th>two &amp; co</th><th>three</th>" in page
     bracket = "<small>[10.0 %, 90.0 %]</small>"
     cells = "".join(f"<td>{share}{bracket}</td>" for share in ("25.0 %", "50.0 %", "75.0 %"))
-    assert f"<td>audio · accuracy</td>{cells}" in page
+    assert f"<td>sound</td>{cells}" in page
     assert page.count("50.0 %<small>[40.0 %, 60.0 %]</small>") == 3
-    assert "<td>audio · amplitude</td><td>0.125</td><td>0.125</td><td></td>" in page
+    assert "<td>sound · amplitude</td><td>0.125</td><td>0.125</td><td></td>" in page
     assert page.count("data:video/mp4") == 1
     assert "ABOUT" not in page
 

@@ -68,7 +68,7 @@ def test_every_figure_stands_in_the_page_with_its_interval_and_chance(record, tm
     page = page_of(record, tmp_path)
     assert page.count("62.5 %<small>[57.5 %, 67.5 %]</small>") == 3
     assert page.count("<td>8.125</td><td>2.500</td><td>-0.25</td><td>90.0 %</td><td>7</td><td>168</td>") == 4
-    assert "<th>-1</th><th>0</th><th>+1</th></tr><tr><td>25.0 %</td><td>75.0 %</td><td>0.0 %</td>" in page
+    assert "<th>-1</th><th>0</th><th>+1</th></tr><tr><td>share of the clips</td><td>25 %</td><td>75 %</td>" in page
     assert page.count("80.0 %<small>[75.0 %, 85.0 %]</small>") == 3
     assert "<td>&lt;THE&gt;</td><td>8</td><td>100.0 %</td><td>50.0 %</td><td>100.0 %</td><td>THEY</td>" in page
     assert "41.0 %<small>[36.0 %, 46.0 %]</small>" in page
