@@ -101,7 +101,8 @@ def _show_faces(args: argparse.Namespace) -> None:
     picture = read_picture(args.photo)
     faces = find_faces(picture)
     _write_png(args.faces, plots.numbered(picture, [face.box for face in faces]))
-    print(f"{args.faces}: {len(faces)} faces, numbered for --face from the largest")
+    what = "numbered for --face from the largest" if faces else f"none of a human; give --points ({POINTS})"
+    print(f"{args.faces}: {len(faces)} faces, {what}")
 
 
 def _write_png(path: Path, picture: np.ndarray) -> None:

@@ -64,11 +64,12 @@ class Davs:
     @classmethod
     def on_this_host(cls, config: ConfigDict, params: Mapping, batch_stats: Mapping) -> "Davs":
         """For generation: batches divided over this host's devices; small on a CPU, which large ones make no faster."""
+        batch = 8 if jax.default_backend() == "cpu" else 32
         if jax.local_device_count() == 1:
-            return cls(config, params, batch_stats, batch=8 if jax.default_backend() == "cpu" else 32)
+            return cls(config, params, batch_stats, batch=batch)
         mesh = sharding.make_mesh(ConfigDict({"data": -1, "fsdp": 1}), jax.local_devices())
         params, batch_stats = jax.device_put((dict(params), dict(batch_stats)), sharding.replicated(mesh))
-        return cls(config, params, batch_stats, mesh, batch=32 * mesh.size)
+        return cls(config, params, batch_stats, mesh, batch=batch * mesh.size)
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 """Run by test_evaluate.py: a split's figures on 1 and on 8 devices, of one process or of two, are the same to the
-last digit printed.
+last digit printed; and so are a film's frames on one and on all devices of a process.
 
     python tests/eight_devices_evaluate.py CLIPS
 
@@ -19,8 +19,10 @@ os.environ["XLA_FLAGS"] = (
 import jax
 import numpy as np
 
+import talking_files
 from configs import common
 from davs_jax import distributed, sharding
+from davs_jax.api import Model
 from davs_jax.data import eval_batches
 from davs_jax.evaluation import mouth, pictures, probes, recognition, swap
 from davs_jax.inference import Davs
@@ -69,12 +71,21 @@ def figures(model: Davs, folder: str) -> dict:
     }
 
 
+def film(model: Davs) -> np.ndarray:
+    """70 frames, more than one call's, uint8 `[70, S, S, 3]`."""
+    frames = Model(model).talk(
+        talking_files.portrait(), talking_files.sound(2.8), points=talking_files.POINTS, crop=True
+    )
+    return np.stack(list(frames))
+
+
 def main() -> None:
     distributed.initialize()
     folder = sys.argv[1]
     config = tiny(common.get_config("joint"), folder, "")
     config.audio_gain = 30.0  # fresh weights hardly move a mouth otherwise
-    one = figures(Davs(config, *random_weights(config)), folder)
+    alone = Davs(config, *random_weights(config))
+    one = figures(alone, folder)
     mesh = sharding.make_mesh(config.mesh)
     weights = jax.device_put(random_weights(config), sharding.replicated(mesh))
     eight = figures(Davs(config, *weights, mesh=mesh), folder)
@@ -86,6 +97,11 @@ def main() -> None:
         for figure, value in expected.items():
             np.testing.assert_allclose(found[figure], value, rtol=1e-3, atol=1e-3, err_msg=f"{name}: {figure}")
     assert printed(one) == printed(eight), (printed(one), printed(eight))
+    here = Davs.on_this_host(config, *random_weights(config))
+    assert here.mesh.size == jax.local_device_count() > 1
+    shown, expected = film(here).astype(int), film(alone).astype(int)
+    assert shown.shape == (70, 64, 64, 3) and expected.std(0).max() > 1, "the film stands still"
+    assert np.abs(shown - expected).max() <= 1, np.abs(shown - expected).max()  # a byte near a half may tip
     print("8 devices print what 1 does")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from configs import common
 from davs_jax import checkpoint, import_official
+from davs_jax.generation.adapt import OFFICIAL_STEPS, default_steps
 from davs_jax.generation.drivers import Speech
 from davs_jax.generation.talk import generate
 from davs_jax.import_official import main
@@ -112,6 +113,7 @@ def test_the_four_networks_of_generation_are_enough_to_generate(weights, officia
     assert "non-commercial research" in config.origin
     model, crop = Davs(config, params, batch_stats), np.full((64, 64, 3), 90, np.uint8)
     assert model.gains == {"audio_encoder": 1.5, "visual_encoder": 0.8}
+    assert default_steps(model) == OFFICIAL_STEPS
     assert len(list(generate(model, Photo(crop, None, crop), Speech(np.zeros(1280, np.float32))))) == 2
 
 

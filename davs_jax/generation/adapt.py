@@ -14,6 +14,7 @@ from davs_jax.generation.drivers import Driver
 from davs_jax.generation.talk import Source
 from davs_jax.inference import Davs
 from davs_jax.media.photo import Photo
+from davs_jax.progress import progress
 from davs_jax.records import mouth_box
 
 OFFICIAL_STEPS = 5
@@ -47,8 +48,8 @@ def adapt(model: Davs, source: Source, driver: Driver, steps: int) -> tuple[Davs
     wid = _words(model, photo, driver, steps)
     step = _step(FrozenConfigDict(model.config.model), _official(model))
     weights = model.weights(*FITTED)
-    for word in wid:
-        weights = step(weights, photo, word)
+    for word in progress(wid, desc="fitting to the photo", unit="step", leave=False):
+        weights = jax.block_until_ready(step(weights, photo, word))
     adapted = model.with_weights(weights)
     gain = model.gains[driver.network]
     before, after = (_difference(photo, m.decode(m.encode_person(photo), gain * wid[:1])[0]) for m in (model, adapted))
@@ -65,7 +66,7 @@ def _words(model: Davs, photo: np.ndarray, driver: Driver, steps: int) -> np.nda
 
 
 def _official(model: Davs) -> bool:
-    return model.config.get("origin", "") == "official"
+    return "origin" in model.config  # `import_official` writes it, and a run's configuration has none
 
 
 def _mask(size: int) -> np.ndarray:

@@ -18,6 +18,8 @@ POINTS = "left eye, right eye, nose, left mouth corner, right mouth corner, as s
 HEIC = (".heic", ".heif")
 SMALL = 256  # pixels; a picture below is enlarged to that before faces are looked for in it
 LARGE = 1600  # pixels at which a picture is looked at where none was found at the detector's own size
+# Confidence of a face that counts. People, paintings, drawings: 0.996 and more; a dog's face: 0.75 (docs/results.md).
+SURE = 0.9
 # How far a picture that is said to be aligned may be from the template before we say so.
 MAX_SCALE, MAX_TURN, MAX_SHIFT = 1.25, 15.0, 0.12  # factor, degrees, part of the side
 
@@ -88,8 +90,8 @@ def photo_of(
         faces = find_faces(picture)
         if not faces:
             raise PhotoError(
-                f"{name}: no face was found; give its five points with --points ({POINTS}), or --aligned if it "
-                "is an aligned crop already"
+                f"{name}: no face of a human was found; give the five points of the one to use (an animal's too) with "
+                f"--points ({POINTS}), or --aligned if it is an aligned crop already"
             )
         if not 1 <= number <= len(faces):
             raise PhotoError(f"{name}: --face {number}: it has {len(faces)}; --faces PNG shows them with their numbers")
@@ -101,16 +103,23 @@ def photo_of(
 
 
 def find_faces(picture: np.ndarray) -> list[face.Face]:
-    """The faces in a picture uint8 `[H, W, 3]`, the largest first; also in tiny and in huge pictures."""
+    """The faces in a picture uint8 `[H, W, 3]`, the largest first; also in tiny and in huge pictures.
+
+    What the detector is not sure of is left out: it is often an animal, and its points lie anywhere.
+    """
     grown = max(1.0, SMALL / max(picture.shape[:2]))
     size = tuple(max(1, round(side * grown)) for side in picture.shape[1::-1])
     seen = picture if grown == 1 else np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
-    faces = face.default_detector().detect(seen) or (
-        detectors.Mtcnn(longest=LARGE).detect(seen) if max(picture.shape[:2]) > SMALL else []
-    )
+    faces = _sure(face.default_detector().detect(seen))
+    if not faces and max(picture.shape[:2]) > SMALL:
+        faces = _sure(detectors.Mtcnn(longest=LARGE).detect(seen))
     if grown > 1:
         faces = [f._replace(points=(f.points + 0.5) / grown - 0.5, box=f.box / grown) for f in faces]
     return sorted(faces, key=lambda f: -f.box[2] * f.box[3])
+
+
+def _sure(faces: Sequence[face.Face]) -> list[face.Face]:
+    return [found for found in faces if found.confidence >= SURE]
 
 
 def read_picture(path: Path, data: bytes | None = None) -> np.ndarray:

@@ -5,6 +5,7 @@ import pytest
 import talking_files
 from davs_jax.generation.adapt import LEARNING_RATE, adapt, default_steps
 from davs_jax.generation.drivers import Live, Speech
+from davs_jax.import_official import ORIGIN
 from davs_jax.media.photo import Photo, aligned_crop
 from tiny_model import random_model
 
@@ -19,7 +20,7 @@ def photo():
 
 def test_official_weights_are_fitted_by_default_and_ours_are_not(joint_config):
     assert default_steps(random_model(joint_config)) == 0
-    joint_config.origin = "official"
+    joint_config.origin = ORIGIN
     assert default_steps(random_model(joint_config)) == 5
 
 
@@ -27,7 +28,8 @@ def test_official_weights_are_fitted_by_default_and_ours_are_not(joint_config):
 def test_fitting_brings_the_picture_nearer_to_the_photo_and_leaves_the_loaded_weights_alone(
     joint_config, photo, origin
 ):
-    joint_config.origin = origin
+    if origin == "official":
+        joint_config.origin = ORIGIN
     model = random_model(joint_config, batch=4)
     before = jax.tree.map(np.array, model.weights("person_encoder", "decoder", "audio_encoder"))
     fitted, far, near = adapt(model, photo, SPEECH, 5)

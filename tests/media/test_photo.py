@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from skimage import data
 from davs_jax.media import face
 from davs_jax.media.photo import PhotoError, aligned_crop, parse_points, read_photo, read_picture
 
+STILLS = Path(__file__).resolve().parents[3] / "shared" / "data" / "stills"
+ANIMALS = ("dog.jpg", "test_sample4.jpg")
 POINTS = np.array([[100, 120], [140, 118], [121, 140], [104, 165], [138, 163]], float)
 
 
@@ -68,8 +71,18 @@ def test_every_kind_of_picture_becomes_rgb(stored, shown, tmp_path):
 
 def test_a_picture_without_a_face_names_the_ways_out(tmp_path):
     path = save(np.full((100, 100, 3), 200, np.uint8), tmp_path / "wall.png")
-    with pytest.raises(PhotoError, match=r"wall\.png: no face was found.*--points.*--aligned"):
+    with pytest.raises(PhotoError, match=r"wall\.png: no face of a human was found.*--points.*--aligned"):
         read_photo(path, 64)
+
+
+@pytest.mark.skipif(not STILLS.is_dir(), reason=f"real photos are not there: {STILLS}")
+def test_people_paintings_and_drawings_are_found_and_animals_need_points():
+    for path in STILLS.iterdir():
+        if path.name not in ANIMALS:
+            assert read_photo(path, 64).doubt == "", path
+            continue
+        with pytest.raises(PhotoError, match=rf"{path.name}: no face of a human was found; .*--points \(left eye"):
+            read_photo(path, 64)
 
 
 def test_an_aligned_crop_is_only_resized(portrait, tmp_path):
