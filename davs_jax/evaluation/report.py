@@ -111,6 +111,5 @@ def _skipped(skipped: dict[str, str]) -> str:
     if not skipped:
         return ""
     rows = [(html.escape(name), html.escape(reason)) for name, reason in skipped.items()]
-    return section(
-        "Left out", f"What could not be computed, and why. Missing parts: {len(rows)}.", table(("part", "reason"), rows)
-    )
+    text = f"What could not be computed, and why. Missing parts: {len(rows)}."
+    return section("Left out", text, table(("part", "reason"), rows, text=True))
