@@ -68,20 +68,11 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> list[str]:
     """Parses the flags; whatever is wrong with them ends the process with one sentence and status 2."""
-    if {"--help", "-h", "-help"} & set(argv):
-        print(__doc__)
-        raise SystemExit(0)
-    settings.check(PROGRAM, argv)
-    try:
-        rest = flags.FLAGS(argv)
-    except flags.Error as error:
-        settings.refuse(PROGRAM, str(error))
+    rest = settings.parse(PROGRAM, __doc__, argv)
     if not _TOPOLOGY.value:
         settings.refuse(PROGRAM, "--topology is missing, as --topology=v5e:16x16; see --help")
     if _PLOT.value and not _CURVE.value:
         settings.refuse(PROGRAM, "--plot draws the curve: give --curve too")
-    if len(rest) > 1:
-        settings.refuse(PROGRAM, f"{rest[1]!r} is not a flag; settings are given as --config.KEY=VALUE")
     return rest
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
+from absl import flags
 from ml_collections import ConfigDict
 
 
@@ -13,6 +14,24 @@ def refuse(program: str, sentence: str) -> NoReturn:
     """Ends the process with status 2."""
     print(f"{program}: {sentence}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def parse(program: str, about: str, argv: list[str]) -> list[str]:
+    """Parses the flags and returns what is none, the program's name; `--help` prints `about`.
+
+    Whatever is wrong ends the process with one sentence and status 2.
+    """
+    if {"--help", "-h", "-help"} & set(argv):
+        print(about)
+        raise SystemExit(0)
+    check(program, argv)
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        refuse(program, str(error))
+    if len(rest) > 1:
+        refuse(program, f"{rest[1]!r} is not a flag; settings are given as --config.KEY=VALUE")
+    return rest
 
 
 def check(program: str, argv: list[str]) -> None:

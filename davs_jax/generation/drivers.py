@@ -1,5 +1,6 @@
 """What moves the mouth: speech from a file, an array or as it is spoken, or the video of another face."""
 
+import abc
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ LEVEL_SAMPLES = 320  # samples of one level: 20 ms
 BLOCK = 32  # pictures of a driving video in memory at once
 
 
-class Driver:
+class Driver(abc.ABC):
     """What moves the mouth, frame by frame.
 
     Attributes:
@@ -38,9 +39,9 @@ class Driver:
     fps: int
     rate: int = SAMPLE_RATE
 
+    @abc.abstractmethod
     def inputs(self, image_size: int) -> Iterator[np.ndarray]:
         """Yields what its encoder takes, `[n, …]`, `frames` in all."""
-        raise NotImplementedError
 
     def encode(self, model: Davs, inputs: np.ndarray) -> np.ndarray:
         """inputs `[n, …]` → wid `[n, E]`, as the network gives it."""
