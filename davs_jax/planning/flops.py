@@ -10,8 +10,8 @@ def count(function, *arguments) -> float:
     """Floating-point operations (a multiplication and an addition are two) of `function(*arguments)`.
 
     What is computed twice, for the sake of memory, counts twice; what no result needs, as the gradient for a picture,
-    does not count. Loops count every turn (`while` loops, whose turns
-    nobody knows, one); of branches the costliest counts. Convolutions count as if padding were data.
+    does not count. Loops count every turn (`while` loops, whose turns nobody knows, one); of branches the costliest
+    counts, so on a CPU upsampling counts as the products of an accelerator. Convolutions count as if padding were data.
 
     Args:
       arguments: arrays, or their `jax.ShapeDtypeStruct`.
