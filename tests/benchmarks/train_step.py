@@ -2,12 +2,19 @@
 
     python tests/benchmarks/train_step.py [--config configs/quickstart.py] [--stages word person generator joint]
         [--steps 10] [--set model.dtype=bfloat16 data.batch_size=32 …]
+    python tests/benchmarks/train_step.py --config configs/common.py --stages joint --steps 3 --set data.batch_size=1
+        model.num_words=10 --pytorch      # beside the same networks and losses in PyTorch
 
 Shards of small noisy pictures are written first, so that the whole pipeline runs: reading, decoding, the step. For each
 stage, a line: seconds to compile; clips (identity images in the person stage) per second, the median of the steps;
 operations a step and their share of what a large matrix product reaches in the same run and type (model FLOP
 utilisation: matrix products and convolutions only, as `davs_jax.planning.flops` counts them); the share of time in
 which the step waited for data; bytes of a device that a step needs, and the most that this process has held.
+
+`--pytorch` (the joint stage in the published topology) trains the same networks by the same losses in PyTorch, from the
+same weights on the first batch, over and over: no loader slows it. Channels last; bfloat16 by autocast; `--compile`
+lets torch.compile make the step. Dropout, softened labels and the person adversary are off on both sides, and the
+first losses must agree.
 """
 
 import argparse
@@ -76,8 +83,8 @@ def write_data(folder: Path, config) -> None:
         config.data[name] = write_shards(folder / name, name, features, {"train": examples})
 
 
-def measure(config, steps: int, rate: float) -> str:
-    """One stage, in one line."""
+def measure(config, steps: int, rate: float) -> tuple[str, float, tuple]:
+    """One stage in one line; seconds a step; and what the first step was given and what its loss was."""
     mesh = sharding.make_mesh(config.mesh)
     spec, abstract = step.batch_spec(config), state.abstract_state(config, mesh)
     now = state.init_state(config, mesh)
@@ -85,7 +92,7 @@ def measure(config, steps: int, rate: float) -> str:
     compiled = step.make_train_step(config, mesh).lower(abstract, spec).compile()
     compiling = time.perf_counter() - began
     batches = data.train_batches(config, mesh, spec)
-    times, waited = [], []
+    times, waited, beginning = [], [], jax.device_get((now.params, now.batch_stats))
     for _ in range(WARM_UP + steps):
         began = time.perf_counter()
         batch = next(batches)
@@ -93,6 +100,8 @@ def measure(config, steps: int, rate: float) -> str:
         now, metrics = compiled(now, batch)
         jax.block_until_ready(metrics)
         times.append(time.perf_counter() - began)
+        if len(times) == 1:
+            first = (*beginning, jax.device_get(batch), float(metrics["loss/total"]))
     batches.close()
     seconds, examples = statistics.median(times[WARM_UP:]), next(iter(spec.values())).shape[0]
     operations = flops.count(lambda s, b: step.train_step(config, s, b), abstract, spec)
@@ -100,10 +109,31 @@ def measure(config, steps: int, rate: float) -> str:
     needed = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
     needed += used.temp_size_in_bytes
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return (
-        f"{compiling:9.0f} {seconds:9.3f} {examples / seconds:9.1f} {operations / 1e9:10.1f} "
+    line = (
+        f"{compiling:9.0f} {seconds:9.3f} {examples / seconds:9.2f} {operations / 1e9:10.1f} "
         f"{operations / seconds / rate / mesh.size:6.1%} {sum(waited[WARM_UP:]) / sum(times[WARM_UP:]):8.1%} "
         f"{needed / 2**30:8.2f} {held:8.2f}"
+    )
+    return line, seconds, first
+
+
+def beside_pytorch(config, steps: int, ours: float, first: tuple, compiled: bool) -> str:
+    """The same steps in PyTorch, in one line."""
+    import torch
+    from train_torch import Trainer
+
+    params, batch_stats, batch, loss = first
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trainer = Trainer(config, params, batch_stats, device, compiled)
+    tensors, times, losses = trainer.put(batch), [], []
+    for _ in range(WARM_UP + steps):
+        began = time.perf_counter()
+        losses.append(trainer.step(tensors))  # which waits for the device
+        times.append(time.perf_counter() - began)
+    seconds = statistics.median(times[WARM_UP:])
+    return (
+        f"PyTorch {torch.__version__} on {device}, {torch.get_num_threads()} threads: {seconds:.3f} s/step; ours is "
+        f"{seconds / ours:.2f} times as fast; first losses: ours {loss:.5g}, PyTorch {losses[0]:.5g}"
     )
 
 
@@ -120,6 +150,8 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     parser.add_argument("--steps", type=int, default=10, help="steps that count; default: %(default)s")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings")
+    parser.add_argument("--pytorch", action="store_true", help="beside PyTorch; the published joint stage only")
+    parser.add_argument("--compile", action="store_true", help="PyTorch's step by torch.compile")
     args = parser.parse_args()
     device = jax.devices()[0]
     print(f"{jax.device_count()} × {device.device_kind}, jax {jax.__version__}")
@@ -131,10 +163,17 @@ def main() -> None:
                 with contextlib.suppress(ValueError, SyntaxError):  # else it is a word
                     value = ast.literal_eval(value)
                 config.update_from_flattened_dict({key: value})
+        if args.pytorch:
+            from train_torch import comparable
+
+            comparable(config)
         rate = matrix_rate(jnp.dtype(config.model.dtype))
         with tempfile.TemporaryDirectory() as folder:
             write_data(Path(folder), config)
-            print(f"{stage:<10} {measure(config, args.steps, rate)}", flush=True)
+            line, seconds, first = measure(config, args.steps, rate)
+        print(f"{stage:<10} {line}", flush=True)
+        if args.pytorch:
+            print(beside_pytorch(config, args.steps, seconds, first, args.compile), flush=True)
     print(f"a matrix product of one device: {rate / 1e9:,.0f} GFLOP/s in {config.model.dtype}")
 
 
