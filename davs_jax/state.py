@@ -1,5 +1,6 @@
 """The training state: one step counter and, by network, parameters, batch statistics and averages."""
 
+import functools
 import zlib
 from typing import Any
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 from jax.sharding import Mesh
+from ml_collections import FrozenConfigDict
 
 from davs_jax import losses, models, sharding
 from davs_jax.optim import make_optimizers
@@ -94,7 +96,12 @@ def abstract_state(config, mesh: Mesh) -> DavsState:
     def place(leaf):
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding.parameter_sharding(mesh, leaf.shape))
 
-    return jax.tree.map(place, jax.eval_shape(lambda: _init(config, {})))
+    return jax.tree.map(place, _shapes(FrozenConfigDict(config)))
+
+
+@functools.lru_cache(maxsize=1)  # a start asks three times, and each answer takes seconds
+def _shapes(config: FrozenConfigDict) -> DavsState:
+    return jax.eval_shape(lambda: _init(config, {}))
 
 
 def init_state(config, mesh: Mesh, given: dict[str, dict[str, Any]] | None = None) -> DavsState:
