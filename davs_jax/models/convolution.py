@@ -91,35 +91,50 @@ def _accumulated(x: Array, gradient: Array, size: Pair, strides: Pair, padding: 
 def kernel_gradient(x: Array, gradient: Array, size: Pair, strides: Pair, padding: Padding) -> Array:
     """Gradient of a convolution for its kernel, `[h, w, C, D]`, by matrix products.
 
+    One of the two is shifted against the other, once for each place of the kernel, and the copies stand beside one
+    another in the product's wider factor. Where the strides allow it that is the gradient, which has fewer channels
+    wherever it matters: at a network's large maps.
+
     Args:
       x: its input, `[N, H, W, C]`.
       gradient: for its output, `[N, …, D]`.
       size: of the kernel, (h, w).
     """
-    height, width, features = gradient.shape[1:]
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    shifts = [(i, j) for i in range(size[0]) for j in range(size[1])]
-    length = len(shifts) * x.shape[-1]
+    places = [(i, j) for i in range(size[0]) for j in range(size[1])]
+    sides = list(zip(size, padding, strict=True))
+    by_gradient = strides == (1, 1) and all(max(pad) < k for k, pad in sides)
+    if by_gradient:
+        still, moved = x, _padded(gradient, [(k - 1 - low, k - 1 - high) for k, (low, high) in sides])
+        starts = [(size[0] - 1 - i, size[1] - 1 - j) for i, j in places]
+    else:
+        still, moved, starts = gradient, _padded(x, padding), places
+    height, width, channels = still.shape[1:]
+    length = len(places) * moved.shape[-1]
 
-    def product(x: Array, gradient: Array) -> Array:
-        shifted = [
-            x[:, i : i + strides[0] * (height - 1) + 1 : strides[0], j : j + strides[1] * (width - 1) + 1 : strides[1]]
-            for i, j in shifts
-        ]
+    def product(still: Array, moved: Array) -> Array:
+        down, right = strides[0] * (height - 1) + 1, strides[1] * (width - 1) + 1
+        shifted = [moved[..., i : i + down : strides[0], j : j + right : strides[1], :] for i, j in starts]
         columns = jnp.concatenate(shifted, -1) if len(shifted) > 1 else shifted[0]
-        return columns.reshape(-1, length).T @ gradient.reshape(-1, features)
+        return still.reshape(-1, channels).T @ columns.reshape(-1, length)
 
     # A 1×1 kernel shifts nothing, so nothing is copied that could leave the cache.
-    part = len(x) if len(shifts) == 1 else max(1, min(len(x), COLUMNS // (height * width * length)))
+    part = len(x) if len(places) == 1 else max(1, min(len(x), COLUMNS // (height * width * length)))
     parts = -(-len(x) // part)
     if parts == 1:
-        total = product(x, gradient)
+        total = product(still, moved)
     else:
-        x, gradient = (_divided(values, parts, part) for values in (x, gradient))
+        pairs = still, moved
+        if part > 1:  # else the loop takes away an axis, without which copies are quicker
+            pairs = tuple(_divided(values, parts, part) for values in pairs)
         total, _ = jax.lax.scan(
-            lambda total, pair: (total + product(*pair), None), jnp.zeros((length, features), x.dtype), (x, gradient)
+            lambda total, pair: (total + product(*pair), None), jnp.zeros((channels, length), x.dtype), pairs
         )
-    return total.reshape(*size, -1, features)
+    total = total.reshape(channels, *size, -1)
+    return total.transpose(1, 2, 0, 3) if by_gradient else total.transpose(1, 2, 3, 0)
+
+
+def _padded(x: Array, padding) -> Array:
+    return jnp.pad(x, ((0, 0), *padding, (0, 0)))
 
 
 def _divided(values: Array, parts: int, part: int) -> Array:
