@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     except (CheckpointError, GenerationError, MediaError, PhotoError, ProvenanceError) as error:
         raise SystemExit(f"davs-generate: {' '.join(str(error).split())}") from error
     except KeyboardInterrupt:
-        _say("stopped before anything was written")
+        _say("stopped at once; what was being written is not finished")
         return INTERRUPTED
 
 

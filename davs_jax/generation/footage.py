@@ -93,7 +93,10 @@ def read_source(
     except PhotoError:
         if not _is_video(path):
             raise
+        picture, *more = itertools.islice(video.read_frames(path, fps), 2)
     else:
+        more = []
+    if not more:  # a photo, perhaps of a kind that only FFmpeg reads
         return photo_of(picture, image_size, points, aligned, number, str(path))
     if points is not None or aligned or number != 1:
         raise GenerationError(f"{path}: is a video, whose face is found and followed; leave out what says where it is")
