@@ -107,6 +107,7 @@ def _show_faces(args: argparse.Namespace) -> None:
 
 def _write_png(path: Path, picture: np.ndarray) -> None:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(plots.png(picture))
     except OSError as error:
         raise GenerationError(f"{path}: cannot be written ({error.strerror}); check its folder") from error
