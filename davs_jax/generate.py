@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     except (CheckpointError, GenerationError, MediaError, PhotoError, ProvenanceError) as error:
         raise SystemExit(f"davs-generate: {' '.join(str(error).split())}") from error
     except KeyboardInterrupt:
-        _say("stopped before anything was written")
+        _say("stopped at once; what was being written is not finished")
         return INTERRUPTED
 
 
@@ -107,6 +107,7 @@ def _show_faces(args: argparse.Namespace) -> None:
 
 def _write_png(path: Path, picture: np.ndarray) -> None:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(plots.png(picture))
     except OSError as error:
         raise GenerationError(f"{path}: cannot be written ({error.strerror}); check its folder") from error

@@ -2,8 +2,9 @@ import jax
 import numpy as np
 import pytest
 
+from configs import common
 from davs_jax import models, sharding
-from davs_jax.inference import Davs
+from davs_jax.inference import Davs, pictures_in_cache
 from tiny_model import random_model, random_weights
 
 
@@ -77,3 +78,10 @@ def test_a_missing_network_is_named(model, frames):
     assert not partial.has("decoder")
     with pytest.raises(KeyError, match="no visual_encoder; they have audio_encoder"):
         partial.wid_from_video(frames)
+
+
+@pytest.mark.parametrize(("size", "width", "pictures"), [(256, 1, 1), (128, 1, 4), (256, 0.25, 4), (64, 0.25, 8)])
+def test_a_cpu_takes_large_pictures_one_by_one_and_small_ones_together(size, width, pictures):
+    model = common.get_config("joint").model
+    model.update({"image_size": size, "width": width})
+    assert pictures_in_cache(model) == pictures

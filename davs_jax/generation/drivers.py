@@ -13,12 +13,13 @@ from davs_jax.generation.follow import follow
 from davs_jax.inference import Davs
 from davs_jax.media import face, video
 from davs_jax.media.audio import frames_of, stream_windows
-from davs_jax.media.photo import aligned_crop
+from davs_jax.media.photo import aligned_crop, is_still
 from davs_jax.media.video import AAC_RATES, MediaError
 from davs_jax.progress import progress
 from davs_jax.records import FPS, SAMPLE_RATE
 
 LEVEL_SAMPLES = 320  # samples of one level: 20 ms
+LOWEST_RATE = 32_000  # Hz, of a result's sound
 BLOCK = 32  # pictures of a driving video in memory at once
 
 
@@ -179,6 +180,8 @@ def read_speech(path: Path, fps: int = FPS) -> Recording:
     Raises:
       MediaError: it cannot be read, has no sound, or damaged numbers for it.
     """
+    if is_still(path):
+        raise MediaError(f"{path}: is a picture, without sound; give a sound or video file")
     media = video.probe(path)
     length, levels, rest = 0, [], np.zeros(0, np.float32)
     with progress(total=round(media.duration), desc="listening", unit="s", leave=False) as bar:
@@ -204,6 +207,8 @@ def read_performance(path: Path, fps: int = FPS) -> tuple[Performance, face.Trac
       MediaError: it cannot be read or has no pictures.
       GenerationError: it shows no face.
     """
+    if is_still(path):
+        raise MediaError(f"{path}: is a picture that does not move; give a video, or drive by sound with --audio")
     track = follow(path, "give a video that shows a face, or drive by sound with --audio", fps)
     media = video.probe(path)
     return Performance(path, track.points, media.has_audio, track.lost, _coded_rate(media), fps), track
@@ -216,5 +221,6 @@ def _levels(samples: np.ndarray) -> np.ndarray:
 
 
 def _coded_rate(media: video.Media) -> int:
-    """The file's own sample rate, or where AAC has none such, 48 kHz."""
-    return media.sample_rate if media.sample_rate in AAC_RATES else 48_000
+    """The file's own sample rate, or 48 kHz: where AAC has none such, and where it is so low that what AAC fills up
+    behind the end, up to 1,024 samples, would outlast a frame."""
+    return media.sample_rate if media.sample_rate in AAC_RATES and media.sample_rate >= LOWEST_RATE else 48_000

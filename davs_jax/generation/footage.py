@@ -11,7 +11,7 @@ import numpy as np
 
 from davs_jax.generation.follow import GenerationError, follow
 from davs_jax.media import face, video
-from davs_jax.media.photo import Photo, PhotoError, aligned_crop, photo_of, read_picture, reduced
+from davs_jax.media.photo import Photo, PhotoError, aligned_crop, is_still, photo_of, read_picture, reduced
 from davs_jax.records import FPS
 
 QUALITY = 97  # of the JPEGs in which the frames wait for their way back
@@ -91,9 +91,12 @@ def read_source(
     try:
         picture = read_picture(path)
     except PhotoError:
-        if not _is_video(path):
+        if is_still(path) or not _is_video(path):
             raise
+        picture, *more = itertools.islice(video.read_frames(path, fps), 2)
     else:
+        more = []
+    if not more:  # a photo, perhaps of a kind that only FFmpeg reads
         return photo_of(picture, image_size, points, aligned, number, str(path))
     if points is not None or aligned or number != 1:
         raise GenerationError(f"{path}: is a video, whose face is found and followed; leave out what says where it is")

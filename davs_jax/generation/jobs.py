@@ -15,7 +15,6 @@ from davs_jax.generation.footage import Footage, read_source
 from davs_jax.generation.talk import Source
 from davs_jax.inference import Davs
 from davs_jax.media import provenance
-from davs_jax.media.sinks import check_name
 from davs_jax.records import FPS
 
 PREVIEW_SECONDS, PREVIEW_LONGEST = 4, 320  # pixels
@@ -86,7 +85,7 @@ def make(
     Raises:
       GenerationError, MediaError, PhotoError, ProvenanceError: it cannot be done.
     """
-    check_name(job.output)
+    preflight.make_room(job.output)
     if job.output.resolve() in {p.resolve() for p in (job.photo, job.audio, job.video) if p}:
         raise GenerationError(f"{job.output}: is an input too, and would be overwritten; choose another --output")
     if not SLOWEST <= style.fps <= FASTEST:

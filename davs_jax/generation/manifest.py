@@ -70,7 +70,6 @@ def run_manifest(model: Davs, jobs: list[Job], style: Style, say: Callable[[str]
             there += 1
             continue
         try:
-            job.output.parent.mkdir(parents=True, exist_ok=True)
             _clear(film.part_of(job.output))
             key = job.audio or job.video
             if key not in drivers:

@@ -9,9 +9,12 @@ import numpy as np
 from davs_jax.generation.drivers import Driver, Recording
 from davs_jax.generation.follow import GenerationError
 from davs_jax.media.sinks import check_name
+from davs_jax.media.video import naming
+from davs_jax.records import SAMPLE_RATE
 
 SILENT = -55.0  # dBFS; where even the loudest twentieth of the sound is below, nobody speaks
 STEADY = 6.0  # dB between loud and quiet parts; speech, with its pauses, has 20 and more
+WORD = 0.2  # s, below which nothing is said
 SHORTEST = 2.0  # s of sound that can be called steady
 CODECS = {".mp4": ("libx264", "aac"), ".gif": ("gif",)}
 # Bytes per pixel of one finished frame, upper estimates: x264 at this quality and mostly still pictures; GIF; PNG.
@@ -19,8 +22,19 @@ BYTES_PER_PIXEL = {".mp4": 0.1, ".gif": 0.5, "": 2.0}
 SPARE = 50e6  # bytes left on the disk beside the result
 
 
+def make_room(output: Path) -> None:
+    """Makes the folder that an output goes to.
+
+    Raises:
+      MediaError: the output's name says nothing that can be written, or its folder cannot be made.
+    """
+    check_name(output)
+    with naming(output, "written"):
+        output.parent.mkdir(parents=True, exist_ok=True)
+
+
 def check(driver: Driver, output: Path, frames: int, height: int, width: int) -> list[str]:
-    """Looks at sound, name, codecs and disk.
+    """Looks at sound, codecs and disk.
 
     Args:
       frames, height, width: of the result.
@@ -30,9 +44,7 @@ def check(driver: Driver, output: Path, frames: int, height: int, width: int) ->
 
     Raises:
       GenerationError: it cannot work.
-      MediaError: the output's name says nothing that can be written.
     """
-    check_name(output)
     kind = output.suffix.lower()
     for codec in CODECS.get(kind, ()):
         try:
@@ -63,6 +75,8 @@ def _listen(driver: Recording) -> list[str]:
         raise GenerationError(
             f"{driver.path}: is silent throughout ({loud:.0f} dBFS at its loudest); give a file with audible speech"
         )
+    if len(driver.levels) * 0.02 < WORD:
+        return [f"{driver.path}: lasts {driver.length / SAMPLE_RATE:.2f} s, too short for a word"]
     if loud - quiet < STEADY and len(driver.levels) * 0.02 > SHORTEST:
         return [
             f"{driver.path}: sounds steady ({loud - quiet:.0f} dB between loud and quiet), like a hum or noise, not "

@@ -16,6 +16,8 @@ from davs_jax.media.steady import Steady
 
 Source = Photo | Footage
 
+GROUP = 8  # frames at least, whose calls are dispatched together
+
 
 def generate(model: Davs, source: Source, driver: Driver) -> Iterator[np.ndarray]:
     """Yields the generated crops uint8 `[S, S, 3]`, `driver.frames` of them.
@@ -56,7 +58,7 @@ def shots(
     stages = stages or Stages()
     read = stages.each("decode", _inputs(model, source, driver))
     made = _shots(model, source, driver, ahead(read) if overlap else read, stages)
-    return ahead(made, 2 * model.batch) if overlap else made
+    return ahead(made, 2 * _group(model)) if overlap else made
 
 
 def steadied(
@@ -88,11 +90,15 @@ class Paster:
         return self._canvas.paste(crop)
 
 
+def _group(model: Davs) -> int:
+    return max(model.batch, GROUP)
+
+
 def _inputs(model: Davs, source: Source, driver: Driver) -> Iterator[tuple[np.ndarray, list[Photo]]]:
-    """The driver's inputs, a batch at a time, and as many of the source's scenes."""
+    """The driver's inputs, a group at a time, and as many of the source's scenes."""
     inputs = driver.inputs(model.image_size)
     scenes = source.scenes(driver.frames) if isinstance(source, Footage) else itertools.repeat(source)
-    for batch in inputs if driver.live else _regrouped(inputs, model.batch):
+    for batch in inputs if driver.live else _regrouped(inputs, _group(model)):
         yield batch, list(itertools.islice(scenes, len(batch)))
 
 

@@ -45,6 +45,11 @@ def default_detector() -> Detector:
     return detectors.detector(detectors.DEFAULT)
 
 
+def template(size: int) -> np.ndarray:
+    """Where eyes and mouth centre lie in an aligned face of `size` pixels, `[3, 2]`."""
+    return (TEMPLATE - CROP_CORNER + 0.5) * size / CROP_SIZE - 0.5
+
+
 def similarity(points: np.ndarray, size: int = 260) -> np.ndarray:
     """The map from a picture to its aligned face.
 
@@ -69,7 +74,7 @@ def similarity(points: np.ndarray, size: int = 260) -> np.ndarray:
         raise ValueError(f"five finite points (x, y) are needed to align a face, got {points.tolist()}")
     # As complex numbers a similarity of the plane is z → a·z + b.
     source = np.array([points[0], points[1], points[3:].mean(0)]) @ (1, 1j)
-    target = ((TEMPLATE - CROP_CORNER + 0.5) * size / CROP_SIZE - 0.5) @ (1, 1j)
+    target = template(size) @ (1, 1j)
     source_spread, target_spread = source - source.mean(), target - target.mean()
     turn = np.vdot(source_spread, target_spread)
     if abs(turn) < 1e-9:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from davs_jax.media import detectors, face
 from davs_jax.records import stored_size
 
 POINTS = "left eye, right eye, nose, left mouth corner, right mouth corner, as seen in the picture"
 HEIC = (".heic", ".heif")
+STILLS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow knows more, but takes some videos for pictures
 SMALL = 256  # pixels; a picture below is enlarged to that before faces are looked for in it
 LARGE = 1600  # pixels at which a picture is looked at where none was found at the detector's own size
 # Confidence of a face that counts. People, paintings, drawings: 0.996 and more; a dog's face: 0.75 (docs/results.md).
@@ -34,7 +35,7 @@ class Photo:
 
     Attributes:
       picture: uint8 `[H, W, 3]` RGB, upright.
-      points: float `[5, 2]` in the picture; None where the picture is an aligned crop already.
+      points: float `[5, 2]` in the picture; None where the picture is nothing but the crop.
       crop: uint8 `[S, S, 3]`, the aligned face.
       doubt: what looks wrong, for the user's eyes; "" where nothing does.
       lost: the face is out of sight (in a frame of a video), and the points are a guess.
@@ -84,7 +85,7 @@ def photo_of(
                 "--aligned to have it aligned"
             )
         crop = np.asarray(Image.fromarray(picture).resize((image_size, image_size), Image.Resampling.LANCZOS))
-        return Photo(picture, None, crop, _doubt(name, picture))
+        return Photo(picture, _aligned_points(len(picture), image_size), crop, _doubt(name, picture))
     doubt = ""
     if points is None:
         faces = find_faces(picture)
@@ -149,12 +150,25 @@ def read_picture(path: Path, data: bytes | None = None) -> np.ndarray:
             return np.asarray(image.convert("RGB"))
     except FileNotFoundError as error:
         raise PhotoError(f"{path}: no such file; check the path") from error
+    except IsADirectoryError as error:
+        raise PhotoError(f"{path}: is a folder; name a file in it") from error
     except Image.DecompressionBombError as error:
         raise PhotoError(
             f"{path}: is larger than {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels; reduce it"
         ) from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except UnidentifiedImageError as error:
         raise PhotoError(f"{path}: cannot be read as a picture; give a JPEG, PNG or WebP file") from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise PhotoError(f"{path}: is damaged ({error}); copy it again, or save it anew") from error
+
+
+def is_still(path: Path) -> bool:
+    """Whether a file is a picture that does not move."""
+    try:
+        with Image.open(path, formats=STILLS) as image:
+            return image.format == "MPO" or not getattr(image, "is_animated", False)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
@@ -187,6 +201,15 @@ def crop_matrix(points: np.ndarray, image_size: int) -> np.ndarray:
     matrix = face.similarity(points, stored)
     matrix[:, 2] -= (stored - image_size) // 2
     return matrix
+
+
+def _aligned_points(side: int, image_size: int) -> np.ndarray:
+    """The points of an aligned crop of `side` pixels, `[5, 2]`: those whose `crop_matrix` only resizes it."""
+    stored = stored_size(image_size)
+    eyes_and_mouth = face.template(stored) - (stored - image_size) // 2
+    left, right, mouth = (eyes_and_mouth + 0.5) * side / image_size - 0.5
+    half = np.array([(right - left)[0] / 3, 0])
+    return np.stack([left, right, (left + right + mouth) / 3, mouth - half, mouth + half])
 
 
 def reduced(photo: Photo, longest: int) -> Photo:

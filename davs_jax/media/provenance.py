@@ -189,6 +189,8 @@ def verify(path: Path) -> Finding:
             c2pa.Reader("application/octet-stream", file, context=context) as reader,
         ):
             return _judged(path, json.loads(reader.json()))
+    except IsADirectoryError as error:
+        raise ProvenanceError(f"{path}: is a folder; name a file in it") from error
     except OSError as error:
         raise ProvenanceError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported):

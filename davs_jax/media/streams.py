@@ -29,6 +29,8 @@ class MediaError(Exception):
 def opened(path: str | Path):
     """Opens a file to read; whatever PyAV raises within the block becomes a MediaError."""
     path = Path(path)
+    if path.is_dir():
+        raise MediaError(f"{path}: is a folder; name a file in it")
     if not path.is_file():
         raise MediaError(f"{path}: no such file; check the path")
     if path.stat().st_size == 0:

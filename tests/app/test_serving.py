@@ -68,7 +68,7 @@ def test_the_mark_is_written_into_the_picture(talk):
     ("arguments", "message"),
     [
         (("photo.png", "letter.wav"), "letter.wav: cannot be read as sound or video"),
-        (("photo.png", "photo.png"), "photo.png: has no sound"),
+        (("photo.png", "photo.png"), "photo.png: is a picture, without sound"),
         (("photo.png", "long.wav"), "long.wav: lasts 25 s, and here 20 s are allowed; cut it"),
         (("photo.png", None, "silent.mp4"), "silent.mp4: no face in any of .* or drive by sound by a voice"),
         (("photo.png", None, None), "Give a driving video first"),

@@ -7,7 +7,7 @@ per second (the best round; the sides take turns) of
 
 * official: frame by frame, batch 1, the person encoder run anew for every frame, as the released demo does;
 * official, person cached: the same with the person encoded once;
-* ours: batched, the person encoded once;
+* ours: in the batches that generation takes on this machine, the person encoded once;
 
 then where the time of a whole film goes, and seconds from the start of a process to its first frame, with a cold and
 with a warm compilation cache.

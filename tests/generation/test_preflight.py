@@ -44,6 +44,11 @@ def test_real_speech_passes(tmp_path):
     assert check(read_speech(SPEECH), tmp_path / "o.mp4") == []
 
 
+def test_a_sound_too_short_for_a_word_is_doubted(tmp_path):
+    (doubt,) = check(recording(tmp_path, talking_files.sound(1)[:1600]), tmp_path / "o.mp4")
+    assert "lasts 0.10 s, too short for a word" in doubt
+
+
 def test_numbers_that_are_not_finite_are_refused(tmp_path):
     samples = talking_files.sound(1)
     samples[500] = np.nan
@@ -71,6 +76,8 @@ def test_a_missing_codec_is_named(tmp_path, monkeypatch):
         check(Speech(talking_files.sound(1)), tmp_path / "o.mp4")
 
 
-def test_a_name_that_says_no_format_is_refused(tmp_path):
+def test_a_name_that_says_no_format_is_refused_and_a_new_folder_is_made(tmp_path):
     with pytest.raises(MediaError, match=r"o\.avi: end its name in \.mp4 or \.gif"):
-        check(Speech(talking_files.sound(1)), tmp_path / "o.avi")
+        preflight.make_room(tmp_path / "o.avi")
+    preflight.make_room(tmp_path / "new" / "folder" / "o.mp4")
+    assert (tmp_path / "new" / "folder").is_dir()

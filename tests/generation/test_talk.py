@@ -95,8 +95,10 @@ def test_a_source_is_a_photo_or_a_video(folder, tmp_path):
     assert isinstance(read_source(folder / "driver.mp4", 64, 1920), Footage)
     with pytest.raises(GenerationError, match=r"driver\.mp4: is a video, whose face is found"):
         read_source(folder / "driver.mp4", 64, 1920, number=2)
-    with pytest.raises(GenerationError, match=r"silent\.mp4: no face"):
+    with pytest.raises(PhotoError, match=r"silent\.mp4: no face of a human"):  # its one frame is a photo
         read_source(folder / "silent.mp4", 64, 1920)
+    points = np.array(talking_files.POINTS) / 4
+    assert isinstance(read_source(folder / "silent.mp4", 64, 1920, points), Photo)
     with pytest.raises(PhotoError, match=r"photo\.png: --face 2: it has 1"):
         read_source(folder / "photo.png", 64, 1920, number=2)
     with pytest.raises(PhotoError, match=r"speech\.wav: cannot be read as a picture"):

@@ -7,7 +7,7 @@ from PIL import Image
 from skimage import data
 
 from davs_jax.media import face
-from davs_jax.media.photo import PhotoError, aligned_crop, parse_points, read_photo, read_picture
+from davs_jax.media.photo import PhotoError, aligned_crop, crop_matrix, is_still, parse_points, read_photo, read_picture
 
 STILLS = Path(__file__).resolve().parents[3] / "shared" / "data" / "stills"
 ANIMALS = ("dog.jpg", "test_sample4.jpg")
@@ -88,10 +88,12 @@ def test_people_paintings_and_drawings_are_found_and_animals_need_points():
 def test_an_aligned_crop_is_only_resized(portrait, tmp_path):
     crop = read_photo(save(portrait, tmp_path / "p.png"), 256).crop
     photo = read_photo(save(crop, tmp_path / "crop.png"), 64, aligned=True)
-    assert photo.points is None
+    np.testing.assert_array_equal(photo.picture, crop)
     assert not photo.doubt
     small = np.asarray(Image.fromarray(crop).resize((64, 64), Image.Resampling.LANCZOS))
     np.testing.assert_array_equal(photo.crop, small)
+    resizing = [[0.25, 0, 0.5 / 4 - 0.5], [0, 0.25, 0.5 / 4 - 0.5]]
+    np.testing.assert_allclose(crop_matrix(photo.points, 64), resizing, atol=1e-9)
 
 
 def test_a_photo_that_is_wrongly_called_aligned_raises_doubt(portrait, tmp_path):
@@ -110,6 +112,21 @@ def test_a_file_that_is_no_picture_is_named(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(PhotoError, match=r"odd\.png: cannot be read as a picture"):
         read_picture(path)
+
+
+def test_half_a_photo_is_called_damaged(portrait, tmp_path):
+    whole = save(portrait, tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PhotoError, match=r"half\.jpg: is damaged \(.*truncated.*\); copy it again"):
+        read_picture(tmp_path / "half.jpg")
+
+
+def test_what_moves_is_told_from_what_does_not(portrait, tmp_path):
+    assert is_still(save(portrait, tmp_path / "a.jpg"))
+    still, other = Image.fromarray(portrait), Image.fromarray(portrait[::-1])
+    still.save(tmp_path / "b.gif", save_all=True, append_images=[other])
+    assert not is_still(tmp_path / "b.gif")
+    assert not is_still(Path(__file__))
 
 
 def test_a_missing_photo_is_named(tmp_path):

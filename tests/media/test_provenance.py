@@ -124,8 +124,8 @@ def test_what_is_no_video_says_nothing(tmp_path, signer, data):
 
 
 def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path, signer):
-    for path in (tmp_path / "missing.mp4", tmp_path):
-        with pytest.raises(ProvenanceError, match=r"cannot be read.*check the path"):
+    for path, message in ((tmp_path / "missing.mp4", r"cannot be read.*check the path"), (tmp_path, "is a folder")):
+        with pytest.raises(ProvenanceError, match=message):
             provenance.verify(path)
 
 
