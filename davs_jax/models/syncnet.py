@@ -6,11 +6,16 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from davs_jax.models.layers import Array, BatchNorm, conv, scaled, stack_on_channels, torch_default
+from davs_jax.records import CLIP_FRAMES
 
 SIZE = 224  # pixels a side of its pictures
 FRAMES = 5  # pictures of one window
 COLUMNS, COEFFICIENTS = 20, 13  # MFCC of one window
 EMBED_DIM = 1024
+
+# Training sees every second window of a clip, from its first or its second on: first frames, and frames that they span.
+STARTS = range(0, CLIP_FRAMES - FRAMES, 2)
+SPAN = STARTS[-1] + FRAMES
 
 
 class _Tower(nn.Module):
