@@ -5,8 +5,8 @@
     python -m davs_jax.evaluate --checkpoint runs/quickstart/joint --syncnet runs/quickstart/syncnet --data …
 
 It judges only what resembles its records; scores to compare with published ones need the released weights. Before you
-trust one, measure it with tests/benchmarks/known_shifts.py (docs/results.md, Evaluation). A clip gives twelve windows
-(davs_jax/models/syncnet.py), so a few clips make a batch.
+trust one, measure it with tests/benchmarks/known_shifts.py (docs/results.md, Evaluation). A clip gives 24 windows, so
+few clips make a batch.
 """
 
 from configs import common, quickstart
@@ -21,10 +21,10 @@ def get_config(corpus: str = "lrw"):
     if corpus not in ("lrw", "quickstart"):
         raise ValueError(f"unknown corpus {corpus!r}; there are lrw and quickstart")
     c = common.get_config("syncnet")
-    c.data.clips, c.data.batch_size, c.steps = "data/lrw", 16, 50_000
+    c.data.clips, c.data.batch_size, c.steps = "data/lrw", 8, 50_000
     if corpus == "quickstart":
         c.model.update(quickstart.get_config("word").model)
-        c.data.clips, c.data.batch_size, c.steps = "data/quickstart/clips", 4, 300
+        c.data.clips, c.data.batch_size, c.steps = "data/quickstart/clips", 3, 300
         c.optim.update(learning_rate=1e-3, schedule="cosine", warmup_steps=20)
         c.log.every, c.checkpoint.every = 10, 50
     c.log.images_every = 0

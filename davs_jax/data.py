@@ -74,13 +74,12 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     # the official code never draws the last possible start
     adversary = FIRST_FRAME + int(rng.integers(max(USED_FRAMES - model.adversary_frames, 1)))
     view = View.drawn(rng, model.image_size, config.data)
-    sync = int(rng.integers(2))
     spoken = list(range(start, start + 2 * model.word_frames, 2))
     wanted = {
         "frames": spoken,
         "identity_frame": [identity],
         "adversary_frames": list(range(adversary, adversary + model.adversary_frames)),
-        "sync_frames": list(range(sync, sync + syncnet.SPAN)),
+        "sync_frames": list(range(syncnet.CLIP_WINDOWS + syncnet.FRAMES - 1)),
     }
     name = f"clip {text(record['clip_id'])}"
     needed = sorted({i for key, frames in wanted.items() if key in keys for i in frames})
@@ -93,7 +92,7 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     example |= {key: np.stack([pictures[i] for i in frames]) for key, frames in wanted.items() if key in keys}
     if "sync_mfcc" in keys:
         columns = speech_features.mfcc(record["audio"]).astype(np.float32)
-        starts = records.MFCC_PER_FRAME * (sync + np.array(syncnet.STARTS))
+        starts = records.MFCC_PER_FRAME * np.arange(syncnet.CLIP_WINDOWS)
         example["sync_mfcc"] = columns[starts[:, None] + np.arange(syncnet.COLUMNS)]
     if "identity_frame" in example:
         example["identity_frame"] = example["identity_frame"][0]
