@@ -4,9 +4,9 @@
     python -m davs_jax.main --config configs/syncnet.py:quickstart --workdir runs/quickstart/syncnet
     python -m davs_jax.evaluate --checkpoint runs/quickstart/joint --syncnet runs/quickstart/syncnet --data …
 
-It judges only what resembles its records; scores to compare with published ones need the released weights. Before you
-trust one, measure it with tests/benchmarks/known_shifts.py (docs/results.md, Evaluation). A clip gives 24 windows, so
-few clips make a batch.
+It judges only what resembles its records; scores to compare with published ones need the released weights. The
+quickstart form has not been trained to its end yet (docs/results.md, Evaluation): measure with
+tests/benchmarks/known_shifts.py before you trust one. A clip gives 24 windows, so few clips make a batch.
 """
 
 from configs import common, quickstart
