@@ -128,14 +128,13 @@ def get_config(stage: str = "joint") -> ConfigDict:
     w.temporal = 0.0  # L1 outside the mouth to the frame before, audio-driven
     w.gan_sequence = 0.0  # sequence discriminator, patch and audio-match heads
     w.gan_frame = 0.0  # frame discriminator, the same; off in the official code
-    w.sync = 0.0  # SyncNet's contrastive loss: windows of 5 frames against their own and a shifted sound
+    w.sync = 0.0  # SyncNet: a clip's windows of 5 frames find their own among its sounds, and the sounds their windows
     w.update(weights)
 
     # clip: normalised clip vectors, video detached (joint); chunks: a third of a clip, both ways (word pretraining);
     # frames: ours, a softmax over all frames of the batch, both ways
     c.contrastive = "chunks" if stage == "word" else "clip"
-    # Of the contrastive losses; SyncNet's vectors are not normalised and start some 18 apart.
-    c.margin = 20.0 if stage == "syncnet" else 1.0
+    c.margin = 1.0  # of the L2 contrastive losses
     c.label_softness = 0.1  # discriminators' real/fake labels are softened by up to this much per call
     # Scale of the picture losses' gradient at the word vectors: 1 as published; ours lowers it, because on the 0…255
     # scale it outweighs the word losses a hundredfold and a small model forgets its words.

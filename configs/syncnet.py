@@ -5,8 +5,8 @@
     python -m davs_jax.evaluate --checkpoint runs/quickstart/joint --syncnet runs/quickstart/syncnet --data …
 
 It judges only what resembles its records; scores to compare with published ones need the released weights. The
-quickstart form had learnt nothing after 357 steps (docs/results.md, Evaluation): measure with
-tests/benchmarks/known_shifts.py before you trust one.
+quickstart form has not been trained to its end yet (docs/results.md, Evaluation): measure with
+tests/benchmarks/known_shifts.py before you trust one. A clip gives 24 windows, so few clips make a batch.
 """
 
 from configs import common, quickstart
@@ -21,11 +21,11 @@ def get_config(corpus: str = "lrw"):
     if corpus not in ("lrw", "quickstart"):
         raise ValueError(f"unknown corpus {corpus!r}; there are lrw and quickstart")
     c = common.get_config("syncnet")
-    c.data.clips, c.data.batch_size, c.steps = "data/lrw", 64, 150_000
+    c.data.clips, c.data.batch_size, c.steps = "data/lrw", 8, 50_000
     if corpus == "quickstart":
         c.model.update(quickstart.get_config("word").model)
-        c.data.clips, c.data.batch_size, c.steps = "data/quickstart/clips", 16, 600
+        c.data.clips, c.data.batch_size, c.steps = "data/quickstart/clips", 3, 300
         c.optim.update(learning_rate=1e-3, schedule="cosine", warmup_steps=20)
-        c.log.every, c.checkpoint.every = 10, 100
+        c.log.every, c.checkpoint.every = 10, 50
     c.log.images_every = 0
     return c

@@ -21,7 +21,6 @@ from davs_jax.sources import ClipSource, DataError, FaceSource, decode, open_cli
 
 FIRST_FRAME = 2  # training reads frames 2…26 of a clip, as the official code
 USED_FRAMES = 25
-SYNC_SHIFT = 15  # frames at most that a sound is moved to be out of sync: as far as SyncNet's scores look
 ORDER, EXAMPLE = 0, 1  # what random numbers are for
 FACE_KEYS = {"faces", "face_id"}  # of a batch; the others are of the clips
 
@@ -80,10 +79,8 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
         "frames": spoken,
         "identity_frame": [identity],
         "adversary_frames": list(range(adversary, adversary + model.adversary_frames)),
+        "sync_frames": list(range(syncnet.CLIP_WINDOWS + syncnet.FRAMES - 1)),
     }
-    if "sync_frames" in keys:
-        sync, sounds = _sync_window(rng)
-        wanted["sync_frames"] = list(range(sync, sync + syncnet.FRAMES))
     name = f"clip {text(record['clip_id'])}"
     needed = sorted({i for key, frames in wanted.items() if key in keys for i in frames})
     pictures = {i: view(record["frames"][i], f"{name}, frame {i},") for i in needed}
@@ -95,21 +92,13 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     example |= {key: np.stack([pictures[i] for i in frames]) for key, frames in wanted.items() if key in keys}
     if "sync_mfcc" in keys:
         columns = speech_features.mfcc(record["audio"]).astype(np.float32)
-        starts = records.MFCC_PER_FRAME * np.array(sounds)
+        starts = records.MFCC_PER_FRAME * np.arange(syncnet.CLIP_WINDOWS)
         example["sync_mfcc"] = columns[starts[:, None] + np.arange(syncnet.COLUMNS)]
     if "identity_frame" in example:
         example["identity_frame"] = example["identity_frame"][0]
     if "word" in keys and record["word"] < 0:
         raise DataError(f"{name} has no word label, which this stage needs; leave such clips out of the split")
     return {key: value for key, value in example.items() if key in keys}
-
-
-def _sync_window(rng: np.random.Generator) -> tuple[int, tuple[int, int]]:
-    """The first frame of a window of SyncNet's, and those of the sounds beside it: its own and a shifted one."""
-    last = records.CLIP_FRAMES - syncnet.FRAMES  # the clip's sound ends before the window that would start here
-    start = int(rng.integers(last))
-    others = [at for at in range(last) if 0 < abs(at - start) <= SYNC_SHIFT]
-    return start, (start, int(rng.choice(others)))
 
 
 def face_example(record: dict, rng: np.random.Generator, config) -> dict[str, np.ndarray]:

@@ -52,8 +52,8 @@ def batch_spec(config) -> dict[str, jax.ShapeDtypeStruct]:
         add("generate_start", clips, dtype=jnp.int32)
         add("identity_frame", clips, size, size, 3)
     if "sync" in terms:
-        add("sync_frames", clips, syncnet.FRAMES, size, size, 3)
-        add("sync_mfcc", clips, 2, syncnet.COLUMNS, syncnet.COEFFICIENTS, dtype=jnp.float32)
+        add("sync_frames", clips, syncnet.CLIP_WINDOWS + syncnet.FRAMES - 1, size, size, 3)
+        add("sync_mfcc", clips, syncnet.CLIP_WINDOWS, syncnet.COLUMNS, syncnet.COEFFICIENTS, dtype=jnp.float32)
     if terms & losses.FACE_TERMS:
         if not faces:
             raise ValueError(
@@ -132,7 +132,7 @@ def forward(config, networks: Networks, batch: Batch) -> dict[str, Array]:
 
     Returns a dictionary with, as the terms need them: `wid_video`, `wid_audio` `[B, 12, E]`, `word_video`, `word_audio`
     logits, `adversary_maps` `[B, T, S/4, S/4, C]`, `face_logits`, `face_wid` `[I, E]`, and generated frames
-    `fake_video`, `fake_audio` `[B, 6, S, S, 3]`, and SyncNet's `sync_face` `[B, 1024]`, `sync_sound` `[B, 2, 1024]`.
+    `fake_video`, `fake_audio` `[B, 6, S, S, 3]`, and SyncNet's `sync_face`, `sync_sound` `[B, 24, 1024]`.
     """
     terms = losses.active(config)
     outputs: dict[str, Array] = {}
@@ -154,11 +154,12 @@ def forward(config, networks: Networks, batch: Batch) -> dict[str, Array]:
 
 
 def _sync(networks: Networks, batch: Batch) -> dict[str, Array]:
-    """SyncNet's vectors of a window's face, and of its own and a shifted sound; the faces as its scores show them."""
+    """SyncNet's vectors of the windows of every clip, face and sound; the faces as its scores show them."""
     frames = batch["sync_frames"][..., ::-1].astype(float)  # BGR, 0…255
     frames = jax.image.resize(frames, (*frames.shape[:2], syncnet.SIZE, syncnet.SIZE, 3), "linear", antialias=False)
-    face, sound = networks("syncnet", frames, models.flatten_time(batch["sync_mfcc"]))
-    return {"sync_face": face, "sync_sound": sound.reshape(len(face), 2, -1)}
+    vectors = networks("syncnet", frames, models.flatten_time(batch["sync_mfcc"]))
+    face, sound = (v.reshape(len(frames), syncnet.CLIP_WINDOWS, -1) for v in vectors)
+    return {"sync_face": face, "sync_sound": sound}
 
 
 def _words(config, networks: Networks, batch: Batch, terms: set[str]) -> dict[str, Array]:

@@ -152,21 +152,22 @@ def frame_contrastive(wid_video: Array, wid_audio: Array, margin: float) -> Arra
     return (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
 
 
-def sync_contrastive(face: Array, sound: Array, margin: float) -> tuple[Array, Array]:
-    """SyncNet's own loss: a face `[B, E]` draws its sound near and keeps a shifted one a margin away.
+def sync_matching(face: Array, sound: Array) -> tuple[Array, Array]:
+    """SyncNet's windows of a clip, faces and sounds `[B, N, E]`, find each other: a face its sound, a sound its face.
 
-    ½·mean[d_own² + max(0, margin − d_shifted)²], with d the Euclidean distances and both sides moving.
-
-    Args:
-      sound: `[B, 2, E]`, in sync and shifted.
+    Cross-entropy over N ways, both ways, whose logits are negative Euclidean distances: what SyncNet's scores are made
+    of. All are of one clip, so that only time tells them apart. SyncNet's own loss, one wrong sound a face and a
+    margin, has nearly its minimum where all vectors are half a margin apart, and stayed there (docs/results.md); many
+    ways are Chung, Chung & Kang's (2019).
 
     Returns:
-      the loss, and the share of faces that are nearer to their own sound.
+      the loss, and the share of faces that are nearest to their own sound.
     """
-    squared = jnp.sum((face[:, None] - sound) ** 2, -1)
-    own, shifted = jnp.sqrt(jnp.maximum(squared, 1e-12)).T  # the floor keeps the root's gradient finite
-    loss = jnp.mean(own**2 + jnp.square(jnp.maximum(0.0, margin - shifted))) / 2
-    return loss, jnp.mean(own < shifted)
+    squared = jnp.sum((face[:, :, None] - sound[:, None]) ** 2, -1)
+    logits = -jnp.sqrt(jnp.maximum(squared, 1e-12))  # the floor keeps the root's gradient finite
+    own = jnp.tile(jnp.arange(face.shape[1]), len(face))
+    to_sound, to_face = flatten_time(logits), flatten_time(logits.swapaxes(1, 2))
+    return (cross_entropy(to_sound, own) + cross_entropy(to_face, own)) / 2, accuracy(to_sound, own)
 
 
 CONTRASTIVE = {"clip": clip_contrastive, "chunks": chunk_contrastive, "frames": frame_contrastive}

@@ -97,9 +97,7 @@ def generator_losses(config, networks: Networks, outputs: dict, batch: Batch) ->
     if "wid_uniform" in active:
         terms["wid_uniform"] = losses.uniformity(networks("person_adversary", outputs["face_wid"]))
     if "sync" in active:
-        terms["sync"], metrics["accuracy/sync"] = losses.sync_contrastive(
-            outputs["sync_face"], outputs["sync_sound"], config.margin
-        )
+        terms["sync"], metrics["accuracy/sync"] = losses.sync_matching(outputs["sync_face"], outputs["sync_sound"])
     if active & losses.GENERATION_TERMS:
         terms |= _picture_losses(config, networks, outputs, batch, active)
     return terms, metrics

@@ -141,24 +141,13 @@ def test_colour_jitter_is_one_change_per_clip_within_its_bound(plain_config):
         assert all(len(set(after[before == level])) == 1 for level in np.unique(before))
 
 
-def test_syncnet_sees_a_window_with_its_own_sound_and_with_another_of_the_same_clip(plain_config):
-    source = data.open_clips(plain_config.data.clips, "train")
-    record = dict(source.record(3))
-    noise = np.random.default_rng(0).normal(0, 3000, len(record["audio"]))  # no two windows of it are alike
-    record["audio"] = noise.astype(np.int16)
+def test_syncnet_sees_every_window_of_a_clip_and_its_sound(plain_config):
+    record = data.open_clips(plain_config.data.clips, "train").record(3)
+    example = data.clip_example(record, np.random.default_rng(0), plain_config, ("sync_frames", "sync_mfcc"))
     columns = speech_features.mfcc(record["audio"]).astype(np.float32)
-    every = np.stack([columns[4 * at : 4 * at + 20] for at in range(24)])  # those that a clip of 29 frames has
-    view, starts = data.View.central(plain_config.model.image_size), set()
-    frames = np.stack([view(jpeg, "") for jpeg in record["frames"]])
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        example = data.clip_example(record, rng, plain_config, ("sync_frames", "sync_mfcc"))
-        start = next(i for i in range(24) if np.array_equal(example["sync_frames"], frames[i : i + 5]))
-        np.testing.assert_array_equal(example["sync_mfcc"][0], every[start])
-        shifted = [at for at in range(24) if np.array_equal(example["sync_mfcc"][1], every[at])]
-        assert start not in shifted and any(abs(at - start) <= 15 for at in shifted)
-        starts.add(start)
-    assert len(starts) > 10
+    view = data.View.central(plain_config.model.image_size)
+    np.testing.assert_array_equal(example["sync_frames"], [view(jpeg, "") for jpeg in record["frames"][:28]])
+    np.testing.assert_array_equal(example["sync_mfcc"], [columns[4 * at : 4 * at + 20] for at in range(24)])
 
 
 def test_the_person_stage_needs_no_clips(joint_config):

@@ -105,16 +105,24 @@ def test_binary_is_the_cross_entropy_of_a_sigmoid():
     np.testing.assert_allclose(losses.binary(jnp.asarray(logits), label), expected, rtol=1e-6)
 
 
-def test_syncnet_draws_the_own_sound_near_and_keeps_the_shifted_one_a_margin_away():
-    face = np.zeros((2, 4))
-    sound = np.zeros((2, 2, 4))
-    sound[0, 0, 0], sound[0, 1, 0] = 3.0, 4.0  # nearer to its own, both within the margin
-    sound[1, 0, 1], sound[1, 1, 1] = 6.0, 5.0
-    loss, nearer = losses.sync_contrastive(jnp.asarray(face), jnp.asarray(sound), 10.0)
-    assert loss == pytest.approx((3**2 + 6**2 + 6**2 + 5**2) / 4)
-    assert nearer == 0.5
-    far = jnp.asarray(sound).at[:, 1].mul(10.0)
-    assert losses.sync_contrastive(jnp.asarray(face), far, 10.0)[0] == pytest.approx((3**2 + 6**2) / 4)
+def test_syncnets_windows_of_a_clip_find_each_other_by_distance():
+    rng = np.random.default_rng(0)
+    face, sound = rng.normal(size=(2, 3, 4, 5))
+    loss, found = losses.sync_matching(jnp.asarray(face), jnp.asarray(sound))
+    surprise, nearest = [], []
+    for faces, sounds in zip(face, sound, strict=True):
+        distance = np.array([[np.linalg.norm(f - s) for s in sounds] for f in faces])
+        for own, ways in enumerate(zip(distance, distance.T, strict=True)):
+            surprise += [way[own] + np.log(np.exp(-way).sum()) for way in ways]
+            nearest.append(distance[own].argmin() == own)
+    np.testing.assert_allclose(loss, np.mean(surprise), rtol=1e-5)
+    np.testing.assert_allclose(found, np.mean(nearest), rtol=1e-6)
+
+
+def test_a_face_that_lies_upon_a_sound_has_a_finite_gradient():
+    sound = jnp.eye(2)[None]
+    gradient = jax.grad(lambda face: losses.sync_matching(face, sound)[0])(sound)
+    assert np.all(np.isfinite(gradient))
 
 
 def test_a_configuration_that_trains_nothing_is_refused():

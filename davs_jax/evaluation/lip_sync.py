@@ -88,12 +88,13 @@ class Scorer:
         count = min(len(frames), len(samples) // SAMPLES_PER_FRAME) - FRAMES
         if count < 1:
             raise ValueError(f"a clip of {count + FRAMES} frames with sound is too short for SyncNet, which takes 6")
-        mfcc, starts = speech_features.mfcc(samples).astype(np.float32), np.arange(count)
+        mfcc = speech_features.mfcc(samples).astype(np.float32)
         faces, sounds = [], []
         for start in range(0, count, BATCH):
-            at = np.minimum(starts[start] + np.arange(BATCH), count - 1)
-            pictures = frames[at[:, None] + np.arange(FRAMES)][..., ::-1]  # BGR, as the network was trained
+            film = np.minimum(start + np.arange(BATCH + FRAMES - 1), len(frames) - 1)
+            pictures = frames[None, film, ..., ::-1]  # BGR, as the network was trained
             faces.append(np.asarray(self._face(self._variables, np.ascontiguousarray(pictures))))
+            at = np.minimum(start + np.arange(BATCH), count - 1)
             columns = mfcc[MFCC_PER_FRAME * at[:, None] + np.arange(COLUMNS)]
             sounds.append(np.asarray(self._sound(self._variables, columns)))
         return np.concatenate(faces)[:count], np.concatenate(sounds)[:count]

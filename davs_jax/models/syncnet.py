@@ -1,22 +1,62 @@
 """SyncNet (Chung & Zisserman 2016): 0.2 s of a face and of its sound as two vectors, near where both are in time."""
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
-from davs_jax.models.layers import Array, BatchNorm, conv, scaled, stack_on_channels, torch_default
+from davs_jax.models.convolution import convolve
+from davs_jax.models.layers import CONVOLUTION, Array, BatchNorm, conv, flatten_time, scaled, torch_default
+from davs_jax.records import CLIP_FRAMES
 
 SIZE = 224  # pixels a side of its pictures
 FRAMES = 5  # pictures of one window
 COLUMNS, COEFFICIENTS = 20, 13  # MFCC of one window
 EMBED_DIM = 1024
+CLIP_WINDOWS = CLIP_FRAMES - FRAMES  # whose sound ends within a clip
+
+
+class _FilmConv(nn.Module):
+    """A plane convolution over every FRAMES pictures in a row, stacked on channels: `[B, T, H, W, C]` →
+    `[B·(T − 4), h, w, features]`.
+
+    Pictures meet the kernel's five parts one by one, and each window adds up its own five of the results. Stacking
+    them first gives the same numbers from five times as many inputs, which a CPU takes twice as long to lay out.
+    """
+
+    features: int
+    kernel: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        batch, time, *_, channels = x.shape
+        side, features, windows = self.kernel, self.features, time - FRAMES + 1
+        kernel = self.param("kernel", torch_default, (side, side, FRAMES * channels, features), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
+        parts = kernel.reshape(side, side, FRAMES, channels, features).swapaxes(2, 3).reshape(side, side, channels, -1)
+        y = convolve(flatten_time(x), parts, (self.stride, self.stride), ((0, 0), (0, 0)))
+        y = y.reshape(batch, time, *y.shape[1:3], FRAMES, features)
+        y = sum(y[:, i : i + windows, ..., i, :] for i in range(FRAMES)) + bias
+        return checkpoint_name(flatten_time(y), CONVOLUTION)
+
+
+def _max_pool(x: Array, strides: tuple[int, int], padding: int) -> Array:
+    """3×3, of numbers that are not negative; maxima of strided slices, for the reason that `layers.max_pool` tells."""
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    for axis, stride in enumerate(strides, start=1):
+        last = (x.shape[axis] - 3) // stride * stride
+        x = functools.reduce(jnp.maximum, [jax.lax.slice_in_dim(x, i, i + last + 1, stride, axis) for i in range(3)])
+    return x
 
 
 class _Tower(nn.Module):
     """Convolutions with norm and ReLU, pooled on the way, then two linear layers. `layers` lists, per convolution,
     its channels, kernel, stride and padding, and the stride and padding of the 3×3 pooling behind it, or None; `width`
-    multiplies the channels."""
+    multiplies the channels. Films, `[B, T, H, W, C]`, become windows in the first convolution."""
 
     layers: Sequence[tuple]
     width: float
@@ -24,11 +64,13 @@ class _Tower(nn.Module):
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
         for i, (channels, kernel, stride, padding, pooling) in enumerate(self.layers, start=1):
-            x = conv(scaled(channels, self.width), kernel, stride, padding, name=f"conv{i}")(x)
-            x = nn.relu(BatchNorm(name=f"conv{i}_norm")(x, train))
-            if pooling:
-                strides, pad = pooling
-                x = nn.max_pool(x, (3, 3), strides, [(pad, pad), (pad, pad)])
+            channels, name = scaled(channels, self.width), f"conv{i}"
+            if x.ndim == 5:
+                x = _FilmConv(channels, kernel, stride, name=name)(x)
+            else:
+                x = conv(channels, kernel, stride, padding, name=name)(x)
+            x = nn.relu(BatchNorm(name=f"{name}_norm")(x, train))
+            x = _max_pool(x, *pooling) if pooling else x
         x = nn.Dense(scaled(512, self.width), kernel_init=torch_default, name="hidden")(x.reshape(len(x), -1))
         x = nn.relu(BatchNorm(name="hidden_norm")(x, train))
         return nn.Dense(EMBED_DIM, kernel_init=torch_default, name="vector")(x)
@@ -37,8 +79,8 @@ class _Tower(nn.Module):
 class SyncNet(nn.Module):
     """frames `[N, 5, 224, 224, 3]` (0…255, **BGR**) and mfcc `[N, 20, 13]` → two vectors `[N, 1024]`, face and sound.
 
-    The official network's first convolution of the face is the only one that sees time, and it sees all five frames
-    at once: here a plane convolution over frames stacked on channels.
+    Of longer films, `[B, T, 224, 224, 3]`, every window is seen: `[B·(T − 4), 1024]`. The official network's first
+    convolution of the face is the only one that sees time, and it sees all five frames of a window at once.
 
     Attributes:
       width: multiplies every hidden channel count; 1 is the published network.
@@ -65,7 +107,7 @@ class SyncNet(nn.Module):
         return self.embed_face(frames, train), self.embed_sound(mfcc, train)
 
     def embed_face(self, frames: Array, train: bool) -> Array:
-        return self.face(stack_on_channels(frames.astype(jnp.float32)), train)
+        return self.face(frames.astype(jnp.float32), train)
 
     def embed_sound(self, mfcc: Array, train: bool) -> Array:
         """The official input is coefficient × time, so the rows of its maps are coefficients."""

@@ -12,7 +12,7 @@ from tiny_model import random_weights
 
 def test_syncnet_is_a_stage_whose_weights_judge(clips_folder, tmp_path):
     config = tiny(common.get_config("syncnet"), clips_folder, "")
-    config.steps = 2
+    config.steps, config.data.batch_size = 2, 1
     assert train(config, str(tmp_path / "run"))
     record = open_clips(clips_folder, "test").record(0)
     frames = np.random.default_rng(0).integers(0, 256, (29, 64, 64, 3), np.uint8)
