@@ -1,9 +1,9 @@
 """The convolution of all networks: XLA's own, with a gradient for the kernel of our own.
 
 **On a CPU it is faster.** XLA's CPU backend computes a kernel's gradient as one convolution whose window is the whole
-picture. Where there are many pictures and few channels, as in these networks at small widths, that takes three to
-seventeen times as long as the forward. The same numbers as matrix products of shifted inputs, a few pictures at a time
-so that they stay in the cache, take one to three times as long (`tests/benchmarks/convolution.py` prints it).
+picture, which takes up to three times as long as the forward. The same numbers as matrix products with shifted copies,
+a few pictures at a time so that they stay in the cache, take hardly longer than the forward where the stride is 1
+(`tests/benchmarks/convolution.py` prints it).
 
 **In bfloat16 it stays float32.** Devices add up their shares of a gradient in the type that the convolution gives it,
 and JAX's own gives bfloat16: 8 bits, before the sum over a pod. Ours is computed and added up in float32. GPUs are the
@@ -19,7 +19,7 @@ Array = jax.Array
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
-COLUMNS = 1 << 19  # numbers in the shifted inputs that are handled at once: 2 MiB
+COLUMNS = 1 << 19  # numbers in the shifted copies that are handled at once: 2 MiB
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -47,9 +47,9 @@ def _backward(strides: Pair, padding: Padding, saved: tuple[Array, Array], gradi
         accumulated = functools.partial(_accumulated, size=size, strides=strides, padding=padding, dtype=kernel.dtype)
         return of_x, jax.lax.platform_dependent(x, gradient, cuda=by_xla, rocm=by_xla, default=accumulated)
     # Several host devices share a batch, and a loop over its parts would make them wait for each other.
-    if jax.device_count() > 1 or _small(x, kernel, strides):
+    if jax.device_count() > 1 or _left_to_xla(x, kernel, strides, padding):
         return of_x, by_xla(x, gradient)
-    by_products = functools.partial(kernel_gradient, size=size, strides=strides, padding=padding)
+    by_products = functools.partial(kernel_gradient, size=size, padding=padding)
     return of_x, jax.lax.platform_dependent(x, gradient, cpu=by_products, default=by_xla)
 
 
@@ -60,10 +60,13 @@ def _xla(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def _small(x: Array, kernel: Array, strides: Pair) -> bool:
-    """Whether all shifted inputs are handled at once: then XLA's own gradient loses no time worth saving."""
-    shifts = kernel.shape[0] * kernel.shape[1]
-    return shifts > 1 and x.size * shifts // (strides[0] * strides[1]) <= COLUMNS
+def _left_to_xla(x: Array, kernel: Array, strides: Pair, padding: Padding) -> bool:
+    """Whether copies cost more than they save: with strides; where all are handled at once. (A padding as wide as the
+    kernel is left to XLA because no network has it.)"""
+    height, width, _, features = kernel.shape
+    wide = any(max(pad) >= k for k, pad in zip((height, width), padding, strict=True))
+    places, positions = height * width, x.size // x.shape[-1]
+    return strides != (1, 1) or wide or (places > 1 and positions * features * places <= COLUMNS)
 
 
 def _accumulated(x: Array, gradient: Array, size: Pair, strides: Pair, padding: Padding, dtype) -> Array:
@@ -88,53 +91,42 @@ def _accumulated(x: Array, gradient: Array, size: Pair, strides: Pair, padding: 
     ).astype(dtype)
 
 
-def kernel_gradient(x: Array, gradient: Array, size: Pair, strides: Pair, padding: Padding) -> Array:
-    """Gradient of a convolution for its kernel, `[h, w, C, D]`, by matrix products.
+def kernel_gradient(x: Array, gradient: Array, size: Pair, padding: Padding) -> Array:
+    """Gradient of a convolution of stride 1 for its kernel, `[h, w, C, D]`, by matrix products.
 
-    One of the two is shifted against the other, once for each place of the kernel, and the copies stand beside one
-    another in the product's wider factor. Where the strides allow it that is the gradient, which has fewer channels
-    wherever it matters: at a network's large maps.
+    The output's gradient is shifted against the input, once for each place of the kernel, and its copies stand beside
+    one another in the product's wide factor: it has fewer channels than the input wherever maps are large.
 
     Args:
       x: its input, `[N, H, W, C]`.
       gradient: for its output, `[N, …, D]`.
       size: of the kernel, (h, w).
+      padding: below that size on every side.
     """
-    places = [(i, j) for i in range(size[0]) for j in range(size[1])]
-    sides = list(zip(size, padding, strict=True))
-    by_gradient = strides == (1, 1) and all(max(pad) < k for k, pad in sides)
-    if by_gradient:
-        still, moved = x, _padded(gradient, [(k - 1 - low, k - 1 - high) for k, (low, high) in sides])
-        starts = [(size[0] - 1 - i, size[1] - 1 - j) for i, j in places]
-    else:
-        still, moved, starts = gradient, _padded(x, padding), places
-    height, width, channels = still.shape[1:]
-    length = len(places) * moved.shape[-1]
+    height, width, channels = x.shape[1:]
+    sides = zip(size, padding, strict=True)
+    gradient = jnp.pad(gradient, ((0, 0), *((k - 1 - low, k - 1 - high) for k, (low, high) in sides), (0, 0)))
+    starts = [(i, j) for i in reversed(range(size[0])) for j in reversed(range(size[1]))]
+    length = len(starts) * gradient.shape[-1]
 
-    def product(still: Array, moved: Array) -> Array:
-        down, right = strides[0] * (height - 1) + 1, strides[1] * (width - 1) + 1
-        shifted = [moved[..., i : i + down : strides[0], j : j + right : strides[1], :] for i, j in starts]
+    def product(x: Array, gradient: Array) -> Array:
+        shifted = [gradient[..., i : i + height, j : j + width, :] for i, j in starts]
         columns = jnp.concatenate(shifted, -1) if len(shifted) > 1 else shifted[0]
-        return still.reshape(-1, channels).T @ columns.reshape(-1, length)
+        return x.reshape(-1, channels).T @ columns.reshape(-1, length)
 
     # A 1×1 kernel shifts nothing, so nothing is copied that could leave the cache.
-    part = len(x) if len(places) == 1 else max(1, min(len(x), COLUMNS // (height * width * length)))
+    part = len(x) if len(starts) == 1 else max(1, min(len(x), COLUMNS // (height * width * length)))
     parts = -(-len(x) // part)
     if parts == 1:
-        total = product(still, moved)
+        total = product(x, gradient)
     else:
-        pairs = still, moved
+        pairs = x, gradient
         if part > 1:  # else the loop takes away an axis, without which copies are quicker
             pairs = tuple(_divided(values, parts, part) for values in pairs)
         total, _ = jax.lax.scan(
             lambda total, pair: (total + product(*pair), None), jnp.zeros((channels, length), x.dtype), pairs
         )
-    total = total.reshape(channels, *size, -1)
-    return total.transpose(1, 2, 0, 3) if by_gradient else total.transpose(1, 2, 3, 0)
-
-
-def _padded(x: Array, padding) -> Array:
-    return jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    return total.reshape(channels, *size, -1).transpose(1, 2, 0, 3)
 
 
 def _divided(values: Array, parts: int, part: int) -> Array:

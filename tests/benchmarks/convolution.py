@@ -15,15 +15,14 @@ import numpy as np
 
 from davs_jax.models.convolution import kernel_gradient
 
-# Pictures, side, channels in and out, kernel, stride, padding.
+# Pictures, side, channels in and out, kernel, padding.
 LAYERS = {
-    "visual encoder, stem": (192, 64, 3, 16, 7, 2, 3),
-    "visual encoder, half of a block at 32 × 32": (192, 32, 16, 16, 3, 1, 1),
-    "visual encoder, half of a block at 16 × 16": (192, 16, 64, 32, 3, 1, 1),
-    "visual encoder, 1 × 1": (192, 16, 64, 64, 1, 1, 0),
-    "decoder, with a skip map": (64, 32, 40, 32, 3, 1, 1),
-    "decoder, last": (64, 64, 16, 16, 3, 1, 1),
-    "person encoder, at 8 × 8": (32, 8, 80, 80, 3, 1, 1),
+    "visual encoder, half of a block at 32 × 32": (192, 32, 16, 16, 3, 1),
+    "visual encoder, half of a block at 16 × 16": (192, 16, 64, 32, 3, 1),
+    "visual encoder, 1 × 1": (192, 16, 64, 64, 1, 0),
+    "decoder, with a skip map": (64, 32, 40, 32, 3, 1),
+    "decoder, last": (64, 64, 16, 16, 3, 1),
+    "person encoder, at 8 × 8": (32, 8, 80, 80, 3, 1),
 }
 
 
@@ -42,19 +41,19 @@ def milliseconds(function: Callable, *inputs: jax.Array) -> float:
 def main() -> None:
     rng = np.random.default_rng(0)
     print(f"{'layer':<45}{'forward':>9}{'XLA':>9}{'ours':>9}{'ratio':>8}")
-    for name, (pictures, side, channels, features, kernel, stride, padding) in LAYERS.items():
+    for name, (pictures, side, channels, features, kernel, padding) in LAYERS.items():
         x = jnp.asarray(rng.normal(size=(pictures, side, side, channels)), jnp.float32)
         weights = jnp.asarray(rng.normal(size=(kernel, kernel, channels, features)), jnp.float32)
-        strides, pads = (stride, stride), [(padding, padding)] * 2
+        pads = ((padding, padding),) * 2
 
-        def convolve(x, weights, strides=strides, pads=pads):
-            return jax.lax.conv_general_dilated(x, weights, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        def convolve(x, weights, pads=pads):
+            return jax.lax.conv_general_dilated(x, weights, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
         def by_xla(x, weights, gradient, convolve=convolve):
             return jax.vjp(lambda weights: convolve(x, weights), weights)[1](gradient)
 
-        def by_products(x, gradient, kernel=kernel, strides=strides, pads=pads):
-            return kernel_gradient(x, gradient, (kernel, kernel), strides, pads)
+        def by_products(x, gradient, kernel=kernel, pads=pads):
+            return kernel_gradient(x, gradient, (kernel, kernel), pads)
 
         gradient = jnp.asarray(rng.normal(size=jax.eval_shape(convolve, x, weights).shape), jnp.float32)
         forward, xla = milliseconds(convolve, x, weights), milliseconds(by_xla, x, weights, gradient)
