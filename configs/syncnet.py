@@ -5,7 +5,7 @@
     python -m davs_jax.evaluate --checkpoint runs/quickstart/joint --syncnet runs/quickstart/syncnet --data …
 
 It judges only what resembles its records; scores to compare with published ones need the released weights. The
-quickstart form has not been trained to its end yet (docs/results.md, Evaluation): measure with
+quickstart form had learnt nothing after half of its steps (docs/results.md, Evaluation): measure with
 tests/benchmarks/known_shifts.py before you trust one. A clip gives 24 windows, so few clips make a batch.
 """
 
