@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from davs_jax.planning.compiling import Compiled
 
+FARTHEST = 8
+
 
 def largest(
     compile_for: Callable[[int], Compiled], memory: int, start: int = 1
@@ -11,7 +13,8 @@ def largest(
     """The largest number of clips a chip whose step fits, and all that was tried; 0 where one does not fit.
 
     Memory grows almost evenly with the batch: two compilations give the line, further ones check where it meets the
-    memory, until n fits and n + 1 does not.
+    memory, until n fits and n + 1 does not. A small stage's few clips may take no more than one, and their line would
+    lead anywhere: so no try is more than FARTHEST times the last.
 
     Args:
       compile_for: clips a chip → the compiled step.
@@ -26,10 +29,8 @@ def largest(
         return tried[clips].fits
 
     low, high = 0, start
-    if fits(start):
-        low, high = start, start + 1
-        while fits(high):
-            low, high = high, max(high + 1, _meets(tried, memory))
+    while fits(high):
+        low, high = high, max(high + 1, min(FARTHEST * high, _meets(tried, memory)))
     while high - low > 1:
         guess = min(max(_meets(tried, memory), low + 1), high - 1)
         low, high = (guess, high) if fits(guess) else (low, guess)

@@ -92,6 +92,16 @@ def test_the_largest_batch_is_found_in_few_compilations(capacity, most, start):
     assert not dict(tried)[most + 1].fits
 
 
+def test_few_clips_that_take_no_more_than_one_do_not_lead_the_search_astray():
+    def compile_for(clips: int) -> Compiled:
+        peak = max(700, 11 * clips)
+        return compiled(peak=peak, fits=peak <= 1000, limit=0 if peak <= 1000 else 1000)
+
+    found, tried = search.largest(compile_for, 1003)
+    assert (found, len(tried)) == (90, 7)
+    assert max(clips for clips, _ in tried) == 128  # not the 304 that a flat line says
+
+
 def test_the_table_shows_machines_side_by_side_and_says_what_does_not_fit():
     small, large = machines.parse("v5e:2x2"), machines.parse("v5p:2x2x1")
     full = compiled(fits=False, peak=20 * GIB, limit=15 * GIB, collectives=())
