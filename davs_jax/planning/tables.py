@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from davs_jax.planning import roofline
 from davs_jax.planning.collectives import KINDS
@@ -66,7 +67,7 @@ def beside(plans: Sequence[Plan], largest: dict[str, int]) -> str:
     row("fits", lambda m, c, e: "yes" if c.fits else "NO")
     if largest:
         row("most clips a chip that fit", lambda m, c, e: str(largest.get(m.name, "-")))
-    timed("operations a device", lambda m, c, e: f"{c.flops / 1e12:.2f} TFLOP")
+    timed("operations a device", lambda m, c, e: f"{c.flops / 1e9:,.1f} GFLOP")
     timed("memory traffic a device", lambda m, c, e: gib(c.bytes) if c.bytes else "unknown")
     for kind in KINDS:
         if any(found.kind == kind for _, c, _ in plans for found in c.collectives):
@@ -134,7 +135,10 @@ def plot(curves: dict[str, Sequence[Plan]]) -> bytes:
         ideal = [rates[0] * size / devices[0] for size in devices]
         axes.plot(devices, ideal, "--", color=color, linewidth=0.8, alpha=0.6)
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log", base=2)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     sizes = sorted({machine.size for plans in curves.values() for machine, _, _ in plans})
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.set_xlabel("devices")
