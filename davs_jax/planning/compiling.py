@@ -47,7 +47,9 @@ RELEVANT_DATA = ("batch_size", "face_batch_size")
 REFUSED = 3  # exit status of the child that has printed why
 
 _CRASH = re.compile(r"Check failed:[^\n]*|^[\w.]*(?:Error|EXHAUSTED|INTERNAL|UNIMPLEMENTED): [^\n]*", re.MULTILINE)
-_OUT_OF_MEMORY = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
+_OUT_OF_MEMORY = re.compile(
+    r"(?:Used |temporaries \()([\d.]+)([KMGT]?)(?: of |\) exceeds available HBM \()([\d.]+)([KMGT]?)"
+)
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -104,8 +106,11 @@ def _key(config, machine: Machine) -> str:
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
-def compiled(config, machine: Machine) -> Compiled:
+def compiled(config, machine: Machine, examples: str = "one batch") -> Compiled:
     """The step of this configuration, compiled for this machine, or what an earlier run kept of it.
+
+    Args:
+      examples: how many a step has, for people to read.
 
     Raises:
       MachineError: the compiler knows no such machine.
@@ -116,7 +121,7 @@ def compiled(config, machine: Machine) -> Compiled:
         return Compiled.from_json(kept.read_text())
     kept.parent.mkdir(parents=True, exist_ok=True)
     part = kept.with_suffix(f".{os.getpid()}")
-    label = f"{machine.name}, {config.data.batch_size} clips a step"
+    label = f"{machine.name}, {examples} a step"
     with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
         given.write(config.to_json())
         given.seek(0)
@@ -177,9 +182,9 @@ def _compile(config, machine: Machine) -> Compiled:
     try:
         program = traced.lower().compile(cuda.OPTIONS if machine.is_gpu else compilation.STEP_OPTIONS["tpu"])
     except jax.errors.JaxRuntimeError as error:
-        if not (full := _OUT_OF_MEMORY.search(str(error))):
+        if not (full := out_of_memory(str(error))):
             raise PlanError(f"the compiler for {machine.name} refuses: {str(error).splitlines()[0]}") from error
-        peak, limit = (int(float(full[i]) * _UNITS[full[i + 1]]) for i in (1, 3))
+        peak, limit = full
         seconds = time.perf_counter() - began
         return Compiled(**sizes, held=held, fits=False, peak=peak, limit=limit, temporaries=0, code=0, flops=0, bytes=0,
                         collectives=(), seconds=seconds)  # fmt: skip
@@ -203,6 +208,12 @@ def _compile(config, machine: Machine) -> Compiled:
         collectives=tuple(collectives.read(program.as_text())),
         seconds=time.perf_counter() - began,
     )
+
+
+def out_of_memory(refusal: str) -> tuple[int, int] | None:
+    """Bytes that a step would have taken and that there are, where a compiler refuses for want of memory."""
+    full = _OUT_OF_MEMORY.search(refusal)
+    return full and tuple(int(float(full[i]) * _UNITS[full[i + 1]]) for i in (1, 3))
 
 
 def _cost(program) -> dict[str, float]:

@@ -11,6 +11,8 @@ from davs_jax.planning.compiling import Compiled, PlanError
 from davs_jax.planning.machines import CURVE, Machine, MachineError, parse
 from davs_jax.planning.tables import Plan
 
+EXAMPLES = {"batch_size": "clips", "face_batch_size": "images"}
+
 
 def batch_setting(config) -> str:
     """The setting that says how many examples a step has: clips, or identity images where a stage reads no clips."""
@@ -38,13 +40,18 @@ def sized(config, machine: Machine, per_chip: int | None) -> ConfigDict:
     return resized
 
 
+def _compiled(config, machine: Machine) -> Compiled:
+    setting = batch_setting(config)
+    return compiling.compiled(config, machine, f"{config.data[setting]} {EXAMPLES[setting]}")
+
+
 def plan(config, machine: Machine, per_chip: int | None = None) -> Plan:
     """One column of the table.
 
     Raises:
       PlanError, MachineError: it cannot be compiled for this machine.
     """
-    compiled = compiling.compiled(sized(config, machine, per_chip), machine)
+    compiled = _compiled(sized(config, machine, per_chip), machine)
     if not compiled.fits:
         return machine, compiled, None
     return machine, compiled, roofline.estimate(compiled, machine, config.model.dtype == "float32")
@@ -59,7 +66,7 @@ def largest(config, machine: Machine, start: int) -> int:
     parts = config.get("accumulate", 1)
 
     def compile_for(clips_a_part: int) -> Compiled:
-        return compiling.compiled(sized(config, machine, clips_a_part * parts), machine)
+        return _compiled(sized(config, machine, clips_a_part * parts), machine)
 
     found, _ = search.largest(compile_for, machine.chip.memory, max(1, start // parts))
     return found * parts

@@ -1,7 +1,7 @@
 import pytest
 
 from configs import common
-from davs_jax.planning import machines, planner
+from davs_jax.planning import compiling, machines, planner
 from davs_jax.planning.compiling import PlanError
 
 SMALL, LARGE = machines.parse("v5e:4x4"), machines.parse("v5e:16x16")
@@ -51,3 +51,15 @@ def test_remarks_say_which_batch_was_planned():
     said = list(planner.remarks(config, [(LARGE, fits, None), (SMALL, full, None)]))
     assert "to train so: --config.data.batch_size=256" in said[0]
     assert said[1] == "v5e:4x4: the step needs 20.00 GiB of each device, which is too much"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "expected"),
+    [
+        ("RESOURCE_EXHAUSTED: … Used 20.50G of 15.75G hbm. Exceeded", (20.5, 15.75)),
+        ("RESOURCE_EXHAUSTED: … HLO temporaries (18.43G) exceeds available HBM (15.75G).", (18.43, 15.75)),
+    ],
+)
+def test_a_compilers_want_of_memory_is_told_in_bytes(refusal, expected):
+    assert compiling.out_of_memory(refusal) == tuple(int(x * 2**30) for x in expected)
+    assert compiling.out_of_memory("INTERNAL: something else") is None
