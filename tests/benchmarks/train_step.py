@@ -2,7 +2,7 @@
 
     python tests/benchmarks/train_step.py [--config configs/quickstart.py] [--stages word person generator joint]
         [--steps 10] [--set model.dtype=bfloat16 data.batch_size=32 …]
-    python tests/benchmarks/train_step.py --config configs/common.py --stages joint --steps 3 --set data.batch_size=1
+    python tests/benchmarks/train_step.py --config configs/common.py --stages joint --steps 3 --set data.batch_size=2
         model.num_words=10 --pytorch      # beside the same networks and losses in PyTorch
 
 Shards of small noisy pictures are written first, so that the whole pipeline runs: reading, decoding, the step. For each
@@ -166,7 +166,10 @@ def main() -> None:
         if args.pytorch:
             from train_torch import comparable
 
-            comparable(config)
+            try:
+                comparable(config)
+            except ValueError as error:
+                parser.error(str(error))
         rate = matrix_rate(jnp.dtype(config.model.dtype))
         with tempfile.TemporaryDirectory() as folder:
             write_data(Path(folder), config)

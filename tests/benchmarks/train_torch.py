@@ -20,13 +20,16 @@ def comparable(config) -> None:
     """Takes what is ours, or random, out of a configuration of the joint stage.
 
     Raises:
-      ValueError: its networks or terms are not the published ones.
+      ValueError: its networks or terms are not the published ones, or there is but one clip, of which PyTorch's norms
+        take no statistics.
     """
     config.loss.wid_uniform, config.model.dropout, config.label_softness = 0.0, 0.0, 0.0
     model = config.model
     published = (model.image_size, tuple(model.skips), model.word_skips, model.blend) == (256, (8,), (), False)
     if losses.active(config) != TERMS or config.contrastive != "clip" or not published:
         raise ValueError("--pytorch compares the published joint stage: --config configs/common.py --stages joint")
+    if config.data.batch_size < 2:
+        raise ValueError("--pytorch needs two clips at least: --set data.batch_size=2")
 
 
 def binary(logits: Tensor, label: float) -> Tensor:
