@@ -15,6 +15,7 @@ from davs_jax import models, sharding
 from davs_jax.models.layers import scaled
 
 NETWORKS = ("person_encoder", "visual_encoder", "audio_encoder", "decoder", "word_classifier")
+BATCH = 32  # pictures per call of an accelerator
 CACHED = 1 << 22  # numbers: 16 MiB. At 256 px and width 1 that is one picture, which took 206 ms, of eight each 240 ms
 POOLED = 4  # side of the person map after pooling, in `pid_from_frames`
 
@@ -35,25 +36,32 @@ class Davs:
         them.
       params, batch_stats: by network, as `checkpoint.load_weights` returns them or as the training state holds them.
       mesh: shards every batch over this mesh, on which params and batch_stats must already lie; None is one device.
-      batch: pictures or windows per call; the last call is padded. Rounded up to what the mesh divides.
+      batch: pictures or windows per call and device, whose last call is padded; by default as many pictures as a CPU's
+        cache holds, elsewhere BATCH. A device's share so never depends on how many devices there are, nor do the last
+        bits of its results, which compilers round by the shape of what they get.
 
     Pictures in and out are uint8 `[…, S, S, 3]`; vectors are float32. E is the length of pid and wid (256).
 
     Attributes:
-      batch: as given, rounded up.
+      batch: pictures or windows per call, on all devices together.
       gains: by word encoder, what generation multiplies its wid by; the official system exaggerates the mouth so. The
         encoders here return wid as it is.
     """
 
     def __init__(
-        self, config: ConfigDict, params: Mapping, batch_stats: Mapping, mesh: Mesh | None = None, batch: int = 32
+        self,
+        config: ConfigDict,
+        params: Mapping,
+        batch_stats: Mapping,
+        mesh: Mesh | None = None,
+        batch: int | None = None,
     ):
         self.config = config
         self.image_size: int = config.model.image_size
         gains = {"audio_encoder": "audio_gain", "visual_encoder": "video_gain"}
         self.gains: dict[str, float] = {name: config.get(gain, 1.0) for name, gain in gains.items()}
-        devices = mesh.size if mesh is not None else 1
-        self.batch = -(-batch // devices) * devices
+        share = batch or (pictures_in_cache(config.model) if jax.default_backend() == "cpu" else BATCH)
+        self.batch = share * (mesh.size if mesh is not None else 1)
         self.mesh = mesh
         self._forwards = _forwards(FrozenConfigDict(config.model), mesh)
         variables = {
@@ -65,13 +73,12 @@ class Davs:
 
     @classmethod
     def on_this_host(cls, config: ConfigDict, params: Mapping, batch_stats: Mapping) -> "Davs":
-        """For generation: batches divided over this host's devices; on a CPU as many pictures as its cache holds."""
-        batch = pictures_in_cache(config.model) if jax.default_backend() == "cpu" else 32
+        """For generation: every batch divided over this host's devices."""
         if jax.local_device_count() == 1:
-            return cls(config, params, batch_stats, batch=batch)
+            return cls(config, params, batch_stats)
         mesh = sharding.make_mesh(ConfigDict({"data": -1, "fsdp": 1}), jax.local_devices())
         params, batch_stats = jax.device_put((dict(params), dict(batch_stats)), sharding.replicated(mesh))
-        return cls(config, params, batch_stats, mesh, batch=batch * mesh.size)
+        return cls(config, params, batch_stats, mesh)
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -27,7 +27,6 @@ from davs_jax.data import eval_batches
 from davs_jax.evaluation import mouth, pictures, probes, recognition, swap
 from davs_jax.inference import Davs
 from davs_jax.sources import open_clips
-from davs_jax.weights import leaves
 from tiny_data import tiny
 from tiny_model import random_weights
 
@@ -54,10 +53,6 @@ def figures(model: Davs, folder: str) -> dict:
     )
     found, skipped = recognition.probes(vectors, seed=0)
     assert not skipped, skipped
-    activity = pictures.activity_table(drawn, None, seed=0)
-    motion = pictures.motion_table(drawn, vectors.mouth_opening[:DRAWN], None, seed=0)
-    for moved in (activity, motion):
-        del moved["video"]  # fresh weights hardly move these frames: a correlation of what rounding leaves
     return {
         "clips": vectors.index.tolist(),
         "accuracy": recognition.accuracies(read, vectors, seed=0),
@@ -66,8 +61,8 @@ def figures(model: Davs, folder: str) -> dict:
         "probes": found,
         "swap": swap.swap_test(model, source, vectors, seed=0),
         "pictures": pictures.picture_table(drawn, None, seed=0),
-        "activity": activity,
-        "motion": motion,
+        "activity": pictures.activity_table(drawn, None, seed=0),
+        "motion": pictures.motion_table(drawn, vectors.mouth_opening[:DRAWN], None, seed=0),
     }
 
 
@@ -91,17 +86,12 @@ def main() -> None:
     eight = figures(Davs(config, *weights, mesh=mesh), folder)
     assert mesh.size == 8
     assert one["clips"] == eight["clips"] == list(range(16))
-    for name in ("pictures", "activity", "motion"):  # of bytes, some of which lie so near a half that they tip
-        found, expected = leaves(eight.pop(name)), leaves(one.pop(name))
-        assert found.keys() == expected.keys()
-        for figure, value in expected.items():
-            np.testing.assert_allclose(found[figure], value, rtol=1e-3, atol=1e-3, err_msg=f"{name}: {figure}")
     assert printed(one) == printed(eight), (printed(one), printed(eight))
     here = Davs.on_this_host(config, *random_weights(config))
     assert here.mesh.size == jax.local_device_count() > 1
     shown, expected = film(here).astype(int), film(alone).astype(int)
     assert shown.shape == (70, 64, 64, 3) and expected.std(0).max() > 1, "the film stands still"
-    assert np.abs(shown - expected).max() <= 1, np.abs(shown - expected).max()  # a byte near a half may tip
+    np.testing.assert_array_equal(shown, expected)
     print("8 devices print what 1 does")
 
 
