@@ -22,8 +22,8 @@ READ = {
 }
 DRAWN = {
     "motion/correlation_audio": "mouth motion from sound, correlation",
-    "motion/amplitude_audio": "… amplitude",
-    "motion/correlation_shuffled": "… from the wrong sound",
+    "motion/amplitude_audio": "mouth motion from sound, amplitude",
+    "motion/correlation_shuffled": "mouth motion from the wrong sound, correlation",
     "picture/psnr_audio": "PSNR from sound, dB",
     "picture/mouth_l1_audio": "mouth L1 from sound",
     "probe/word_from_pid": "word from pid",
@@ -35,8 +35,9 @@ DRAWN = {
 SHARES = ("read/", "match/", "probe/", "swap/")
 LIMITS = (
     "Each mean is over seeds (weights, order, crops); ± is their standard deviation. Differences are taken seed by "
-    "seed, with a 95 % t interval; “cannot tell” means that it holds 0. All seeds share one corpus and its few test "
-    "people, so even a yes speaks of them: what other people would show, no number of seeds can say."
+    "seed, with a 95 % t interval; “cannot tell” means that it holds 0. A point is one per cent of the whole. All "
+    "seeds share one corpus and its few test people, so even a yes speaks of them: what other people would show, no "
+    "number of seeds can say."
 )
 
 
@@ -94,7 +95,9 @@ def _tables(arms, figures: Figures, answers: dict, records: list[dict]) -> list[
     tables = []
     for question, parts in answers.items():
         headers = ["figure", "arm", "against", "difference", "95 % interval", "seeds", "answer"]
-        rows = [[asked.figure, asked.arm, asked.against, *_cells(asked.figure, found)] for asked, found in parts]
+        rows = [
+            [_words(asked.figure), asked.arm, asked.against, *_cells(asked.figure, found)] for asked, found in parts
+        ]
         tables.append((question, headers, rows))
     for title, columns in (("Arms that read", READ), ("Arms that draw", DRAWN)):
         shown = [arm for arm in arms if any(name.startswith("picture/") for f in figures[arm].values() for name in f)]
@@ -109,15 +112,23 @@ def _tables(arms, figures: Figures, answers: dict, records: list[dict]) -> list[
     return [*tables, ("Runs", ["arm", "seed", "steps", "steps/s", "hours, with compilation and evaluation"], rows)]
 
 
-def _number(name: str, value: float, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    return f"{100 * value:{sign}.1f} %" if name.startswith(SHARES) else f"{value:{sign}.2f}"
+def _words(name: str) -> str:
+    """A figure's name as the tables' headers have it."""
+    headers = READ | DRAWN
+    return headers.get(name) or f"{headers[name.removesuffix('_mlp')]}, by a small network"
+
+
+def _number(name: str, value: float) -> str:
+    return f"{100 * value:.1f} %" if name.startswith(SHARES) else f"{value:.2f}"
+
+
+def _change(name: str, value: float) -> str:
+    return f"{100 * value:+.1f} points" if name.startswith(SHARES) else f"{value:+.2f}"
 
 
 def _cells(name: str, found: Answer) -> list[str]:
-    known = not math.isnan(found.low)
-    ends = f"{_number(name, found.low, True)} … {_number(name, found.high, True)}" if known else "–"
-    return [_number(name, found.difference, True), ends, str(found.seeds), found.verdict]
+    ends = "–" if math.isnan(found.low) else f"{_change(name, found.low)} … {_change(name, found.high)}"
+    return [_change(name, found.difference), ends, str(found.seeds), found.verdict]
 
 
 def _spread(figures: Figures, arm: str, name: str) -> str:
