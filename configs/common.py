@@ -112,6 +112,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     o.schedule = "constant"  # constant or cosine (to zero at the last step)
     o.warmup_steps = 0
     o.clip_norm = 0.0  # global gradient norm limit per player; 0 is none, as published
+    o.multipliers = ConfigDict()  # of the learning rate, by layer, as {"syncnet/face/conv1": 0.02}; ours
     o.ema_decay = 0.0  # exponential moving average of the generator player's weights; 0 is none; ours
 
     # Weights of the generator player's terms. 0 takes a term, and the adversary that only it needs, out of the step.

@@ -231,6 +231,7 @@ def test_a_number_that_is_not_finite_stops_the_run_before_it_is_saved(word_confi
         (None, "steps", 0, "config.steps is 0; it must be at least 1"),
         ("checkpoint", "best", "accuracy", r"config.checkpoint.best is 'accuracy'; it must be one of .*video_accuracy"),
         ("optim", "schedule", "linear", "config.optim.schedule is 'linear'"),
+        ("optim", "multipliers", {"visual_encoder/conv": 0.1}, "names 'visual_encoder/conv', but the stage trains no"),
         ("mesh", "fsdp", 3, "config.mesh is data=-1, fsdp=3"),
         ("remat", "decoder", "half", "config.remat.decoder is 'half'; it must be one of none, activations, all"),
         (None, "accumulate", 0, "config.accumulate is 0; it must be at least 1"),
