@@ -122,12 +122,13 @@ def _number(name: str, value: float) -> str:
     return f"{100 * value:.1f} %" if name.startswith(SHARES) else f"{value:.2f}"
 
 
-def _change(name: str, value: float) -> str:
-    return f"{100 * value:+.1f} points" if name.startswith(SHARES) else f"{value:+.2f}"
+def _change(name: str, *values: float) -> str:
+    numbers = (f"{100 * v:+.1f}" if name.startswith(SHARES) else f"{v:+.2f}" for v in values)
+    return " … ".join(numbers) + (" points" if name.startswith(SHARES) else "")
 
 
 def _cells(name: str, found: Answer) -> list[str]:
-    ends = "–" if math.isnan(found.low) else f"{_change(name, found.low)} … {_change(name, found.high)}"
+    ends = "–" if math.isnan(found.low) else _change(name, found.low, found.high)
     return [_change(name, found.difference), ends, str(found.seeds), found.verdict]
 
 
