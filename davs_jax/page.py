@@ -22,7 +22,7 @@ section { padding: 1.5rem; margin-top: 1.25rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .45rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 13rem; }
-th { font-size: .85rem; color: var(--soft); font-weight: 600; }
+th { font-size: .85rem; color: var(--soft); font-weight: 600; white-space: normal; vertical-align: bottom; }
 table.text th, table.text td { text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
 td .words { display: inline-block; max-width: 14rem; white-space: normal; }
 td small { color: var(--soft); display: block; }

@@ -154,6 +154,27 @@ def histograms(bars: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
     return _encoded(figure)
 
 
+def seeds(figures: dict[str, dict[str, Sequence[float]]]) -> bytes:
+    """One plot per title, of arms from top to bottom, each with a dot for every seed's value and a bar at their mean →
+    PNG. All titles have the same arms; one without values stays empty. A title that ends in % gets the axis 0 … 100."""
+    arms = list(next(iter(figures.values())))
+    rows = math.ceil(len(figures) / COLUMNS)
+    figure = Figure(figsize=(12, rows * (1.1 + 0.24 * len(arms))), layout="constrained")
+    grid = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True).flatten()
+    for axes, (title, by_arm) in zip(grid, figures.items(), strict=False):
+        for place, values in enumerate(by_arm.values()):
+            axes.plot(values, [place] * len(values), "o", color="#3056d3", alpha=0.6, markersize=5)
+            axes.vlines(values and [np.mean(values)], place - 0.3, place + 0.3, color="#1d2330", linewidth=1.5)
+        axes.set_yticks(range(len(arms)), arms)
+        axes.set_ylim(len(arms) - 0.5, -0.5)
+        if title.endswith("%"):
+            axes.set_xlim(-4, 104)
+        _plain(axes, textwrap.fill(title, 32))
+    for axes in grid[len(figures) :]:
+        axes.axis("off")
+    return _encoded(figure)
+
+
 def _plain(axes, title: str) -> None:
     axes.set_title(title, fontsize=9, loc="left")
     axes.tick_params(labelsize=7)

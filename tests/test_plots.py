@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import cv2
 import numpy as np
@@ -36,3 +37,11 @@ def test_confusions_of_any_vocabulary_make_a_picture():
     for words in (3, 40):
         counts = dict.fromkeys(("audio", "video"), np.eye(words, dtype=int))
         assert plots.confusions(counts, [f"W{i}" for i in range(words)]).startswith(b"\x89PNG")
+
+
+def test_seeds_of_arms_make_a_picture_where_one_has_none_too():
+    long = "a figure with so long a name that it has to be broken"
+    figures = {"words, %": {"video": [10.0, 12.0], "joint": []}, long: {"video": [0.2], "joint": [0.3, 0.1]}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Matplotlib warns where plots find no room
+        assert plots.seeds(figures).startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""What was found, to read: claims.json, claims.md and claims.html."""
+"""What was found, to read: claims.json, claims.md and claims.html, and a plot of each kind of arm."""
 
 import html
 import json
@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from davs_jax import plots
 from davs_jax.claims.answers import QUESTIONS, Answer, Figures, answer, spread
-from davs_jax.page import document, section, table
+from davs_jax.page import document, image, section, table
 
 # Figures of the tables, with their headers: of the arms that read, and of those that draw.
 READ = {
@@ -42,7 +43,7 @@ LIMITS = (
 
 
 def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: Iterable[dict]) -> Path:
-    """Writes all three files anew; what is not there yet is left blank.
+    """Writes all files anew; what is not there yet is left blank.
 
     Args:
       arms: what each is, by name, in order.
@@ -72,7 +73,14 @@ def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: 
     tables = _tables(arms, figures, answers, records)
     (output / "claims.md").write_text(_markdown(_progress(arms, seeds, records), tables), encoding="utf-8")
     page = output / "claims.html"
-    parts = [section(html.escape(title), "", table(*_escaped(headers, rows))) for title, headers, rows in tables]
+    drawn = {title: _plot(figures, *kind) for title, kind in _kinds(figures).items()}
+    for title, plot in drawn.items():
+        (output / f"{title.split()[-1]}.png").write_bytes(plot)
+    shown = {title: image(plot) for title, plot in drawn.items()}
+    parts = [
+        section(html.escape(title), "", shown.get(title, "") + table(*_escaped(headers, rows)))
+        for title, headers, rows in tables
+    ]
     lead = f'<p class="soft">{html.escape(_progress(arms, seeds, records))}</p><p>{html.escape(LIMITS)}</p>'
     page.write_text(document("The article's claims, tested", lead + "".join(parts)), encoding="utf-8")
     return page
@@ -90,21 +98,38 @@ def _progress(arms: Mapping[str, str], seeds: Sequence[int], records: list[dict]
     return told + "".join(f" Did not train: {line}." for line in failed)
 
 
+def _kinds(figures: Figures) -> dict[str, tuple[dict[str, str], list[str]]]:
+    """Columns and arms by title, of the arms that read and of those that draw, where there are any."""
+    found = [arm for arm in figures if figures[arm]]
+    draws = {arm for arm in found if any(name.startswith("picture/") for f in figures[arm].values() for name in f)}
+    reads = [arm for arm in found if arm not in draws]
+    kinds = {"Arms that read": (READ, reads), "Arms that draw": (DRAWN, [arm for arm in found if arm in draws])}
+    return {title: (columns, wanted) for title, (columns, wanted) in kinds.items() if wanted}
+
+
+def _plot(figures: Figures, columns: Mapping[str, str], arms: Sequence[str]) -> bytes:
+    """Every seed's figures of these arms, shares in per cent → PNG."""
+
+    def values(arm: str, name: str) -> list[float]:
+        factor = 100 if name.startswith(SHARES) else 1
+        return [factor * seed[name] for seed in figures[arm].values() if name in seed]
+
+    units = {name: f"{title}, %" if name.startswith(SHARES) else title for name, title in columns.items()}
+    return plots.seeds({units[name]: {arm: values(arm, name) for arm in arms} for name in columns})
+
+
 def _tables(arms, figures: Figures, answers: dict, records: list[dict]) -> list[tuple[str, list, list]]:
     """Title, headers and rows of plain text, of every table."""
     tables = []
     for question, parts in answers.items():
-        headers = ["figure", "arm", "against", "difference", "95 % interval", "seeds", "answer"]
+        headers = ["figure", "arm", "against", "answer", "difference", "95 % interval", "seeds"]
         rows = [
             [_words(asked.figure), asked.arm, asked.against, *_cells(asked.figure, found)] for asked, found in parts
         ]
         tables.append((question, headers, rows))
-    for title, columns in (("Arms that read", READ), ("Arms that draw", DRAWN)):
-        shown = [arm for arm in arms if any(name.startswith("picture/") for f in figures[arm].values() for name in f)]
-        wanted = [arm for arm in arms if (arm in shown) == (columns is DRAWN) and figures[arm]]
+    for title, (columns, wanted) in _kinds(figures).items():
         rows = [[f"{arm}: {arms[arm]}", *(_spread(figures, arm, n) for n in columns)] for arm in wanted]
-        if rows:
-            tables.append((title, ["arm", *columns.values()], rows))
+        tables.append((title, ["arm", *columns.values()], rows))
     rows = [
         [r["arm"], str(r["seed"]), f"{r['steps']:,}", f"{r['steps_per_second']:.2f}", f"{r['hours']:.2f}"]
         for r in records
@@ -129,7 +154,7 @@ def _change(name: str, *values: float) -> str:
 
 def _cells(name: str, found: Answer) -> list[str]:
     ends = "–" if math.isnan(found.low) else _change(name, found.low, found.high)
-    return [_change(name, found.difference), ends, str(found.seeds), found.verdict]
+    return [found.verdict, _change(name, found.difference), ends, str(found.seeds)]
 
 
 def _spread(figures: Figures, arm: str, name: str) -> str:

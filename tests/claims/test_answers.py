@@ -69,8 +69,9 @@ def test_a_partial_table_says_how_much_is_there_and_what_failed(tmp_path):
     told = (tmp_path / "claims.md").read_text()
     assert "3 of 9 runs are done, in 1.5 hours" in told
     assert "Did not train: joint-both, seed 0: step 3: loss/total is nan." in told
-    assert "| words from the picture | joint | video | +10.0 points | – | 1 | cannot tell from one seed |" in told
+    assert "| words from the picture | joint | video | cannot tell from one seed | +10.0 points | – | 1 |" in told
     assert "cannot tell from one seed" in (tmp_path / "claims.html").read_text()
+    assert (tmp_path / "read.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_figure_that_a_question_asks_for_has_a_name_in_words():
