@@ -29,7 +29,8 @@ def schedule(config, peak: float) -> optax.Schedule:
 def make_optimizers(config) -> dict[str, optax.GradientTransformation]:
     """Adam for each of the two players, with their own learning rates.
 
-    `init` raises ValueError where `config.optim.multipliers` names nothing that the generator player trains.
+    `init` raises ValueError where `config.optim.multipliers` names no layer that the generator player trains, or gives
+    it no number.
     """
     optim = config.optim
 
@@ -52,7 +53,9 @@ def _multiplied(multipliers: Mapping[str, float]) -> optax.GradientTransformatio
 
     def init(params: optax.Params) -> optax.EmptyState:
         names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-        for layer in multipliers:
+        for layer, factor in multipliers.items():
+            if not isinstance(factor, int | float) or factor < 0:
+                raise ValueError(f"config.optim.multipliers[{layer!r}] is {factor!r}; it must be a number from 0 on")
             if not any(name.startswith(f"{layer}/") for name in names):
                 raise ValueError(f"config.optim.multipliers names {layer!r}, but the stage trains no such layer")
         return optax.EmptyState()

@@ -232,6 +232,7 @@ def test_a_number_that_is_not_finite_stops_the_run_before_it_is_saved(word_confi
         ("checkpoint", "best", "accuracy", r"config.checkpoint.best is 'accuracy'; it must be one of .*video_accuracy"),
         ("optim", "schedule", "linear", "config.optim.schedule is 'linear'"),
         ("optim", "multipliers", {"visual_encoder/conv": 0.1}, "names 'visual_encoder/conv', but the stage trains no"),
+        ("optim", "multipliers", {"visual_encoder": "slow"}, "'visual_encoder'. is 'slow'; it must be a number"),
         ("mesh", "fsdp", 3, "config.mesh is data=-1, fsdp=3"),
         ("remat", "decoder", "half", "config.remat.decoder is 'half'; it must be one of none, activations, all"),
         (None, "accumulate", 0, "config.accumulate is 0; it must be at least 1"),
