@@ -19,6 +19,7 @@ from davs_jax import checkpoint, distributed, sharding
 from davs_jax.data import eval_batches, open_clips, open_faces
 from davs_jax.evaluation import compare, landmarks, metrics, mouth, pictures, recognition, report, results, swap
 from davs_jax.evaluation.lip_sync import Scorer
+from davs_jax.evaluation.perceptual import ALEXNET, INCEPTION, Judge
 from davs_jax.evaluation.recognition import Vectors
 from davs_jax.evaluation.results import Evaluation
 from davs_jax.inference import Davs
@@ -30,7 +31,6 @@ from davs_jax.weights import DEMO, CheckpointError, add_gain_options, with_gains
 
 BATCH = 16  # clips
 UNMEASURED = {
-    "LPIPS, FID": "they need weights of networks that the package does not bring",
     "CPBD": "no picture with a published value is at hand to check an implementation by",
     "blinks": "nothing here finds eyelids",
 }
@@ -44,6 +44,7 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
     scorer: Scorer | None = None,
+    judge: Judge | None = None,
     control: dict | None = None,
 ) -> Evaluation:
     """Evaluates a model on every clip of a source.
@@ -53,6 +54,7 @@ def evaluate(
       limit: count the first so many clips only.
       seed: of bootstrap, folds and fresh weights.
       scorer: SyncNet with its weights.
+      judge: the networks of LPIPS and FID with theirs.
       control: figures of another model on the same clips, beside which the probes are shown: one without adversaries.
 
     Raises:
@@ -94,6 +96,7 @@ def evaluate(
         skipped["recognition"] = "the weights have no word encoder"
     if scorer is None:
         skipped["lip_sync"] = "no weights of SyncNet were given (--syncnet)"
+    skipped |= judge.missing if judge else {"LPIPS, FID": "no weights of their networks were given (--perceptual)"}
     skipped |= UNMEASURED
     if control is None:
         skipped["control"] = "no report of a model without adversaries was given (--control)"
@@ -113,7 +116,7 @@ def evaluate(
         figures["swap"] = swap.swap_test(model, source, vectors, seed)
     except ValueError as error:
         skipped["swap"] = str(error)
-    generated = pictures.measure(model, fresh, source, batches(), vectors.word, ruler, scorer)
+    generated = pictures.measure(model, fresh, source, batches(), vectors.word, ruler, scorer, judge)
     _check_count(generated.index, count)
     figures["pictures"] = pictures.picture_table(generated, people, seed)
     figures["landmarks"] = landmarks.table(generated.corners, source.image_size)
@@ -123,6 +126,8 @@ def evaluate(
         skipped["activity"] = str(error)
     if scorer:
         figures["lip_sync"] = pictures.lip_sync_table(generated)
+    if judge:
+        figures["perceptual"] = judge.table(people, seed)
     if ruler:
         figures["motion"] = pictures.motion_table(generated, vectors.mouth_opening, people, seed)
         curves = pictures.opening_curves(generated, vectors.mouth_opening)
@@ -139,23 +144,6 @@ def _ruler(source: ClipSource, vectors: Vectors) -> mouth.Ruler:
     if not np.ptp(known, axis=1).any():
         raise ValueError("no clip has a known mouth opening that changes")
     return mouth.fit_ruler(eval_batches(open_clips(source.folder, "train"), BATCH), vectors.speaker)
-
-
-def _control(folder: str, source: ClipSource, clips: int) -> dict:
-    """The figures of a report on the same clips.
-
-    Raises:
-      DataError: no report, or one on other clips.
-    """
-    record = results.read(Path(folder))
-    evaluated = record["evaluated"]
-    found = (evaluated["data"], evaluated["split"], record["clips"])
-    if found != (source.folder, source.split, clips):
-        raise DataError(
-            f"{folder} reports {found[2]} clips of split {found[1]!r} in {found[0]}, not {clips} of {source.split!r} "
-            f"in {source.folder}; evaluate the control on the same clips"
-        )
-    return record["figures"]
 
 
 def resampled(people: np.ndarray | None) -> str:
@@ -225,9 +213,10 @@ def main(argv: list[str] | None = None) -> int:
         source = open_clips(args.data, args.split)
         faces = open_faces(args.faces, args.faces_split) if args.faces else None
         scorer = Scorer.load(args.syncnet) if args.syncnet else None
+        judge = Judge(args.perceptual) if args.perceptual else None
         clips = min(args.limit or len(source), len(source))
-        control = _control(args.control, source, clips) if args.control else None
-        evaluation = evaluate(model, source, faces, args.limit, args.seed, scorer, control)
+        control = results.control(Path(args.control), source, clips) if args.control else None
+        evaluation = evaluate(model, source, faces, args.limit, args.seed, scorer, judge, control)
         evaluated = {
             "checkpoint": args.checkpoint,
             "data": args.data,
@@ -236,6 +225,7 @@ def main(argv: list[str] | None = None) -> int:
             "clips": f"{evaluation.clips} of {len(source)}",
             "faces": args.faces or "none",
             "syncnet": args.syncnet or "none",
+            "perceptual": args.perceptual or "none",
             "control": args.control or "none",
             "gains": ", ".join(f"{name} {gain:g}" for name, gain in model.gains.items()),
             "seed": args.seed,
@@ -278,6 +268,12 @@ def _parser() -> argparse.ArgumentParser:
         "--syncnet",
         metavar="W",
         help="SyncNet's weights (syncnet_v2.model, .npz, or a run of configs/syncnet.py): report LSE-D and LSE-C",
+    )
+    add(
+        "--perceptual",
+        metavar="DIR",
+        help=f"folder with weights of Inception ({INCEPTION}), AlexNet ({ALEXNET}) or both, such as "
+        "~/.cache/torch/hub/checkpoints: report FID and LPIPS; needs davs_jax[perceptual]",
     )
     add_gain_options(add)
     add("--output", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s")

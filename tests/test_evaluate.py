@@ -11,6 +11,7 @@ import pytest
 
 from davs_jax import evaluate as evaluation
 from davs_jax.evaluate import evaluate, main
+from davs_jax.evaluation import results
 from davs_jax.evaluation.pictures import VARIANTS
 from davs_jax.inference import Davs
 from davs_jax.sources import ClipSource, DataError, open_clips
@@ -48,7 +49,7 @@ def test_a_corpus_with_everything_known_gets_every_figure(model, spoken):
     assert result.clips == 25
     recognition = {"accuracy", "accuracy_baselines", "words", "retrieval", "sync", "probes"}
     assert set(result.figures) == recognition | {"swap", "pictures", "activity", "landmarks", "motion"}
-    assert set(result.skipped) == {"lip_sync", "control", *evaluation.UNMEASURED}
+    assert set(result.skipped) == {"lip_sync", "control", "LPIPS, FID", *evaluation.UNMEASURED}
     assert set(result.figures["pictures"]) == set(VARIANTS)
     assert set(result.figures["motion"]) == {*VARIANTS, "real", "ruler"}
     assert all(counts.sum() == 25 for counts in result.confusions.values())
@@ -166,12 +167,12 @@ def test_what_cannot_be_done_is_said_in_one_sentence(workdir, clips_folder, tmp_
 def test_a_control_must_be_a_report_on_the_same_clips(clips_folder, tmp_path):
     source = open_clips(clips_folder, "test")
     with pytest.raises(DataError, match="is not a report"):
-        evaluation._control(str(tmp_path), source, 7)
+        results.control(tmp_path, source, 7)
     record = {"evaluated": {"data": clips_folder, "split": "test"}, "clips": 7, "figures": {"probes": {}}}
     (tmp_path / "report.json").write_text(json.dumps(record | {"skipped": {}, "config": {}}))
-    assert evaluation._control(str(tmp_path), source, 7) == {"probes": {}}
+    assert results.control(tmp_path, source, 7) == {"probes": {}}
     with pytest.raises(DataError, match=r"reports 7 clips of split 'test'.* not 6"):
-        evaluation._control(str(tmp_path), source, 6)
+        results.control(tmp_path, source, 6)
 
 
 def test_a_limit_must_be_a_number(capsys):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from davs_jax.evaluation import results
 from davs_jax.evaluation.metrics import RECALLS
-from davs_jax.evaluation.sections import DIRECTIONS, PLACES
+from davs_jax.evaluation.sections.reading import DIRECTIONS, PLACES
 from davs_jax.page import decimals, document, film, percent, section, table
 
 PAGE = "comparison.html"
@@ -23,6 +23,7 @@ PARTS = {  # of report.json, where their own names do not say what they are
     "pictures": "Generated frames",
     "lip_sync": "Lip sync, judged by SyncNet",
     "landmarks": "Mouth corners",
+    "perceptual": "Likeness, judged by networks that know photos",
     "activity": "Mouth activity",
     "motion": "Mouth motion",
 }
@@ -45,6 +46,8 @@ NAMES = DIRECTIONS | {  # of figures; "" goes without saying
     "mouth_psnr": "mouth PSNR, dB ↑",
     "mouth_l1": "mouth L1 ↓",
     "legacy_psnr": "legacy PSNR, dB",
+    "lpips": "LPIPS ↓",
+    "fid": "FID ↓",
     "identity": "identity ↑",
     "jitter": "jitter ↓",
     "read": "words read ↑",

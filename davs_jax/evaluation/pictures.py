@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from davs_jax.evaluation import landmarks, lip_sync, metrics
+from davs_jax.evaluation import landmarks, lip_sync, metrics, perceptual
 from davs_jax.evaluation.lip_sync import Score, Scorer
 from davs_jax.evaluation.mouth import TRUSTED, Ruler
 from davs_jax.evaluation.recognition import clips, partner, word_frames
@@ -88,6 +88,7 @@ def measure(
     words: np.ndarray,
     ruler: Ruler | None,
     scorer: Scorer | None = None,
+    judge: perceptual.Judge | None = None,
     judged_clips: int | None = None,
 ) -> Pictures:
     """Generates every clip in every variant and measures it.
@@ -95,11 +96,12 @@ def measure(
     Args:
       words: labels of the first N clips of the source, those that `batches` hold.
       scorer: SyncNet.
+      judge: of LPIPS and FID; it keeps what it has seen.
       judged_clips: how many clips SyncNet and the face detector judge; default JUDGED_CLIPS.
     """
     wrong = len(np.unique(words)) > 1
     judged_clips = JUDGED_CLIPS if judged_clips is None else judged_clips
-    kept, judged = (_spread(len(words), count) for count in (EXAMPLES, judged_clips))
+    kept, judged, perceived = (_spread(len(words), count) for count in (EXAMPLES, judged_clips, perceptual.CLIPS))
     rows, examples, scores, corners, extremes = [], {}, [], [], {1: [], -1: []}
     for clip in progress(clips(batches), total=len(words), desc="generating", unit="clip"):
         i, real = int(clip["index"]), clip["frames"]
@@ -117,9 +119,11 @@ def measure(
             del clips_[EXTREMES:]
         if i in kept:
             examples[i] = variants
+        shown = {name: frames for name, frames in variants.items() if name not in ("real", "untrained")}
         if i in judged:
-            shown = {name: frames for name, frames in variants.items() if name not in ("real", "untrained")}
             corners.append(landmarks.corner_distances(shown, real))
+        if judge and i in perceived:
+            judge.add(i, shown, real)
         if scorer and i in judged:
             samples = source.record(i)["audio"]
             scores.append({name: scorer(frames, samples) for name, frames in variants.items() if name != "untrained"})

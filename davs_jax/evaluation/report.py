@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from davs_jax import plots
-from davs_jax.evaluation import sections
-from davs_jax.evaluation.sections import ACCURACY
+from davs_jax.evaluation.sections import drawing, reading
+from davs_jax.evaluation.sections.reading import ACCURACY
 from davs_jax.page import document, film, image, percent, section, table
 
 
@@ -43,15 +43,16 @@ def _page(record: dict, training: bytes | None, media: dict) -> str:
     cards = "".join(f'<div class="card"><b>{v}</b>{html.escape(k)}</div>' for k, v in _headline(figures))
     parts = [
         _seeing(media),
-        sections.accuracy(figures, evaluated, media.get("confusions")),
-        sections.retrieval(figures.get("retrieval")),
-        sections.synchronisation(figures.get("sync")),
-        sections.generated(figures.get("pictures"), evaluated),
-        sections.lip_sync(figures.get("lip_sync")),
-        sections.landmarks(figures.get("landmarks")),
-        sections.activity(figures.get("activity")),
-        sections.motion(figures.get("motion"), media.get("openings")),
-        sections.probes(figures),
+        reading.accuracy(figures, evaluated, media.get("confusions")),
+        reading.retrieval(figures.get("retrieval")),
+        reading.synchronisation(figures.get("sync")),
+        drawing.generated(figures.get("pictures"), evaluated),
+        drawing.lip_sync(figures.get("lip_sync")),
+        drawing.landmarks(figures.get("landmarks")),
+        drawing.perceptual(figures.get("perceptual")),
+        drawing.activity(figures.get("activity")),
+        drawing.motion(figures.get("motion"), media.get("openings")),
+        reading.probes(figures),
         section("Training", "The logged terms and figures of the run, by step.", image(training)) if training else "",
         _skipped(record["skipped"]),
         section(

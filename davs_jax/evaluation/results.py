@@ -118,6 +118,23 @@ def read(folder: Path) -> dict:
         raise DataError(f"{path} is not a report ({error}); make one with python -m davs_jax.evaluate") from error
 
 
+def control(folder: Path, source: ClipSource, clips: int) -> dict:
+    """The figures of another model's report on the same clips.
+
+    Raises:
+      DataError: no report, or one on other clips.
+    """
+    record = read(folder)
+    evaluated = record["evaluated"]
+    found = (evaluated["data"], evaluated["split"], record["clips"])
+    if found != (source.folder, source.split, clips):
+        raise DataError(
+            f"{folder} reports {found[2]} clips of split {found[1]!r} in {found[0]}, not {clips} of {source.split!r} "
+            f"in {source.folder}; evaluate the control on the same clips"
+        )
+    return record["figures"]
+
+
 def _curves(path: str) -> epath.Path | None:
     """metrics.jsonl of the workdir that the weights come from: `path`, or the folder of the checkpoints it lies in."""
     places = (epath.Path(path), epath.Path(path).parent.parent)

@@ -51,6 +51,8 @@ def record() -> dict:
             "landmarks": {v: {"mean": 0.125, "frames": 5, "missed": 3} for v in variants[1:]}
             | {"audio": {"mean": None, "frames": 0, "missed": 8}}
             | {"measure": {"size": "64 px", "detector": "MTCNN", "divisor": "eyes", "clips": 7}},
+            "perceptual": {v: {"lpips": figure("mean", 0.25), "fid": 12.345} for v in variants}
+            | {"measure": {"lpips": "LPIPS so", "fid": "FID so", "clips": 7, "pictures": 49}},
             "activity": {v: figure("correlation", 0.7) | {"amplitude": 0.25} for v in variants},
             "motion": {v: figure("correlation", 0.8) | {"amplitude": 0.5} for v in (*variants, "real")}
             | {"ruler": {"trusted": True, "clips": 80}},
@@ -79,6 +81,8 @@ def test_every_figure_stands_in_the_page_with_its_interval_and_chance(record, tm
     assert page.count("<td>0.70<small>[0.65, 0.75]</small></td><td>0.25</td>") == 3
     assert page.count("<td>0.125</td><td>5</td><td>3</td>") == 2
     assert "<td>–</td><td>0</td><td>8</td>" in page
+    assert page.count("<td>0.250<small>[0.200, 0.300]</small></td><td>12.35</td>") == 3
+    assert "LPIPS so; FID so. Every fourth frame of 7 clips, 49 pictures a row" in page
     assert "80 identity images" in page
     assert json.loads((tmp_path / "report" / "report.json").read_text()) == record
 
