@@ -12,6 +12,7 @@ from davs_jax.inference import Davs
 from davs_jax.sources import ClipSource
 
 BATCH = 16  # clips
+MAJORITY = 0.5  # of the clips with one person: beyond it, to name the person is to guess
 PROBES = ("word_from_pid", "word_from_maps", "person_from_pid", "person_from_video_wid", "person_from_audio_wid")
 
 
@@ -30,6 +31,8 @@ def measure(model: Davs, source: ClipSource) -> dict[str, float]:
         figures |= _modality(vectors)
     found, _ = recognition.probes(vectors, 0, PROBES)
     for name in found:
+        if name.startswith("person") and found[name]["chance"] > MAJORITY:
+            continue
         figures |= {f"probe/{name}": found[name]["accuracy"], f"probe/{name}_mlp": found[name]["mlp"]["accuracy"]}
     if model.has("person_encoder", "decoder", "audio_encoder"):
         figures |= _pictures(model, source, vectors)

@@ -99,12 +99,17 @@ def _progress(arms: Mapping[str, str], seeds: Sequence[int], records: list[dict]
 
 
 def _kinds(figures: Figures) -> dict[str, tuple[dict[str, str], list[str]]]:
-    """Columns and arms by title, of the arms that read and of those that draw, where there are any."""
+    """Columns that are not empty and arms, by title, of the arms that read and of those that draw, if any."""
     found = [arm for arm in figures if figures[arm]]
     draws = {arm for arm in found if any(name.startswith("picture/") for f in figures[arm].values() for name in f)}
     reads = [arm for arm in found if arm not in draws]
     kinds = {"Arms that read": (READ, reads), "Arms that draw": (DRAWN, [arm for arm in found if arm in draws])}
-    return {title: (columns, wanted) for title, (columns, wanted) in kinds.items() if wanted}
+    measured = {name for arm in found for seed in figures[arm].values() for name in seed}
+    return {
+        title: ({name: header for name, header in columns.items() if name in measured}, wanted)
+        for title, (columns, wanted) in kinds.items()
+        if wanted
+    }
 
 
 def _plot(figures: Figures, columns: Mapping[str, str], arms: Sequence[str]) -> bytes:

@@ -70,6 +70,7 @@ def test_a_partial_table_says_how_much_is_there_and_what_failed(tmp_path):
     assert "3 of 9 runs are done, in 1.5 hours" in told
     assert "Did not train: joint-both, seed 0: step 3: loss/total is nan." in told
     assert "| words from the picture | joint | video | cannot tell from one seed | +10.0 points | – | 1 |" in told
+    assert "| arm | words from the picture | words from the sound |\n" in told  # and no column that nobody fills
     assert "cannot tell from one seed" in (tmp_path / "claims.html").read_text()
     assert (tmp_path / "read.png").read_bytes().startswith(b"\x89PNG")
 
