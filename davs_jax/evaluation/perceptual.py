@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # a file of torch-fidelity's release v0.2.0
 ALEXNET = "alexnet-owt-7be5be79.pth"  # torchvision's
-CLIPS = 500  # at most, evenly spread over the split: either network takes a tenth of a second a picture
+CLIPS = 500  # at most, evenly spread over the split: Inception takes a fifth of a second of one core a picture
 EVERY = 4  # frames; one in so many is looked at, for neighbours are nearly the same picture
 FEATURES = 2048
 MEASURES = {
