@@ -29,6 +29,10 @@ QUESTIONS = {
         Comparison("read/video", "video-long", "video", 1),
         Comparison("read/video", "joint-both", "video-long", 1),
     ),
+    "Does the modality adversary improve lip reading?": (
+        Comparison("read/video", "joint-modality", "joint", 1),
+        Comparison("read/video", "joint-both", "joint-contrastive", 1),
+    ),
     "Do the contrastive loss and the modality adversary bring sound and picture together?": (
         Comparison("match/r1", "joint-contrastive", "joint", 1),
         Comparison("match/r1", "joint-modality", "joint", 1),
