@@ -8,7 +8,7 @@ STYLE = """
 :root { --ink: #1d2330; --soft: #667085; --line: #e4e7ec; --accent: #3056d3; --paper: #fff; --back: #f6f7f9; }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 3rem 1.25rem 5rem; }
+main { max-width: 78rem; margin: 0 auto; padding: 3rem 1.25rem 5rem; }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .25rem; letter-spacing: -.02em; }
 h2 { font-size: 1.25rem; margin: 0 0 .5rem; letter-spacing: -.01em; }
 p { margin: .25rem 0 1rem; max-width: 46rem; } .soft, figcaption { color: var(--soft); font-size: .9rem; }
