@@ -104,12 +104,12 @@ def _kinds(figures: Figures) -> dict[str, tuple[dict[str, str], list[str]]]:
     draws = {arm for arm in found if any(name.startswith("picture/") for f in figures[arm].values() for name in f)}
     reads = [arm for arm in found if arm not in draws]
     kinds = {"Arms that read": (READ, reads), "Arms that draw": (DRAWN, [arm for arm in found if arm in draws])}
-    measured = {name for arm in found for seed in figures[arm].values() for name in seed}
-    return {
-        title: ({name: header for name, header in columns.items() if name in measured}, wanted)
-        for title, (columns, wanted) in kinds.items()
-        if wanted
-    }
+
+    def filled(columns: dict[str, str], wanted: list[str]) -> dict[str, str]:
+        measured = {name for arm in wanted for seed in figures[arm].values() for name in seed}
+        return {name: header for name, header in columns.items() if name in measured}
+
+    return {title: (filled(columns, wanted), wanted) for title, (columns, wanted) in kinds.items() if wanted}
 
 
 def _plot(figures: Figures, columns: Mapping[str, str], arms: Sequence[str]) -> bytes:

@@ -75,6 +75,18 @@ def test_a_partial_table_says_how_much_is_there_and_what_failed(tmp_path):
     assert (tmp_path / "read.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_arms_that_draw_add_no_column_to_those_that_read(tmp_path):
+    run = {"seed": 0, "steps": 4, "steps_per_second": 2.0, "hours": 0.5}
+    records = [
+        {"arm": "video", "figures": {"read/video": 0.5}, **run},
+        {"arm": "talk", "figures": {"read/audio": 0.5, "picture/psnr_audio": 30.0}, **run},
+    ]
+    table.write(tmp_path, {"video": "lips", "talk": "a face"}, [0], records)
+    told = (tmp_path / "claims.md").read_text()
+    assert "| arm | words from the picture |\n" in told
+    assert "| arm | PSNR from sound, dB |\n" in told
+
+
 def test_every_figure_that_a_question_asks_for_has_a_name_in_words():
     for asked in itertools.chain(*QUESTIONS.values()):
         assert "/" not in table._words(asked.figure)
