@@ -57,8 +57,7 @@ def swap_test(model: Davs, source: ClipSource, vectors: Vectors, seed: int) -> d
     persons = {i: model.encode_person(photos[i]) for i in {a for a, _ in pairs}}
     heard = model.gains["audio_encoder"] * vectors.audio[at]
     seen = model.gains["visual_encoder"] * vectors.video[at]
-    # Both drivings in one call, which wastes less on the padding of batches.
-    made = [np.split(model.decode(persons[a], np.concatenate([seen[b], heard[b]])), 2) for a, b in pairs]
+    made = [[model.decode(persons[a], driving[b]) for driving in (seen, heard)] for a, b in pairs]
     a, b = np.array(pairs).T
     for driver, frames in zip(("video", "audio"), zip(*made, strict=True), strict=True):
         asked = {f"word_{driver}": ("word", word, b, a)}
