@@ -166,7 +166,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     g.eval_split = "val"
     g.wandb = ""  # project of Weights & Biases that gets all of it too (extra `wandb`); "" is none
 
-    # A profile of a few steps, in WORKDIR/profile, for TensorBoard and Perfetto (davs_jax/tracking/profiles.py).
+    # A profile of a few steps, in WORKDIR/profile, for TensorBoard and Perfetto (davs_jax/monitor/profiles.py).
     c.profile = ConfigDict()
     c.profile.steps = 0  # steps to capture; 0 is none; a few do, files grow large
     c.profile.after = 10  # steps into this start of the run, when compiling and warming up are over

@@ -13,10 +13,12 @@ import numpy as np
 from data_prep import folders, measures
 from data_prep.folders import AnyPath
 from data_prep.shards import Rejection
-from davs_jax.media import detectors, face, offsets
+from davs_jax.constants import CLIP_FRAMES, SAMPLES_PER_FRAME, stored_size
+from davs_jax.media import offsets
 from davs_jax.media.audio import clip_mfcc
-from davs_jax.media.video import Clip, MediaError, read_clip
-from davs_jax.records import CLIP_FRAMES, SAMPLES_PER_FRAME, stored_size
+from davs_jax.media.faces import alignment, detectors, tracking
+from davs_jax.media.video.read import Clip, read_clip
+from davs_jax.media.video.streams import MediaError
 
 JPEG_QUALITY = 95
 LIPS_SIZE = 64  # pixels: image size at which the lips of several faces are compared
@@ -24,7 +26,12 @@ UNKNOWN = -1  # label
 SPEAKERS = ("central", "lips")
 
 # How faces are followed, by default; a plan's options say how it was done.
-FOLLOWING = {"detector": detectors.DEFAULT, "detect_every": face.EVERY, "smooth": face.SMOOTH, "speaker": SPEAKERS[0]}
+FOLLOWING = {
+    "detector": detectors.DEFAULT,
+    "detect_every": tracking.EVERY,
+    "smooth": tracking.SMOOTH,
+    "speaker": SPEAKERS[0],
+}
 
 
 @dataclass(frozen=True)
@@ -68,16 +75,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=range(1, 26),
         metavar="N",
-        default=face.EVERY,
-        help=f"frames between detections, which are interpolated (default {face.EVERY}; 1: a detection in each)",
+        default=tracking.EVERY,
+        help=f"frames between detections, which are interpolated (default {tracking.EVERY}; 1: a detection in each)",
     )
     parser.add_argument(
         "--smooth",
         type=_not_negative,
         metavar="S",
-        default=face.SMOOTH,
+        default=tracking.SMOOTH,
         help=f"standard deviation in frames of the Gaussian that smooths the face points over time, so that aligned "
-        f"faces do not swim (default {face.SMOOTH:g}; 0: none)",
+        f"faces do not swim (default {tracking.SMOOTH:g}; 0: none)",
     )
     parser.add_argument(
         "--speaker",
@@ -143,13 +150,15 @@ def clip_records(recording: Recording, options: Mapping[str, Any]) -> Iterator[d
         }
 
 
-def by_lips(people: Sequence[face.Track], clip: Clip) -> face.Track:
+def by_lips(people: Sequence[tracking.Track], clip: Clip) -> tracking.Track:
     """Of several tracks, that whose lips go best with the sound over the whole recording (`measures.speaking`)."""
     if len(people) == 1:
         return people[0]
     agreement = []
     for track in people:
-        aligned = (face.align(*pair, stored_size(LIPS_SIZE)) for pair in zip(clip.frames, track.points, strict=True))
+        aligned = (
+            alignment.align(*pair, stored_size(LIPS_SIZE)) for pair in zip(clip.frames, track.points, strict=True)
+        )
         mouths = np.stack([measures.mouth(picture, LIPS_SIZE) for picture in aligned])
         agreement.append(measures.speaking(mouths, clip.samples))
     return people[int(np.argmax(agreement))]
@@ -184,17 +193,17 @@ def _points(recording: Recording, clip: Clip, following: Mapping[str, Any]) -> t
     if points is None:
         finder = detectors.detector(following["detector"])
         try:
-            people = face.tracks(frames, finder, following["detect_every"], following["smooth"])
+            people = tracking.tracks(frames, finder, following["detect_every"], following["smooth"])
             track = by_lips(people, clip) if following["speaker"] == "lips" else people[0]
             points, found, lost = track.points, track.found_fraction, track.lost
-        except face.NoFace as error:
+        except alignment.NoFace as error:
             raise Unusable("face", str(error), "leave the file out, or give its points") from error
     for name, known in (("points", points), ("mouth_opening", recording.mouth_opening)):
         if known is not None and len(known) != len(frames):
             raise Unusable("label", f"{name} of {len(known)} frames, the video has {len(frames)}", "correct them")
     try:
         for five in points:
-            face.similarity(five)
+            alignment.similarity(five)
     except ValueError as error:
         raise Unusable("face", str(error), "correct its points, or leave the file out") from error
     return (
@@ -202,8 +211,8 @@ def _points(recording: Recording, clip: Clip, following: Mapping[str, Any]) -> t
         lost,
         {
             "found": round(found, 3),
-            "jitter": round(face.jitter(points), 3),
-            "eye_distance": round(face.eye_distance(points), 2),
+            "jitter": round(tracking.jitter(points), 3),
+            "eye_distance": round(alignment.eye_distance(points), 2),
         },
     )
 
@@ -244,7 +253,7 @@ class _Face(NamedTuple):
 
 
 def _aligned(frame: np.ndarray, points: np.ndarray, image_size: int) -> _Face:
-    aligned = face.align(frame, points, stored_size(image_size))
+    aligned = alignment.align(frame, points, stored_size(image_size))
     return _Face(encode_jpeg(aligned), measures.sharpness(aligned), measures.mouth(aligned, image_size))
 
 

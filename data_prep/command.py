@@ -8,8 +8,8 @@ from collections.abc import Callable
 from data_prep import beam, dataset, folders, report, shards
 from data_prep.folders import FolderError
 from data_prep.plan import Plan, PreparationError
-from davs_jax.media.detectors import DetectorError
-from davs_jax.sources import DataError
+from davs_jax.data.sources import DataError
+from davs_jax.media.faces.detectors import DetectorError
 
 IMAGE_SIZES = (64, 128, 256, 512)
 

@@ -17,8 +17,8 @@ from data_prep.clips import Unusable
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, useless
-from davs_jax.media import face
-from davs_jax.records import face_features
+from davs_jax.data.records import face_features
+from davs_jax.media.faces import alignment
 
 PHOTO_KINDS = (".jpg", ".jpeg", ".png")
 PHOTOS_PER_SHARD = 4096
@@ -94,7 +94,7 @@ def _known_points(path: AnyPath) -> np.ndarray | None:
         return None
     try:
         points = np.array(json.loads(data)["points"], np.float64)
-        face.similarity(points)
+        alignment.similarity(points)
         return points
     except (ValueError, TypeError, KeyError) as error:
         raise Unusable("label", f"{path.name}: {error}", "correct it, or delete it") from error

@@ -18,7 +18,7 @@ from data_prep.clips import Cut, Recording, clip_records
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, useless
-from davs_jax.records import clip_features
+from davs_jax.data.records import clip_features
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 SENTENCES_PER_SHARD = 100

@@ -16,11 +16,12 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 
 from data_prep.plan import PreparationError, read_plan
-from davs_jax import plots, sources
-from davs_jax.media.streams import MediaError
-from davs_jax.media.video import Writer
-from davs_jax.progress import progress
-from davs_jax.sources import DataError
+from davs_jax.data import sources
+from davs_jax.data.sources import DataError
+from davs_jax.display import plots
+from davs_jax.display.progress import progress
+from davs_jax.media.video.streams import MediaError
+from davs_jax.media.video.write import Writer
 
 LABELS = ("word", "speaker", "identity")
 SHOWN = 10  # classes of a kind that are printed, the most frequent ones

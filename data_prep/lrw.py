@@ -19,7 +19,7 @@ from data_prep.clips import UNKNOWN, Cut, Recording, Unusable, clip_records
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards
 from data_prep.shards import Rejection, useless
-from davs_jax.records import clip_features
+from davs_jax.data.records import clip_features
 
 SPLITS = ("train", "val", "test")
 CLIPS_PER_SHARD = 512

@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 
-from davs_jax.media import face, offsets
-from davs_jax.records import SAMPLES_PER_FRAME, mouth_box, stored_size
+from davs_jax.constants import SAMPLES_PER_FRAME, mouth_box, stored_size
+from davs_jax.media import offsets
+from davs_jax.media.faces import alignment
 
 
 def face_size(points: np.ndarray) -> float:
@@ -12,12 +13,12 @@ def face_size(points: np.ndarray) -> float:
 
     Below the stored side the face was enlarged, and shows less detail than its pixels promise.
     """
-    return round(float(np.median([1 / np.hypot(*face.similarity(five, 1)[:, 0]) for five in points])), 1)
+    return round(float(np.median([1 / np.hypot(*alignment.similarity(five, 1)[:, 0]) for five in points])), 1)
 
 
 def aligned_points(points: np.ndarray, size: int) -> list[list[list[float]]]:
     """Points `[T, 5, 2]` of the source → where they lie in the aligned faces of `size` pixels, to a tenth."""
-    maps = np.stack([face.similarity(five, size) for five in points])
+    maps = np.stack([alignment.similarity(five, size) for five in points])
     moved = np.einsum("tij,tpj->tpi", maps[..., :2], points) + maps[:, None, :, 2]
     return np.round(moved.astype(np.float64), 1).tolist()
 

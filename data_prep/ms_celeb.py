@@ -16,7 +16,7 @@ from data_prep.faces import PHOTOS_PER_SHARD, listed
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, useless
-from davs_jax.records import face_features
+from davs_jax.data.records import face_features
 
 PACKED = (".tgz", *(f"{kind}.gz" for kind in containers.KINDS))
 DEFAULT_CROPS = {".tsv": "detect", ".rec": "arcface", ".tar": "arcface", "": "detect"}

@@ -9,9 +9,9 @@ import numpy as np
 from data_prep import folders, measures
 from data_prep.clips import UNKNOWN, Unusable, add_detector, encode_jpeg
 from data_prep.folders import AnyPath
-from davs_jax.media import detectors, face
+from davs_jax.constants import stored_size
+from davs_jax.media.faces import alignment, detectors, tracking
 from davs_jax.media.photo import PhotoError, read_picture
-from davs_jax.records import stored_size
 
 # Where the crops that recognition networks are trained on (ArcFace, InsightFace) have the face, in their 112 pixels.
 ARCFACE_SIDE = 112
@@ -74,7 +74,7 @@ def face_record(
     if points is None:
         found = _template_points if options["crops"] == "arcface" else _found_points
         points = found(photo, options)
-    aligned = face.align(photo, points, stored_size(options["image_size"]))
+    aligned = alignment.align(photo, points, stored_size(options["image_size"]))
     measured = {"face_size": measures.face_size(points[None]), "sharpness": round(measures.sharpness(aligned), 1)}
     return {"face_id": face_id, "image": encode_jpeg(aligned), "identity": identity, "measures": measured}
 
@@ -110,6 +110,6 @@ def _template_points(photo: np.ndarray, _) -> np.ndarray:
 
 def _found_points(photo: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
     try:
-        return face.track(photo[None], detectors.detector(options.get("detector", detectors.DEFAULT))).points[0]
-    except face.NoFace as error:
+        return tracking.track(photo[None], detectors.detector(options.get("detector", detectors.DEFAULT))).points[0]
+    except alignment.NoFace as error:
         raise Unusable("face", "no face was found in it", "leave the photo out, or give its points") from error

@@ -22,10 +22,11 @@ from data_prep.folders import AnyPath, FolderError, replacing, shard_folder
 from data_prep.plan import Plan, PreparationError, read_plan
 from data_prep.shards import REJECTED_FILE, REPORT_FILE
 from data_prep.tally import MEASURES, Tally
-from davs_jax import page, plots, sources
+from davs_jax.data import sources
+from davs_jax.data.sources import DataError
+from davs_jax.display import page, plots
+from davs_jax.display.progress import progress
 from davs_jax.media.offsets import REACH
-from davs_jax.progress import progress
-from davs_jax.sources import DataError
 
 SAMPLES, PER_ROW, SAMPLE_SIDE = 40, 10, 96  # pictures of a split's contact sheet, of its rows; pixels
 DRAWN, DRAWN_FRAMES = 4, 7  # clips whose landmarks are drawn, frames of each

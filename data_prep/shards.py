@@ -30,17 +30,8 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tqdm import tqdm
 
 from data_prep.folders import AnyPath, FolderError, replacing
-from data_prep.plan import (
-    PLAN_FILE,
-    Item,
-    Plan,
-    PreparationError,
-    Shard,
-    difference,
-    read_plan,
-    write_plan,
-)
-from davs_jax.progress import progress
+from data_prep.plan import PLAN_FILE, Item, Plan, PreparationError, Shard, difference, read_plan, write_plan
+from davs_jax.display.progress import progress
 
 RESULTS = "shards"  # folder of what each finished shard's maker reports
 REJECTED_FILE = "rejected.jsonl"

@@ -17,7 +17,8 @@ from data_prep.clips import UNKNOWN, Cut, Recording, clip_records
 from data_prep.photos import fraction
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, useless
-from davs_jax.records import CLIP_FRAMES, clip_features
+from davs_jax.constants import CLIP_FRAMES
+from davs_jax.data.records import clip_features
 
 UTTERANCES_PER_SHARD = 100
 SPLITS = ("train", "val", "test")

@@ -7,20 +7,20 @@ from typing import NamedTuple
 import numpy as np
 
 from davs_jax import checkpoint
-from davs_jax.generation import adapt
-from davs_jax.generation.drivers import Driver, Live, Speech, read_performance, read_speech
-from davs_jax.generation.film import LONGEST
-from davs_jax.generation.follow import GenerationError, follow
-from davs_jax.generation.footage import read_source
-from davs_jax.generation.talk import Source, generate, pictures
+from davs_jax.checkpoint.export import DEMO
+from davs_jax.constants import CLIP_FRAMES, FPS, SAMPLE_RATE
+from davs_jax.generate import adapt
+from davs_jax.generate.drivers import Driver, Live, Speech, read_performance, read_speech
+from davs_jax.generate.film import LONGEST
+from davs_jax.generate.follow import GenerationError, follow
+from davs_jax.generate.footage import read_source
+from davs_jax.generate.talk import Source, generate, pictures
 from davs_jax.inference import Davs
 from davs_jax.media import video as files
 from davs_jax.media.audio import clip_mfcc, windows
+from davs_jax.media.faces.steady import Steady
 from davs_jax.media.photo import aligned_crop, photo_of
-from davs_jax.media.steady import Steady
-from davs_jax.media.streams import resampled
-from davs_jax.records import CLIP_FRAMES, FPS, SAMPLE_RATE
-from davs_jax.weights import DEMO
+from davs_jax.media.video.streams import resampled
 
 File = str | Path
 REACH = 15  # frames of offset that `match` looks for where the video is long enough
@@ -146,7 +146,7 @@ class Model:
           GenerationError: no face, no sound, too short, or the weights lack an encoder.
           MediaError: a file cannot be read.
         """
-        from davs_jax import sync
+        from davs_jax.sync import audio_offset
 
         if not self.davs.has("visual_encoder", "audio_encoder"):
             raise GenerationError("the weights have no word encoders; use those of the word or the joint stage")
@@ -157,7 +157,7 @@ class Model:
         reach = min(REACH, (seen.frames - 1) // 2)
         if not reach:
             raise GenerationError(f"{video}: has {seen.frames} frames; comparing takes at least 3")
-        return Match(*sync.measure(np.concatenate(list(seen.wid(self.davs))), heard, reach))
+        return Match(*audio_offset.measure(np.concatenate(list(seen.wid(self.davs))), heard, reach))
 
 
 def load(path: File | None = None, batch: int | None = None) -> Model:

@@ -11,8 +11,9 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from davs_jax import models, sharding
+from davs_jax import models
 from davs_jax.models.layers import scaled
+from davs_jax.parallel import sharding
 
 NETWORKS = ("person_encoder", "visual_encoder", "audio_encoder", "decoder", "word_classifier")
 BATCH = 32  # pictures per call of an accelerator

@@ -17,7 +17,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from davs_jax import settings
+from davs_jax import command_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -28,22 +28,23 @@ STOPPED = 75  # EX_TEMPFAIL: not done, worth trying again
 def main(argv: list[str]) -> int:
     """Runs the job that the parsed flags describe; returns the exit status."""
     # Here, because a wrong command line should be told at once, without the seconds that JAX takes to load.
-    from davs_jax import distributed, train
     from davs_jax.checkpoint import CheckpointError
-    from davs_jax.monitor import NotFiniteError
-    from davs_jax.sources import DataError
-    from davs_jax.tracking.writers import WriterError
+    from davs_jax.data.sources import DataError
+    from davs_jax.monitor.monitor import NotFiniteError
+    from davs_jax.monitor.writers import WriterError
+    from davs_jax.parallel import processes
+    from davs_jax.training import loop
 
     logging.set_verbosity(logging.WARNING)  # app.run's own choice lets Orbax tell every file it writes
     try:
-        job = distributed.initialize()
+        job = processes.initialize()
         print(f"training in {_WORKDIR.value}: {job}")
-        if train.train(_CONFIG.value, _WORKDIR.value):
+        if loop.train(_CONFIG.value, _WORKDIR.value):
             return 0
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is saved: another one shall not change the exit status
         return STOPPED
     except (
-        *(distributed.JobError, train.ConfigError, DataError, CheckpointError),
+        *(processes.JobError, loop.ConfigError, DataError, CheckpointError),
         *(NotFiniteError, WriterError),
     ) as error:
         print(f"davs_jax.main: {error}", file=sys.stderr)
@@ -56,9 +57,9 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> list[str]:
     """Parses the flags; whatever is wrong with them ends the process with one sentence and status 2."""
-    rest = settings.parse(PROGRAM, __doc__, argv)
+    rest = command_line.parse(PROGRAM, __doc__, argv)
     if not _WORKDIR.value:
-        settings.refuse(PROGRAM, "--workdir is missing; see --help")
+        command_line.refuse(PROGRAM, "--workdir is missing; see --help")
     return rest
 
 

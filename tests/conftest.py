@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-import talking_files
 from configs import common
-from davs_jax import records
-from tiny_data import CLIPS, FACES, SPEAKERS, WORDS, clip_record, face_record, tiny, write_shards
+from davs_jax.data import records
+from support import talking_files
+from support.tiny_data import CLIPS, FACES, SPEAKERS, WORDS, clip_record, face_record, tiny, write_shards
 
 
 def pytest_configure(config):

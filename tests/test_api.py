@@ -9,12 +9,12 @@ from PIL import Image
 from scipy.io import wavfile
 
 import davs_jax
-import talking_files
 from davs_jax.api import Model
-from davs_jax.generation.drivers import Live, Speech, read_speech
-from davs_jax.generation.follow import GenerationError
+from davs_jax.generate.drivers import Live, Speech, read_speech
+from davs_jax.generate.follow import GenerationError
 from davs_jax.media import video
-from tiny_model import random_model
+from support import talking_files
+from support.tiny_model import random_model
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", Path(__file__).parents[1].joinpath("docs/python.md").read_text(), re.S)
 

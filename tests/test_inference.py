@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from configs import common
-from davs_jax import models, sharding
+from davs_jax import models
 from davs_jax.inference import Davs, pictures_in_cache
-from tiny_model import random_model, random_weights
+from davs_jax.parallel import sharding
+from support.tiny_model import random_model, random_weights
 
 
 def assert_close(actual, expected):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import configs
-from davs_jax import state, step
+from davs_jax.training import state, step
 
 COMMON = "--config=configs/common.py"
 REPOSITORY = Path(configs.__file__).parent.parent

@@ -1,0 +1,1 @@
+"""Former name of `configs/ablations`; kept so that documented commands go on working."""

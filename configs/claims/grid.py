@@ -1,21 +1,5 @@
-"""The claims about lip reading, on GRID. Nothing is asked about persons: one speaker dominates what we have.
+"""Former name of configs/ablations/grid.py."""
 
-python -m davs_jax.claims --config configs/claims/grid.py --output runs/claims/grid
-"""
+from configs.ablations.grid import ARMS, get_config
 
-from configs import grid
-from configs.claims import synthetic
-
-READ = 800
-ARMS = synthetic.READING | synthetic.CONTROLS
-
-
-def get_config(arm: str = "joint-both", root: str = ""):
-    """One arm's configuration; `root` is not used, since no arm starts from another.
-
-    Raises:
-      ValueError: an unknown arm.
-    """
-    if arm not in ARMS:
-        raise ValueError(f"unknown arm {arm!r}; the arms are {', '.join(ARMS)}")
-    return synthetic.reading(grid.get_config("word"), ARMS[arm], READ)
+__all__ = ["ARMS", "get_config"]

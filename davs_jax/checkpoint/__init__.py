@@ -4,6 +4,7 @@ A workdir holds `checkpoints/STEP/` with the training state, the configuration t
 validated at that step, its figures. The position in the data is the step itself.
 """
 
+from davs_jax.checkpoint.export import CheckpointError, as_path, save_weights
 from davs_jax.checkpoint.saving import Checkpoints
 from davs_jax.checkpoint.stored import (
     changes,
@@ -16,7 +17,6 @@ from davs_jax.checkpoint.stored import (
     load_weights,
     unfinished,
 )
-from davs_jax.weights import CheckpointError, as_path, save_weights
 
 __all__ = [
     "CheckpointError",

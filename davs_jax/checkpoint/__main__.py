@@ -8,7 +8,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from davs_jax.checkpoint import stored
-from davs_jax.weights import CheckpointError, leaves
+from davs_jax.checkpoint.export import CheckpointError, leaves
 
 
 def _list(workdir: str) -> None:

@@ -11,9 +11,9 @@ from etils import epath
 from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers as policies
 
+from davs_jax.checkpoint.export import CheckpointError, leaves, reading, writing
 from davs_jax.checkpoint.stored import changes, checkpoints_folder, metadata, read_config, unfinished
-from davs_jax.state import DavsState
-from davs_jax.weights import CheckpointError, leaves, reading, writing
+from davs_jax.training.state import DavsState
 
 
 class Checkpoints:

@@ -8,9 +8,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from ml_collections import ConfigDict
 
-from davs_jax import state as states
-from davs_jax.state import DavsState
-from davs_jax.weights import (
+from davs_jax.checkpoint.export import (
     CONFIG,
     WEIGHTS,
     CheckpointError,
@@ -22,6 +20,8 @@ from davs_jax.weights import (
     reading,
     save_weights,
 )
+from davs_jax.training import state as states
+from davs_jax.training.state import DavsState
 
 PARTS = ("_CHECKPOINT_METADATA", "config/metadata", "state/_METADATA", "state/manifest.ocdbt")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from davs_jax.media import detectors, face
-from davs_jax.records import stored_size
+from davs_jax.constants import stored_size
+from davs_jax.media.faces import alignment, detectors, tracking
 
 POINTS = "left eye, right eye, nose, left mouth corner, right mouth corner, as seen in the picture"
 HEIC = (".heic", ".heif")
@@ -103,7 +103,7 @@ def photo_of(
     return Photo(picture, points, aligned_crop(picture, points, image_size), doubt)
 
 
-def find_faces(picture: np.ndarray) -> list[face.Face]:
+def find_faces(picture: np.ndarray) -> list[tracking.Face]:
     """The faces in a picture uint8 `[H, W, 3]`, the largest first; also in tiny and in huge pictures.
 
     What the detector is not sure of is left out: it is often an animal, and its points lie anywhere.
@@ -111,7 +111,7 @@ def find_faces(picture: np.ndarray) -> list[face.Face]:
     grown = max(1.0, SMALL / max(picture.shape[:2]))
     size = tuple(max(1, round(side * grown)) for side in picture.shape[1::-1])
     seen = picture if grown == 1 else np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
-    faces = _sure(face.default_detector().detect(seen))
+    faces = _sure(tracking.default_detector().detect(seen))
     if not faces and max(picture.shape[:2]) > SMALL:
         faces = _sure(detectors.Mtcnn(longest=LARGE).detect(seen))
     if grown > 1:
@@ -119,7 +119,7 @@ def find_faces(picture: np.ndarray) -> list[face.Face]:
     return sorted(faces, key=lambda f: -f.box[2] * f.box[3])
 
 
-def _sure(faces: Sequence[face.Face]) -> list[face.Face]:
+def _sure(faces: Sequence[tracking.Face]) -> list[tracking.Face]:
     return [found for found in faces if found.confidence >= SURE]
 
 
@@ -190,7 +190,7 @@ def _open_heic(path: Path) -> None:
 
 def aligned_crop(picture: np.ndarray, points: np.ndarray, image_size: int) -> np.ndarray:
     """The networks' view of a face, uint8 `[S, S, 3]`: aligned at the stored size, then its centre, as in testing."""
-    stored = face.align(picture, points, stored_size(image_size))
+    stored = alignment.align(picture, points, stored_size(image_size))
     margin = (stored_size(image_size) - image_size) // 2
     return stored[margin : margin + image_size, margin : margin + image_size]
 
@@ -198,7 +198,7 @@ def aligned_crop(picture: np.ndarray, points: np.ndarray, image_size: int) -> np
 def crop_matrix(points: np.ndarray, image_size: int) -> np.ndarray:
     """The map from a picture to its face's `aligned_crop`, float64 `[2, 3]`; ValueError as `face.similarity`."""
     stored = stored_size(image_size)
-    matrix = face.similarity(points, stored)
+    matrix = alignment.similarity(points, stored)
     matrix[:, 2] -= (stored - image_size) // 2
     return matrix
 
@@ -206,7 +206,7 @@ def crop_matrix(points: np.ndarray, image_size: int) -> np.ndarray:
 def _aligned_points(side: int, image_size: int) -> np.ndarray:
     """The points of an aligned crop of `side` pixels, `[5, 2]`: those whose `crop_matrix` only resizes it."""
     stored = stored_size(image_size)
-    eyes_and_mouth = face.template(stored) - (stored - image_size) // 2
+    eyes_and_mouth = alignment.template(stored) - (stored - image_size) // 2
     left, right, mouth = (eyes_and_mouth + 0.5) * side / image_size - 0.5
     half = np.array([(right - left)[0] / 3, 0])
     return np.stack([left, right, (left + right + mouth) / 3, mouth - half, mouth + half])
@@ -259,8 +259,8 @@ def _check_points(name: str, picture: np.ndarray, points: np.ndarray) -> None:
 def _doubt(name: str, picture: np.ndarray) -> str:
     """Says whether a face that is found in an "aligned" picture lies where an aligned face does not."""
     try:
-        (a, b, x), (_, _, y) = face.similarity(face.track(picture[None]).points[0], len(picture))
-    except (face.NoFace, ValueError):
+        (a, b, x), (_, _, y) = alignment.similarity(tracking.track(picture[None]).points[0], len(picture))
+    except (alignment.NoFace, ValueError):
         return ""  # animals and cartoons, for whom --aligned is there
     scale, turn = math.hypot(a, b), math.degrees(math.atan2(-b, a))
     middle = len(picture) / 2

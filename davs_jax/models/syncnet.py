@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
+from davs_jax.constants import CLIP_FRAMES
 from davs_jax.models.convolution import convolve
 from davs_jax.models.layers import CONVOLUTION, Array, BatchNorm, conv, flatten_time, scaled, torch_default
-from davs_jax.records import CLIP_FRAMES
 
 SIZE = 224  # pixels a side of its pictures
 FRAMES = 5  # pictures of one window

@@ -7,16 +7,17 @@ import pytest
 from PIL import Image
 from scipy.io import wavfile
 
-import talking_files
-from davs_jax import app, checkpoint
-from davs_jax.app import Limits, served
+from davs_jax import checkpoint
+from davs_jax.app import server
+from davs_jax.app.server import Limits, served
+from davs_jax.checkpoint.export import DEMO
 from davs_jax.inference import Davs
-from davs_jax.weights import DEMO
+from support import talking_files
 
 
 @pytest.fixture(scope="module")
 def gradio_client():
-    pytest.importorskip("gradio", reason=f"the page needs {app.INSTALL}")
+    pytest.importorskip("gradio", reason=f"the page needs {server.INSTALL}")
     return pytest.importorskip("gradio_client")
 
 

@@ -5,11 +5,12 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from davs_jax.app import face_picker
+from davs_jax.app.face_picker import NAMES, by_hand, clicked, drawn, hint, look
 from davs_jax.media.photo import PhotoError
-from davs_jax.web import face_picker
-from davs_jax.web.face_picker import NAMES, by_hand, clicked, drawn, hint, look
+from support.recordings import RECORDINGS
 
-STILLS = Path(__file__).parents[2].parent / "shared" / "data" / "stills"
+STILLS = RECORDINGS / "stills"
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_what_is_no_picture_is_refused(tmp_path):
 
 @pytest.mark.skipif(not STILLS.is_dir(), reason=f"the recordings are not there ({STILLS})")
 def test_real_stills_are_opened_and_every_one_can_be_clicked_on():
-    for path in sorted(STILLS.iterdir())[:6]:
+    for path in sorted(path for path in STILLS.iterdir() if path.is_file())[:6]:
         choice = by_hand(look(path))
         for _ in NAMES:
             choice = clicked(choice, 5, 5)

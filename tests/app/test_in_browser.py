@@ -5,7 +5,8 @@ import re
 import time
 
 import pytest
-from visitor import Visitor, started_browser
+
+from support.visitor import Visitor, started_browser
 
 
 @pytest.fixture(scope="module")

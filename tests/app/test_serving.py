@@ -16,10 +16,10 @@ import av
 import numpy as np
 import pytest
 
-from davs_jax import app
-from davs_jax.app import AppError, Limits, read_logins, served
+from davs_jax.app import server
+from davs_jax.app.server import AppError, Limits, read_logins, served
+from davs_jax.app.studio import FILM, VOICE, Studio
 from davs_jax.media import video
-from davs_jax.web.studio import FILM, VOICE, Studio
 
 
 @pytest.fixture
@@ -161,11 +161,11 @@ def test_a_password_is_asked_for(model, gradio_client, free_port):
 def test_logins_come_from_a_file_or_the_environment(tmp_path, monkeypatch):
     (tmp_path / "logins").write_text("jane:a:b\n\njoe:c\n")
     assert read_logins(tmp_path / "logins") == {"jane": "a:b", "joe": "c"}
-    monkeypatch.delenv(app.LOGIN, raising=False)
+    monkeypatch.delenv(server.LOGIN, raising=False)
     assert read_logins(None) == {}
-    monkeypatch.setenv(app.LOGIN, "jane:secret")
+    monkeypatch.setenv(server.LOGIN, "jane:secret")
     assert read_logins(None) == {"jane": "secret"}
-    monkeypatch.setenv(app.LOGIN, "secret")
+    monkeypatch.setenv(server.LOGIN, "secret")
     with pytest.raises(AppError, match=r"DAVS_LOGIN.*user:password") as raised:
         read_logins(None)
     assert "secret" not in str(raised.value)
@@ -192,14 +192,14 @@ def test_a_taken_port_is_named(model, address):
 )
 def test_the_command_refuses_in_one_sentence(arguments, message):
     with pytest.raises(SystemExit, match=message) as stopped:
-        app.main(list(arguments))
+        server.main(list(arguments))
     assert str(stopped.value).startswith("davs-app: ")
 
 
 def test_without_the_extra_the_command_says_how_to_get_it(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(SystemExit, match="pip install"):
-        app.main([])
+        server.main([])
 
 
 def test_a_stopped_server_leaves_no_files(gradio_client, tmp_path, free_port):

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 
 from data_prep import folders
-from davs_jax.media.detectors import DETECTORS, detector
+from davs_jax.media.faces.detectors import DETECTORS, detector
 from davs_jax.media.photo import PhotoError, read_picture
-from davs_jax.media.streams import MediaError
-from davs_jax.media.video import read_clip
+from davs_jax.media.video.read import read_clip
+from davs_jax.media.video.streams import MediaError
 
 VIDEOS, PHOTOS = (".mp4", ".mpg"), (".jpg", ".jpeg", ".png")
 MOST = 20  # videos of one folder

@@ -30,15 +30,15 @@ from scipy.io import wavfile
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import talking_files
 from configs import common
-from davs_jax.generation.drivers import Speech, read_speech
-from davs_jax.generation.film import write_film
-from davs_jax.import_official import export
+from davs_jax.checkpoint.export import save_weights
+from davs_jax.generate.drivers import Speech, read_speech
+from davs_jax.generate.film import write_film
+from davs_jax.import_official.convert import export
 from davs_jax.inference import Davs
 from davs_jax.media.photo import Photo
-from davs_jax.weights import save_weights
-from tiny_model import random_weights
+from support import talking_files
+from support.tiny_model import random_weights
 
 USED = ("person_encoder", "audio_encoder", "decoder")
 

@@ -38,11 +38,11 @@ def write_speech(path: Path, seconds: int) -> None:
 def generate(speech: Path, output: Path) -> None:
     """One length, in this process."""
     from configs import common
-    from davs_jax.generation.drivers import read_speech
-    from davs_jax.generation.film import write_film
+    from davs_jax.generate.drivers import read_speech
+    from davs_jax.generate.film import write_film
     from davs_jax.inference import Davs
     from davs_jax.media.photo import Photo
-    from tiny_model import random_weights
+    from support.tiny_model import random_weights
 
     config = common.get_config("joint")
     config.model.update({"image_size": 64, "width": 1 / 16, "num_words": 10, "num_identities": 10})

@@ -11,11 +11,11 @@ import argparse
 import cv2
 import numpy as np
 
-from davs_jax.data import View
-from davs_jax.evaluation.lip_sync import Scorer
+from davs_jax.data.pipeline import View
+from davs_jax.data.sources import open_clips
+from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.media import offsets
 from davs_jax.models.syncnet import SIZE
-from davs_jax.sources import open_clips
 
 
 def distances(scorer: Scorer, record: dict, view: View) -> np.ndarray:

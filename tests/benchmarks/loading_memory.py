@@ -17,8 +17,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from configs import common
 from data_prep import report
 from data_prep.plan import Plan
-from davs_jax import data, records
-from tiny_data import SPEAKERS, WORDS, clip_record, tiny
+from davs_jax.data import pipeline, records
+from support.tiny_data import SPEAKERS, WORDS, clip_record, tiny
 
 BATCHES = 30
 
@@ -46,7 +46,7 @@ def read(folder: Path) -> None:
     """BATCHES training batches."""
     config = tiny(common.get_config("word"), str(folder), "")
     config.model.num_words = len(WORDS)
-    batches = iter(data.host_batches(config, ("frames", "mfcc", "word")))
+    batches = iter(pipeline.host_batches(config, ("frames", "mfcc", "word")))
     for _ in range(BATCHES):
         next(batches)
 

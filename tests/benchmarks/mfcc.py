@@ -9,8 +9,8 @@ import time
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from davs_jax.constants import CLIP_FRAMES, FPS, SAMPLE_RATE
 from davs_jax.media.audio import clip_mfcc, mfcc
-from davs_jax.records import CLIP_FRAMES, FPS, SAMPLE_RATE
 
 
 def main() -> None:

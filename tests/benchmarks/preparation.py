@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 
 from data_prep.clips import encode_jpeg
-from davs_jax.media import detectors, face
 from davs_jax.media.audio import clip_mfcc
-from davs_jax.media.video import read_audio
+from davs_jax.media.faces import alignment, detectors, tracking
+from davs_jax.media.video.read import read_audio
 
 
 def straight(folder: Path, output: Path) -> int:
@@ -36,14 +36,14 @@ def straight(folder: Path, output: Path) -> int:
                 break
             frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
             found = finder.detect(frames[-1])
-            faces.append(max(found, key=lambda face: face.box[2]).points if found else faces[-1])
+            faces.append(max(found, key=lambda face: tracking.box[2]).points if found else faces[-1])
         sound = read_audio(path)
         for number, line in enumerate(path.with_suffix(".align").read_text().splitlines()):
             start, end, word = line.split()
             if word in ("sil", "sp"):
                 continue
             first = min(max(0, round((int(start) + int(end)) / 2000 - 14.5)), len(frames) - 29)
-            jpegs = [encode_jpeg(face.align(frames[i], faces[i])) for i in range(first, first + 29)]
+            jpegs = [encode_jpeg(alignment.align(frames[i], faces[i])) for i in range(first, first + 29)]
             mfcc = clip_mfcc(sound[first * 640 :][: 29 * 640], 29)
             pictures = {str(i): np.frombuffer(jpeg, np.uint8) for i, jpeg in enumerate(jpegs)}
             np.savez(output / f"{path.stem}-{number}.npz", mfcc=mfcc, **pictures)

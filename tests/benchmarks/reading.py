@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 
 from configs import common
-from davs_jax import data, records
-from tiny_data import SPEAKERS, WORDS, clip_record, tiny, write_shards
+from davs_jax import constants
+from davs_jax.data import pipeline, records
+from support.tiny_data import SPEAKERS, WORDS, clip_record, tiny, write_shards
 
 SIZE = 256
 USED = range(2, 27)
@@ -34,7 +35,7 @@ STAGES = {
 def picture(seed: int) -> np.ndarray:
     """A face-like picture of 260 px, with as much detail as a photo, uint8 RGB."""
     rng = np.random.default_rng(seed)
-    side = records.stored_size(SIZE)
+    side = constants.stored_size(SIZE)
     smooth = sum(
         cv2.resize(rng.normal(0, 20, (n, n, 3)), (side, side), interpolation=cv2.INTER_CUBIC) for n in (4, 8, 16, 64)
     )
@@ -48,7 +49,7 @@ def jpeg(image: np.ndarray) -> bytes:
 def make(folder: Path, clips: int) -> None:
     """The same clips in both forms: `files/N/…` and a TFDS folder `shards`."""
     (folder / "shards").mkdir(parents=True)
-    pictures = [picture(seed) for seed in range(records.CLIP_FRAMES)]
+    pictures = [picture(seed) for seed in range(constants.CLIP_FRAMES)]
     stored, cropped = [jpeg(image) for image in pictures], [jpeg(image[2:258, 2:258]) for image in pictures]
     examples = []
     for i in range(clips):
@@ -92,7 +93,7 @@ def by_records(folder: Path, clips: int, threads: int, keys) -> tuple[float, flo
     config = tiny(common.get_config("joint"), str(folder / "shards"), "")
     config.model.update(image_size=SIZE, num_words=len(WORDS), adversary_frames=20)
     config.data.update(batch_size=8, threads=threads)
-    batches = iter(data.host_batches(config, keys))
+    batches = iter(pipeline.host_batches(config, keys))
     began = now()  # from the first batch on: what is read ahead of the last one is ours to pay for
     for _ in range(clips // 8):
         next(batches)

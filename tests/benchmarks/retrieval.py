@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from davs_jax.evaluation import metrics
+from davs_jax.evaluate import metrics
 
 
 def peak() -> float:

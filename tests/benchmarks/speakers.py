@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from data_prep import clips, folders
-from davs_jax.media import face
-from davs_jax.media.video import Clip, read_clip
+from davs_jax.media.faces import tracking
+from davs_jax.media.video.read import Clip, read_clip
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
             for kind, silent in (("both talk", other), ("the other is still", still)):
                 shown = [pictures[heard], silent] if heard == 0 else [silent, pictures[heard]]
                 both = Clip(np.concatenate(shown, 2), recording.samples[: length * 640])
-                chosen = clips.by_lips(face.tracks(both.frames), both)
+                chosen = clips.by_lips(tracking.tracks(both.frames), both)
                 right[kind] += bool(chosen.points[:, 2, 0].mean() > shown[0].shape[2]) == bool(heard)
     for kind, count in right.items():
         print(f"{kind}: {count} of {2 * len(pairs)} right")

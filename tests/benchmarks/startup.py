@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from train_step import load, write_data
 
-from davs_jax.tracking import goodput
+from davs_jax.monitor import goodput
 
 
 def first_step(options: list[str], workdir: Path, cache: Path, number: int) -> tuple[float, float]:

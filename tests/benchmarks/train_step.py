@@ -8,7 +8,7 @@
 Shards of small noisy pictures are written first, so that the whole pipeline runs: reading, decoding, the step. For each
 stage, a line: seconds to compile; clips (identity images in the person stage) per second, the median of the steps;
 operations a step and their share of what a large matrix product reaches in the same run and type (model FLOP
-utilisation: matrix products and convolutions only, as `davs_jax.planning.flops` counts them); the share of time in
+utilisation: matrix products and convolutions only, as `davs_jax.plan.flops` counts them); the share of time in
 which the step waited for data; bytes of a device that a step needs, and the most that this process has held.
 
 `--pytorch` (the joint stage in the published topology) trains the same networks by the same losses in PyTorch, from the
@@ -35,9 +35,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from davs_jax import data, records, sharding, state, step
-from davs_jax.planning import flops
-from tiny_data import SPEAKERS, clip_record, face_record, jpeg, write_shards
+from davs_jax import constants
+from davs_jax.data import pipeline, records
+from davs_jax.parallel import sharding
+from davs_jax.plan import flops
+from davs_jax.training import state, step
+from support.tiny_data import SPEAKERS, clip_record, face_record, jpeg, write_shards
 
 STAGES = ("person", "word", "generator", "joint")
 WARM_UP = 2  # steps that do not count
@@ -64,7 +67,7 @@ def resized(picture: bytes, side: int) -> bytes:
 
 def write_data(folder: Path, config) -> None:
     """Shards of a few pictures at this image size, with as many words and identities as the configuration has."""
-    side, model = records.stored_size(config.model.image_size), config.model
+    side, model = constants.stored_size(config.model.image_size), config.model
     words = [f"WORD{i:05d}" for i in range(model.num_words)]
     clips = []
     for number in range(32):
@@ -91,7 +94,7 @@ def measure(config, steps: int, rate: float) -> tuple[str, float, tuple]:
     began = time.perf_counter()
     compiled = step.make_train_step(config, mesh).lower(abstract, spec).compile()
     compiling = time.perf_counter() - began
-    batches = data.train_batches(config, mesh, spec)
+    batches = pipeline.train_batches(config, mesh, spec)
     times, waited, beginning = [], [], jax.device_get((now.params, now.batch_stats))
     for _ in range(WARM_UP + steps):
         began = time.perf_counter()

@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from official_torch import Networks
 from torch import Tensor
 
-from davs_jax import losses
-from davs_jax.import_official import export
-from davs_jax.official.layers import NETWORKS
-from davs_jax.records import mouth_box
-from davs_jax.state import adversaries, trained_networks
-from davs_jax.step import term_weight
+from davs_jax.constants import mouth_box
+from davs_jax.import_official.convert import export
+from davs_jax.import_official.layers import NETWORKS
+from davs_jax.training import losses
+from davs_jax.training.state import adversaries, trained_networks
+from davs_jax.training.step import term_weight
 
 TERMS = {"word_ce", "contrastive", "modality", "pid_uniform", "l1", "mouth", "temporal", "gan_sequence"}
 

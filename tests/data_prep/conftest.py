@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from davs_jax.media import detectors, face
-from davs_jax.media.video import Writer
+from davs_jax.media.faces import detectors, tracking
+from davs_jax.media.video.write import Writer
 
 POINTS = np.array([[60, 50], [100, 50], [80, 72], [65, 88], [95, 88]], np.float32)  # of a picture of 160 × 140
 
@@ -17,7 +17,7 @@ class OneFace:
 
     def detect(self, image):
         self.left -= 1
-        return [face.Face(POINTS, np.array([45, 30, 70, 80], np.float32), 0.99)] if self.left >= 0 else []
+        return [tracking.Face(POINTS, np.array([45, 30, 70, 80], np.float32), 0.99)] if self.left >= 0 else []
 
 
 @pytest.fixture

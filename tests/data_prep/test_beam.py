@@ -4,9 +4,9 @@ import json
 
 import pytest
 from PIL import Image
-from test_shards import contents, make_plan
 
 from data_prep import beam, faces, shards
+from support.counting import contents, make_plan
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from data_prep import clips
 from data_prep.clips import Cut, Recording
 from data_prep.shards import Rejection
-from davs_jax.media import face
 from davs_jax.media.audio import clip_mfcc
+from davs_jax.media.faces import tracking
 
 pytestmark = pytest.mark.usefixtures("one_face")
 
@@ -65,13 +65,13 @@ def test_a_longer_recording_gives_its_middle(tmp_path, write_video):
 
 
 def test_known_points_and_opening_are_taken_as_they_are(tmp_path, write_video, points, monkeypatch):
-    monkeypatch.setattr(face, "track", None)  # must not be called
+    monkeypatch.setattr(tracking, "track", None)  # must not be called
     points = points + np.random.default_rng(0).normal(0, 2, (39, 5, 2)).astype(np.float32)
     opening = np.arange(39, dtype=np.float32)
     path = write_video(tmp_path / "a.mp4", frames=39)
     (record,) = outcomes(path, points=points, mouth_opening=opening)
     np.testing.assert_array_equal(record["mouth_opening"], opening[5:34])
-    assert json.loads(record["measures"])["jitter"] == pytest.approx(face.jitter(points), abs=1e-3)
+    assert json.loads(record["measures"])["jitter"] == pytest.approx(tracking.jitter(points), abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from data_prep.drawn.drawing import Face, Light, Pose
-from data_prep.drawn.motion import REST, TARGETS, mouth_shapes, poses
-from data_prep.drawn.people import random_person
-from data_prep.drawn.speech import Phoneme, SpeechError
-from davs_jax.media.face import align
+from data_prep.synthetic.drawing import Face, Light, Pose
+from data_prep.synthetic.motion import REST, TARGETS, mouth_shapes, poses
+from data_prep.synthetic.people import random_person
+from data_prep.synthetic.speech import Phoneme, SpeechError
+from davs_jax.media.faces.alignment import align
 
 LIGHT = Light((-0.3, -0.4, 1.0), 0.6, (1.0, 1.0, 1.0))
 SIZE = 256

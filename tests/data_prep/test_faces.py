@@ -2,7 +2,6 @@
 
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_prep import faces
+from support.recordings import RECORDINGS
 
-LFW = Path(__file__).resolve().parents[3] / "shared" / "data" / "faces" / "lfw"
+LFW = RECORDINGS / "faces" / "lfw"
 
 pytestmark = pytest.mark.usefixtures("one_face")
 

@@ -7,11 +7,11 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from test_shards import contents
 
-from bucket import served
 from data_prep import faces, folders, grid, report
-from davs_jax import sources
+from davs_jax.data import sources
+from support.bucket import served
+from support.counting import contents
 
 FLAGS = ("--image-size", "64", "--workers")
 

@@ -17,14 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import GOOD, WHOLE, by_chance, pictures, shard, videos
 from PIL import Image
 
 from data_prep import dataset, faces, inspect, ms_celeb, report, voxceleb
 from data_prep.plan import PreparationError, read_plan
-from davs_jax.sources import DataError, open_faces
+from davs_jax.data.sources import DataError, open_faces
+from support.damage import GOOD, WHOLE, by_chance, pictures, shard, videos
+from support.recordings import RECORDINGS
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
+REAL = RECORDINGS
 LIMIT, PATIENCE = 30, 900  # s for one file: of CPU; of the clock, on a machine that may be busy with other things
 
 

@@ -1,15 +1,15 @@
 """GRID's sentences, from videos and .align files in any folders to clips of words."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
 from data_prep import clips, grid
+from support.recordings import RECORDINGS
 
-GRID = Path(__file__).resolve().parents[3] / "shared" / "data" / "grid"
+GRID = RECORDINGS / "grid"
 ALIGN = """0 17250 sil
 17250 22500 bin
 22500 26500 blue

@@ -4,8 +4,8 @@ import cv2
 import pytest
 
 from data_prep import grid, inspect
-from davs_jax.media.video import read_clip
-from tiny_data import CLIPS, FACES
+from davs_jax.media.video.read import read_clip
+from support.tiny_data import CLIPS, FACES
 
 
 def test_counts_and_one_clip_are_shown(clips_folder, tmp_path, capsys):

@@ -6,7 +6,6 @@ import json
 import shutil
 import struct
 import tarfile
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,9 +14,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_prep import ms_celeb, photos
-from davs_jax.media import face
+from davs_jax.media.faces import alignment
+from support.recordings import RECORDINGS
 
-LFW = Path(__file__).resolve().parents[3] / "shared" / "data" / "faces" / "lfw"
+LFW = RECORDINGS / "faces" / "lfw"
 MAGIC = struct.pack("<I", 0xCED7230A)
 LEVELS = {"m.02": 60, "m.10": 200}  # identity by its photos' gray
 
@@ -164,7 +164,7 @@ def test_arcfaces_template_goes_to_ours_by_one_similarity(corpus):
         y, x = np.mgrid[:260, :260]
         weight = np.where(aligned > 40, aligned, 0) * (np.hypot(x - 95, y - 116) < 40)
         centre = (x * weight).sum() / weight.sum(), (y * weight).sum() / weight.sum()
-        wanted = face.similarity(points, 260) @ [*np.round(points[0]), 1]
+        wanted = alignment.similarity(points, 260) @ [*np.round(points[0]), 1]
         np.testing.assert_allclose(centre, wanted, atol=0.7)
         np.testing.assert_allclose(wanted, (94.0, 117.0), atol=4)
 

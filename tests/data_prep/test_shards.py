@@ -1,6 +1,5 @@
 """Plans and shards: complete, resumable, and the same whoever makes them."""
 
-import hashlib
 import json
 from dataclasses import replace
 
@@ -8,29 +7,13 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_prep import dataset, shards
-from data_prep.plan import Plan, PreparationError, into_shards, read_plan, split_by_share
-
-
-def make_plan(items=range(20), *, count=3, length=100) -> Plan:
-    items = list(items)
-    return Plan(
-        dataset="numbers",
-        source="counting",
-        input="in",
-        options={"length": length},
-        labels={"identity": ["even", "odd"]},
-        splits={"train": [items[i::count] for i in range(count)], "val": [[100, 101]]},
-    )
+from data_prep.plan import PreparationError, into_shards, read_plan, split_by_share
+from support.counting import contents, make_plan
 
 
 def prepare(plan, output, workers=1, overwrite=False):
     shards.make_all(plan, shards.open_output(plan, output, overwrite), output, workers)
     return dataset.finish(plan, output)
-
-
-def contents(folder):
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_the_folder_is_a_tfds_dataset_of_every_item_once(tmp_path):

@@ -1,15 +1,15 @@
 """Who speaks, where a picture shows two people."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
 from data_prep.clips import Cut, Recording, clip_records
-from davs_jax.media.video import Writer, read_clip
+from davs_jax.media.video.read import read_clip
+from davs_jax.media.video.write import Writer
+from support.recordings import RECORDINGS
 
-GRID = Path(__file__).resolve().parents[3] / "shared" / "data" / "grid"
+GRID = RECORDINGS / "grid"
 
 
 @pytest.mark.skipif(not GRID.is_dir(), reason=f"real recordings are not there: {GRID}")

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("espeakng_loader", reason="needs the extra: pip install 'davs_jax[synthetic]'")
 
-from data_prep.drawn.people import LANGUAGES, MENS_VOICES, WOMENS_VOICES
-from data_prep.drawn.speech import SpeechError, Voice, say
+from data_prep.synthetic.people import LANGUAGES, MENS_VOICES, WOMENS_VOICES
+from data_prep.synthetic.speech import SpeechError, Voice, say
 
 
 def loudness(samples: np.ndarray, start: float, end: float) -> float:

@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("espeakng_loader", reason="needs the extra: pip install 'davs_jax[synthetic]'")
 
-from data_prep import synthetic
-from data_prep.drawn.corpus import Settings, Task, make_clip, plan, run_task
-from data_prep.drawn.people import MENS_VOICES
-from data_prep.drawn.speech import SpeechError
-from data_prep.synthetic import main
-from davs_jax.media.video import read_audio, read_clip
+from data_prep.synthetic import __main__ as synthetic
+from data_prep.synthetic.__main__ import main
+from data_prep.synthetic.corpus import Settings, Task, make_clip, plan, run_task
+from data_prep.synthetic.people import MENS_VOICES
+from data_prep.synthetic.speech import SpeechError
+from davs_jax.media.video.read import read_audio, read_clip
 
 WORDS = ("BECAUSE", "FAMILY", "PEOPLE")
 SETTINGS = Settings(WORDS, 1, val_people=1, test_people=1, further_people=1, clips_per_word=2, images=2, size=64)

@@ -1,4 +1,4 @@
-"""The launch files, as far as they can be checked without a cluster; tests/launch/slurm.py runs one on a real SLURM."""
+"""The launch files, checked without a cluster; tests/support/slurm.py runs one on a real SLURM."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import configs
-from davs_jax import settings
+from davs_jax import command_line
 
 LAUNCH = Path(configs.__file__).parents[1] / "launch"
 JOBSETS = sorted(LAUNCH.glob("jobset_*.yaml"))
@@ -50,7 +50,7 @@ def test_every_variable_of_a_jobset_is_named_at_its_top(path):
 def test_a_jobset_gives_its_pods_what_the_command_line_takes(path, monkeypatch):
     monkeypatch.chdir(LAUNCH.parent)
     arguments = container(jobset(path))["args"]
-    settings.check("test", arguments)
+    command_line.check("test", arguments)
     assert "--workdir=/mnt/davs/runs/word" in arguments
 
 

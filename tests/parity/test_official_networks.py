@@ -7,19 +7,20 @@ import pytest
 import seeded
 
 from configs import common
-from davs_jax import import_official, models
+from davs_jax import models
+from davs_jax.import_official import convert
 
 EXPECTED = official.NUMBERS["evaluation"]
 
 
 @pytest.fixture(scope="module")
 def state_dicts():
-    return official.weights(import_official.NETWORKS)
+    return official.weights(convert.NETWORKS)
 
 
 @pytest.fixture(scope="module")
 def variables(state_dicts):
-    return import_official.convert(state_dicts)
+    return convert.convert(state_dicts)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,8 @@ def test_every_output_is_compared(outputs):
 
 
 def test_export_is_the_exact_inverse_of_convert(state_dicts, variables):
-    unused = set(import_official.unused(state_dicts))
-    exported = import_official.export(*variables)
+    unused = set(convert.unused(state_dicts))
+    exported = convert.export(*variables)
     assert list(exported) == list(state_dicts)
     for network, tensors in state_dicts.items():
         used = {key: tensor for key, tensor in tensors.items() if f"{network}.{key}" not in unused}

@@ -14,10 +14,12 @@ import seeded
 from official import NUMBERS, assert_close, assert_output, assert_tensor
 
 from configs import common
-from davs_jax import import_official, sharding, step
-from davs_jax.forward import split
-from davs_jax.optim import make_optimizers
-from davs_jax.state import DavsState, adversaries, trained_networks, used_networks
+from davs_jax.import_official import convert
+from davs_jax.parallel import sharding
+from davs_jax.training import step
+from davs_jax.training.forward import split
+from davs_jax.training.optimizer import make_optimizers
+from davs_jax.training.state import DavsState, adversaries, trained_networks, used_networks
 
 # A tensor's gradient may be off by a share of itself, and by what rounding leaves of the network's largest gradient:
 # norms take the mean of a gradient away, rectifiers switch near their edge, and both make single tensors' uncertain.
@@ -100,12 +102,12 @@ def configuration(stage: str, precision: str):
 def one_step(stage: str, precision: str) -> tuple[DavsState, dict]:
     """The stage's jitted training step on the seeded weights and batch."""
     config = configuration(stage, precision)
-    networks = [name for name, ours in import_official.NETWORKS.items() if ours in used_networks(config)]
+    networks = [name for name, ours in convert.NETWORKS.items() if ours in used_networks(config)]
     weights = official.weights(networks, NUMBERS["step_shapes"], seeded.NORM_BIAS)
     batch = {key: value for key, value in seeded.training_batch().items() if key in step.batch_spec(config)}
     params, batch_stats, batch = jax.tree.map(
         lambda array: array.astype(precision) if array.dtype == np.float32 else array,
-        (*import_official.convert(weights, config.model), batch),
+        (*convert.convert(weights, config.model), batch),
     )
     optimizers = make_optimizers(config)
     players = {"generator": trained_networks(config), "discriminator": adversaries(config)}
@@ -146,7 +148,7 @@ def gradients(state: DavsState) -> dict[str, dict[str, np.ndarray]]:
     moments = {}
     for player in state.opt.values():
         moments |= optax.tree.get(player, "mu")
-    return import_official.export(jax.tree.map(lambda moment: moment / 0.1, moments), {})
+    return convert.export(jax.tree.map(lambda moment: moment / 0.1, moments), {})
 
 
 def assert_losses(metrics: dict, expected: dict, terms_of: dict) -> None:
@@ -157,9 +159,9 @@ def assert_losses(metrics: dict, expected: dict, terms_of: dict) -> None:
 
 def assert_gradient_norms(metrics: dict, expected: dict) -> None:
     found = {name.removeprefix("gradient_norm/"): norm for name, norm in metrics.items() if "gradient_norm/" in name}
-    assert found.keys() == {import_official.NETWORKS[network] for network in expected}
+    assert found.keys() == {convert.NETWORKS[network] for network in expected}
     for network, norm in expected.items():
-        assert_close(found[import_official.NETWORKS[network]], norm, norm, f"gradient norm of {network}")
+        assert_close(found[convert.NETWORKS[network]], norm, norm, f"gradient norm of {network}")
 
 
 def assert_gradients(state: DavsState, expected: dict, tolerance: float, rounding: float) -> None:
@@ -175,7 +177,7 @@ def assert_gradients(state: DavsState, expected: dict, tolerance: float, roundin
 
 def assert_statistics(state: DavsState, expected: dict) -> None:
     """Running means and variances after the step."""
-    found = import_official.export({name: {} for name in state.params}, state.batch_stats)
+    found = convert.export({name: {} for name in state.params}, state.batch_stats)
     assert {network for network, tensors in found.items() if tensors} == expected.keys()
     for network, tensors in expected.items():
         assert found[network].keys() == tensors.keys()

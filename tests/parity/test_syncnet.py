@@ -10,11 +10,11 @@ import seeded
 import syncnet_inputs
 from official import assert_output
 
-from davs_jax.evaluation import lip_sync
-from davs_jax.media import speech_features
+from davs_jax.checkpoint.export import CheckpointError
+from davs_jax.evaluate import lip_sync
+from davs_jax.import_official import syncnet as import_syncnet
+from davs_jax.media.audio import syncnet_features
 from davs_jax.models.syncnet import SyncNet
-from davs_jax.official import syncnet as import_syncnet
-from davs_jax.weights import CheckpointError
 
 NUMBERS = json.loads(Path(__file__).with_name("syncnet.json").read_text())
 
@@ -35,7 +35,7 @@ def test_the_network_equals_the_same_one_in_pytorch(state_dict):
 
 @pytest.mark.parametrize("name", NUMBERS["mfcc"])
 def test_the_mfcc_equals_python_speech_features(name):
-    assert_output(speech_features.mfcc(syncnet_inputs.sounds()[name]), name, NUMBERS["mfcc"][name])
+    assert_output(syncnet_features.mfcc(syncnet_inputs.sounds()[name]), name, NUMBERS["mfcc"][name])
 
 
 def test_the_score_equals_the_protocol_in_pytorch():
@@ -51,7 +51,7 @@ def test_a_scorer_cuts_the_windows_of_frames_and_sound(state_dict):
     frames, samples = rng.integers(0, 256, (8, 224, 224, 3), np.uint8), syncnet_inputs.sounds()["clip"][: 7 * 640]
     faces, sounds = lip_sync.Scorer(params, batch_stats).vectors(frames, samples)
     assert faces.shape == sounds.shape == (2, 1024)  # min(8, 7) − 5
-    mfcc = speech_features.mfcc(samples).astype(np.float32)
+    mfcc = syncnet_features.mfcc(samples).astype(np.float32)
     variables = {"params": params, "batch_stats": batch_stats}
     bgr = np.ascontiguousarray(frames[1:6, ..., ::-1])[None]
     face, sound = jax.jit(lambda v, *x: SyncNet().apply(v, *x, train=False))(variables, bgr, mfcc[None, 4:24])

@@ -1,0 +1,107 @@
+"""The article's claims on the quickstart's corpus: arms that differ in one thing, with the same data and steps.
+
+    python -m davs_jax.claims --config configs/claims/synthetic.py --output runs/claims/synthetic     # all, three seeds
+    python -m davs_jax.main --config configs/claims/synthetic.py:video --workdir runs/video           # one arm alone
+
+Reading arms train word encoders for READ steps. Talking arms train a person encoder and a decoder for TALK steps over
+the word encoders of a reading arm, which they keep as they are; `talk-direct` has no such encoders to begin with and
+gets READ + TALK steps. All talking arms have the same picture losses, those of configs/synthetic.py without temporal
+and adversarial ones (a third of a joint step's time); they take them in one frame per clip.
+"""
+
+from typing import NamedTuple
+
+from configs import quickstart
+
+READ, TALK = 400, 600
+PICTURES = {"l1": 1.0, "mouth_l2": 0.25}
+
+
+class Arm(NamedTuple):
+    """One row of the table: what it is, its loss, and what it starts from.
+
+    Attributes:
+      about: for the reader.
+      loss: weights of the terms; all others are 0.
+      modalities: as `config.modalities`.
+      after: the arm whose word encoders it uses, frozen; "" is none.
+      times: how many times the steps of its like; 1 but for controls.
+    """
+
+    about: str
+    loss: dict[str, float]
+    modalities: tuple[str, ...] = ("audio", "video")
+    after: str = ""
+    times: int = 1
+
+
+WORDS, BOTH = {"word_ce": 1.0}, {"word_ce": 1.0, "contrastive": 1.0, "modality": 0.2}
+READING = {
+    "video": Arm("lips alone", WORDS, ("video",)),
+    "audio": Arm("sound alone", WORDS, ("audio",)),
+    "joint": Arm("both through one word classifier", WORDS),
+    "joint-contrastive": Arm("… and the contrastive loss", WORDS | {"contrastive": 1.0}),
+    "joint-modality": Arm("… and the modality adversary", WORDS | {"modality": 0.2}),
+    "joint-both": Arm("… and both", BOTH),
+}
+PERSONS = {
+    "joint-both-wid": Arm("… and both, and the person adversary on wid", BOTH | {"wid_uniform": 1.0}),
+    "talk": Arm("a face over joint-both, no word adversary", PICTURES | {"person_ce": 1.0}, after="joint-both"),
+    "talk-pid": Arm(
+        "a face over joint-both, with the word adversary on pid",
+        PICTURES | {"person_ce": 1.0, "pid_uniform": 1.0},
+        after="joint-both",
+    ),
+    "talk-pid-wid": Arm(
+        "a face over joint-both-wid, with the word adversary on pid",
+        PICTURES | {"person_ce": 1.0, "pid_uniform": 1.0},
+        after="joint-both-wid",
+    ),
+    "talk-direct": Arm("image to image: identity encoder, audio encoder, decoder", PICTURES, ("audio",)),
+}
+# Not a baseline but a question to it: "joint training helps" says little if lips alone would only have begun later.
+CONTROLS = {"video-long": Arm("lips alone, four times the steps (a control)", WORDS, ("video",), times=4)}
+ARMS = READING | PERSONS | CONTROLS
+
+
+def get_config(arm: str = "joint-both", root: str = "runs/claims/synthetic/0"):
+    """One arm's configuration.
+
+    Args:
+      root: folder of the workdirs of the arms of one seed.
+
+    Raises:
+      ValueError: an unknown arm.
+    """
+    if arm not in ARMS:
+        raise ValueError(f"unknown arm {arm!r}; the arms are {', '.join(ARMS)}")
+    if ARMS[arm].loss.keys() & PICTURES.keys():
+        return talking(quickstart.get_config("generator"), ARMS[arm], root)
+    return reading(quickstart.get_config("word"), ARMS[arm], READ)
+
+
+def reading(c, arm: Arm, steps: int):
+    """Turns the word stage into a reading arm."""
+    c.steps = steps * arm.times
+    c.modalities = arm.modalities
+    encoders = {"audio": "audio_encoder", "video": "visual_encoder"}
+    c.trained = (*(encoders[modality] for modality in arm.modalities), "word_classifier")
+    return _plain(c, arm.loss)
+
+
+def talking(c, arm: Arm, root: str):
+    """Turns the generator stage into a talking arm."""
+    c.steps = TALK if arm.after else READ + TALK
+    c.modalities = arm.modalities
+    c.trained = ("person_encoder", "decoder", *(("person_classifier",) if arm.after else ("audio_encoder",)))
+    c.init_from = f"{root}/{arm.after}" if arm.after else ""
+    c.init_networks = ("audio_encoder", "visual_encoder") if arm.after else ()
+    return _plain(c, arm.loss)
+
+
+def _plain(c, loss: dict[str, float]):
+    """These terms only; nothing is validated or drawn on the way, and the last step is what counts."""
+    c.loss.update(dict.fromkeys(c.loss, 0.0) | loss)
+    c.log.update(every=50, images_every=0, eval_every=0)
+    c.checkpoint.update(every=100, keep=1, best="")
+    return c

@@ -1,0 +1,116 @@
+"""Choosing a face in a photo by clicks: one of those that were found, or five points by hand."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from davs_jax.media.faces import tracking
+from davs_jax.media.photo import POINTS, find_faces, read_picture
+
+LONGEST = 1024  # pixels of the picture that is clicked on, on its longer side
+NAMES = POINTS.split(", as ")[0].split(", ")
+CHOSEN, OTHER, RIM = (48, 200, 110), (250, 250, 250), (20, 24, 32)  # colours
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A photo and what was chosen in it so far.
+
+    Attributes:
+      path: the photo.
+      picture: uint8 `[h, w, 3]`, the photo as it is shown.
+      size: width and height of the photo in pixels.
+      faces: those found, the largest first.
+      points: float `[n, 2]` in the photo's pixels: five of a face, or as many as were clicked so far.
+      by_hand: clicks set points; else they choose a face.
+    """
+
+    path: Path
+    picture: np.ndarray
+    size: tuple[int, int]
+    faces: list[tracking.Face] = field(default_factory=list)
+    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    by_hand: bool = False
+
+    @property
+    def complete(self) -> bool:
+        return len(self.points) == len(NAMES)
+
+
+def look(path: Path) -> Choice:
+    """Opens a photo and chooses its largest face; where there is none, the points are to be set by hand.
+
+    Raises:
+      PhotoError: it is no picture.
+    """
+    photo = read_picture(path)
+    faces = find_faces(photo)
+    size = photo.shape[1], photo.shape[0]
+    scale = min(1.0, LONGEST / max(size))
+    shown = Image.fromarray(photo).resize([max(1, round(side * scale)) for side in size], Image.Resampling.LANCZOS)
+    choice = Choice(path, np.asarray(shown), size, faces)
+    return replace(choice, points=_inside(choice, faces[0].points)) if faces else replace(choice, by_hand=True)
+
+
+def by_hand(choice: Choice) -> Choice:
+    """Forgets the chosen points: the next five clicks set them."""
+    return replace(choice, points=np.zeros((0, 2)), by_hand=True)
+
+
+def clicked(choice: Choice, x: float, y: float) -> Choice:
+    """What a click on the shown picture chooses: the next point, the new place of the nearest one, or a face."""
+    place = (np.array([x, y]) + 0.5) / _scale(choice) - 0.5
+    if not choice.by_hand:
+        centres = np.stack([f.box[:2] + f.box[2:] / 2 for f in choice.faces])
+        nearest = int(np.linalg.norm(centres - place, axis=1).argmin())
+        return replace(choice, points=_inside(choice, choice.faces[nearest].points))
+    points = choice.points.copy()
+    if choice.complete:
+        points[np.linalg.norm(points - place, axis=1).argmin()] = place
+    else:
+        points = np.concatenate([points, place[None]])
+    return replace(choice, points=_inside(choice, points))
+
+
+def hint(choice: Choice) -> str:
+    """What to do next, a sentence."""
+    if not choice.by_hand:
+        if len(choice.faces) == 1:
+            return "The face is found."
+        return f"{len(choice.faces)} faces are found: click on the one that is to talk."
+    if choice.complete:
+        return "The five points are set; a click moves the nearest one."
+    found = (
+        "" if choice.faces or len(choice.points) else "No face is found here (for animals and drawings that is usual). "
+    )
+    return f"{found}Click on the **{NAMES[len(choice.points)]}**, as seen in the picture."
+
+
+def drawn(choice: Choice) -> np.ndarray:
+    """The shown picture with the faces found and the points chosen."""
+    picture = choice.picture.copy()
+    thick = max(2, round(max(picture.shape[:2]) / 250))
+    scale = _scale(choice)
+    if not choice.by_hand:
+        for found in choice.faces:
+            chosen = np.array_equal(_inside(choice, found.points), choice.points)
+            left, top, width, height = (found.box * np.tile(scale, 2)).round().astype(int)
+            corners = (left, top), (left + width, top + height)
+            cv2.rectangle(picture, *corners, RIM, thick + 2, cv2.LINE_AA)
+            cv2.rectangle(picture, *corners, CHOSEN if chosen else OTHER, thick, cv2.LINE_AA)
+    for x, y in (choice.points + 0.5) * scale - 0.5:
+        for radius, colour in ((2 * thick + 2, RIM), (2 * thick, CHOSEN)):
+            cv2.circle(picture, (round(x), round(y)), radius, colour, -1, cv2.LINE_AA)
+    return picture
+
+
+def _scale(choice: Choice) -> np.ndarray:
+    """Pixels of the shown picture per pixel of the photo, by axis."""
+    return np.array(choice.picture.shape[1::-1]) / choice.size
+
+
+def _inside(choice: Choice, points: np.ndarray) -> np.ndarray:
+    return np.asarray(points, np.float64).clip(0, np.array(choice.size) - 1)

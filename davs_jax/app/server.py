@@ -1,0 +1,215 @@
+"""A page for generation: a photo, a voice or a driving video, and the result to play and to keep.
+
+    python -m davs_jax.app
+
+It is served on this computer only, and loads nothing from elsewhere. Files that come and go are removed: after a while,
+and all of them at the end.
+"""
+
+import argparse
+import contextlib
+import hmac
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from davs_jax import checkpoint
+from davs_jax.app.studio import Limits, Studio, page
+from davs_jax.checkpoint.export import DEMO, CheckpointError
+from davs_jax.inference import Davs
+from davs_jax.parallel.compilation import keep_compilations
+from davs_jax.provenance import credentials
+from davs_jax.provenance.credentials import ProvenanceError
+
+INSTALL = "pip install 'davs_jax[app]'"
+LOGIN = "DAVS_LOGIN"  # environment variable
+# Whatever the page's code may ask for, the browser loads nothing from elsewhere.
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+STYLE = """
+.gradio-container { max-width: 66rem !important; margin: 0 auto !important; }
+.gradio-container h1 { font-size: 2rem; letter-spacing: -.02em; margin: 1.5rem 0 .25rem; }
+.gradio-container h2 { font-size: 1.05rem; margin: .5rem 0; }
+.soft { opacity: .75; }
+"""
+
+
+class AppError(ValueError):
+    """The page cannot be served as asked; the message says what to do."""
+
+
+class Guarded:
+    """ASGI middleware: every answer forbids the browser to load anything from elsewhere."""
+
+    def __init__(self, app):
+        self._app = app
+
+    async def __call__(self, scope, receive, send):
+        async def guarded(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"content-security-policy", POLICY.encode())]
+            await send(message)
+
+        await self._app(scope, receive, guarded if scope["type"] == "http" else send)
+
+
+@contextlib.contextmanager
+def served(
+    model: Davs,
+    limits: Limits | None = None,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    logins: dict[str, str] | None = None,
+    signer=None,
+) -> Iterator[str]:
+    """Serves the page within the block, and gives its address.
+
+    Args:
+      logins: passwords by user, where the page is to ask for them.
+      signer: as `provenance.signer` gives it.
+
+    Raises:
+      AppError: the extra is not installed, or the port is taken.
+    """
+    limits = limits or Limits()
+    with tempfile.TemporaryDirectory(prefix="davs-app-") as folder, _environment(folder):
+        try:
+            import gradio as gr
+            from starlette.middleware import Middleware
+        except ImportError as error:
+            raise AppError(f"the page needs Gradio: {INSTALL}") from error
+        studio = Studio(model, signer, limits, Path(folder).resolve())
+        blocks, over = page(studio), threading.Event()
+        sweeper = threading.Thread(target=_sweep, args=(studio.folder, limits.keep, over), daemon=True)
+        plain = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+        try:
+            _, address, _ = blocks.launch(
+                server_name=host,
+                server_port=port,
+                auth=(lambda user, word: _matches(logins, user, word)) if logins else None,
+                max_file_size=limits.upload_mb * 2**20,
+                app_kwargs={"middleware": [Middleware(Guarded)]},
+                theme=gr.themes.Soft(**plain),
+                css=STYLE,
+                footer_links=[],
+                prevent_thread_lock=True,
+                quiet=True,
+                share=False,
+                ssr_mode=False,
+                mcp_server=False,
+                pwa=False,
+                run_history=False,
+                enable_monitoring=False,
+            )
+        except OSError as error:
+            raise AppError(f"--port {port}: cannot be used ({error}); choose another") from error
+        sweeper.start()
+        try:
+            yield address
+        finally:
+            over.set()
+            blocks.close(verbose=False)
+            sweeper.join()
+
+
+@contextlib.contextmanager
+def _environment(folder: str) -> Iterator[None]:
+    """What Gradio and its libraries take from the environment: where uploads go; that nobody is called home."""
+    wanted = {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _sweep(folder: Path, keep: int, over: threading.Event) -> None:
+    """Removes files that are older than `keep` seconds, until it is over."""
+    while not over.wait(min(60, keep / 4)):
+        for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
+            with contextlib.suppress(OSError):  # somebody else was faster, or the folder is not empty
+                if path.lstat().st_ctime < time.time() - keep:
+                    path.rmdir() if path.is_dir() else path.unlink()
+
+
+def read_logins(path: Path | None) -> dict[str, str]:
+    """Passwords by user, a line `user:password` each, from a file, or without one from $DAVS_LOGIN; {} if neither.
+
+    Raises:
+      AppError: the file cannot be read, or a line is not of this form.
+    """
+    source, text = f"${LOGIN}", os.environ.get(LOGIN, "")
+    if path is not None:
+        source = str(path)
+        try:
+            text = path.read_text()
+        except (OSError, ValueError) as error:
+            raise AppError(f"--login {path}: cannot be read ({error}); give a file of lines user:password") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    pairs = [line.partition(":")[::2] for line in lines]
+    if not all(user and word for user, word in pairs) or (path is not None and not pairs):
+        raise AppError(f"{source}: holds a line that is not user:password, or none; write one a line")  # never the line
+    return dict(pairs)
+
+
+def _matches(logins: dict[str, str], user: str, word: str) -> bool:
+    """Whether the password is the user's; as slow for unknown users as for known ones."""
+    right = hmac.compare_digest(logins.get(user, "").encode(), word.encode())
+    return right and user in logins
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line: serves the page until Ctrl-C."""
+    args = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        logins = read_logins(args.login)
+        if not logins and args.host not in ("127.0.0.1", "localhost", "::1"):
+            _note(f"warning: whoever reaches {args.host} can use this page; ask for a password with --login")
+        signer = credentials.signer(args.certificate, args.key, _note)
+        limits = Limits(args.max_upload, args.max_seconds, args.keep)
+        keep_compilations()
+        model = Davs.on_this_host(*checkpoint.load_weights(args.checkpoint))
+        with served(model, limits, args.host, args.port, logins, signer) as address:
+            print(f"{address}  (Ctrl-C ends it)", flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        return 0
+    except (AppError, CheckpointError, ProvenanceError) as error:
+        raise SystemExit(f"davs-app: {error}") from error
+    return 0
+
+
+def _note(text: str) -> None:
+    print(f"davs-app: {text}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="davs-app", description="Serve a page that makes photos talk.")
+    add = parser.add_argument
+    add("--checkpoint", default=DEMO, metavar="W", help="as davs-generate takes it (default: the package's demo model)")
+    add("--host", default="127.0.0.1", metavar="H", help="address to serve on (default: this computer only)")
+    add("--port", default=7860, type=int, metavar="N", help="(default: 7860)")
+    add("--login", type=Path, metavar="FILE", help=f"ask for a password: lines user:password; or set ${LOGIN} to one")
+    add("--max-upload", default=Limits.upload_mb, type=_count, metavar="MB", help="of one file (default: %(default)s)")
+    add("--max-seconds", default=Limits.seconds, type=_count, metavar="S", help="of a result (default: %(default)s)")
+    add("--keep", default=Limits.keep, type=_count, metavar="S", help="seconds that files stay (default: %(default)s)")
+    add("--certificate", type=Path, metavar="PEM", help="sign results with this certificate, as in davs-generate")
+    add("--key", type=Path, metavar="PEM", help="its private key")
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value}: must be 1 or more")
+    return value

@@ -1,0 +1,147 @@
+"""Weights outside a training run: the exported folder, and laying arrays into a state by name.
+
+An exported folder is `config.json` and `weights.npz`: what inference needs and no more, readable with NumPy alone.
+"""
+
+import contextlib
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+CONFIG, WEIGHTS = "config.json", "weights.npz"
+DEMO = os.path.join(
+    os.path.dirname(os.path.dirname(__file__)), "demo"
+)  # the exported folder that comes with the package
+Tree = Mapping[str, Any]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, does not fit or cannot be written; the message says what to do."""
+
+
+@contextlib.contextmanager
+def writing(folder: epath.Path) -> Iterator[None]:
+    """Turns whatever the writers raise into one sentence, a CheckpointError."""
+    try:
+        yield
+    except Exception as error:
+        raise CheckpointError(
+            f"{folder} could not be written ({_line(error)}); make room or mend its permissions and run again"
+        ) from error
+
+
+@contextlib.contextmanager
+def reading(folder: epath.Path) -> Iterator[None]:
+    """Turns whatever the readers raise into one sentence, a CheckpointError."""
+    try:
+        yield
+    except Exception as error:
+        raise CheckpointError(
+            f"{folder} cannot be read ({_line(error)}); it may be damaged: delete it, or name another checkpoint"
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__
+
+
+def as_path(path: str) -> epath.Path:
+    """A local folder as an absolute path (Orbax wants that), a remote one (gs://…) as it is."""
+    return epath.Path(path if "://" in str(path) else os.path.abspath(os.path.expanduser(path)))
+
+
+def leaves(tree: Any, **options) -> dict[str, Any]:
+    """Leaves by name, `decoder/conv1/kernel`: the same for a state and for what is known of a stored one."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree, **options)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
+
+
+def save_weights(
+    folder: str, config: ConfigDict, params: Mapping[str, Tree], batch_stats: Mapping[str, Tree], dtype: str = "float16"
+) -> None:
+    """Writes an exported folder; batch statistics, small and of great range, stay float32.
+
+    Raises:
+      CheckpointError: a number does not fit into `dtype`, or the folder cannot be written.
+    """
+    arrays = {f"batch_stats/{name}": np.float32(leaf) for name, leaf in leaves(batch_stats).items()}
+    for name, leaf in leaves(params).items():
+        with np.errstate(over="ignore"):
+            arrays[f"params/{name}"] = np.asarray(leaf).astype(dtype)
+        if not np.isfinite(arrays[f"params/{name}"]).all():
+            raise CheckpointError(f"{name} holds numbers that are not finite in {dtype}; export as float32")
+    buffer, place = io.BytesIO(), as_path(folder)
+    np.savez(buffer, **arrays)
+    with writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / CONFIG).write_text(config.to_json(indent=2))
+        (place / WEIGHTS).write_bytes(buffer.getvalue())
+
+
+def load_exported(folder: epath.Path) -> tuple[ConfigDict, dict[str, Tree], dict[str, Tree]]:
+    """The inverse of `save_weights`: the configuration, and by network params and batch statistics in float32.
+
+    Raises:
+      CheckpointError: a file is missing or damaged.
+    """
+    trees: dict[str, dict] = {"params": {}, "batch_stats": {}}
+    with reading(folder):
+        config = ConfigDict(json.loads((folder / CONFIG).read_text()))
+        with np.load(io.BytesIO((folder / WEIGHTS).read_bytes()), allow_pickle=False) as stored:
+            for name in stored.files:
+                *parents, leaf = name.split("/")
+                node = trees
+                for parent in parents:
+                    node = node.setdefault(parent, {})
+                node[leaf] = stored[name].astype(np.float32)
+    return config, trees["params"], {name: trees["batch_stats"].get(name, {}) for name in trees["params"]}
+
+
+def placed(what: str, like: Tree, found: Tree) -> Tree:
+    """`found` with the types and on the devices of `like`; strict about names and shapes."""
+    wanted, values = leaves(like), leaves(found)
+    for name in sorted(wanted.keys() | values.keys()):
+        expected, got = (tuple(side[name].shape) if name in side else "no such leaf" for side in (wanted, values))
+        if expected != got:
+            raise CheckpointError(
+                f"{what}, leaf {name}: expected {expected}, found {got}; set config.model as in that run, or take the "
+                "folder out of config.init_from"
+            )
+
+    def place(name: str, leaf: jax.Array) -> jax.Array:
+        value = values[name].astype(leaf.dtype)
+        # Works in a job of many processes too, where each can only address its own devices.
+        return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: value[index])
+
+    return jax.tree.unflatten(jax.tree.structure(like), [place(name, leaf) for name, leaf in wanted.items()])
+
+
+def add_gain_options(add: Callable) -> None:
+    """Options for `with_gains`, to a command's `add_argument`."""
+    for name, what, official in (("audio", "speech", 1.5), ("video", "a driving video", 0.8)):
+        default = f"default: what the weights say, {official} for official ones; else 1"
+        text = f"multiplies the word vectors of {what} ({default})"
+        add(f"--{name}-gain", type=float, metavar="G", help=text)
+
+
+def with_gains(config: ConfigDict, audio_gain: float | None, video_gain: float | None) -> ConfigDict:
+    """The configuration of weights with other gains, in place; None leaves one as it is.
+
+    Raises:
+      CheckpointError: a gain is not above 0.
+    """
+    for name, gain in (("audio_gain", audio_gain), ("video_gain", video_gain)):
+        if gain is not None:
+            if not 0 < gain < math.inf:
+                flag = f"--{name.replace('_', '-')}"
+                raise CheckpointError(f"{flag} {gain}: must be above 0; 1 leaves the vectors alone")
+            config[name] = gain
+    return config

@@ -1,0 +1,8 @@
+"""Former name of `davs_jax.ablations`; kept so that documented commands go on working."""
+
+import sys
+
+from davs_jax.ablations.__main__ import main
+
+if __name__ == "__main__":
+    sys.exit(main())

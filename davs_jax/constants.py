@@ -1,0 +1,20 @@
+"""Sizes and rates that the whole system shares. Imports nothing."""
+
+SAMPLE_RATE = 16_000  # Hz, mono
+FPS = 25  # video frames per second
+SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
+CLIP_FRAMES = 29  # frames of one LRW clip, and of every word clip cut from other corpora
+MFCC_WIDTH = 12  # coefficients 1…12
+MFCC_LENGTH = 20  # columns of the window of one frame (200 ms)
+MFCC_PER_FRAME = 4  # columns per video frame: a 10 ms hop at 25 fps
+
+
+def stored_size(image_size: int) -> int:
+    """Side in pixels of a stored frame for a network input of `image_size`: the official 260 per 256."""
+    return image_size * 260 // 256
+
+
+def mouth_box(image_size: int) -> tuple[slice, slice]:
+    """Rows and columns of the mouth in an aligned face of side S: 170:234 × 64:192 at 256 px, in proportion."""
+    rows, columns = ((round(edge * image_size / 256) for edge in span) for span in ((170, 234), (64, 192)))
+    return slice(*rows), slice(*columns)

@@ -1,0 +1,1 @@
+"""Records → windows → batches. The only home of Grain."""

@@ -1,0 +1,1 @@
+"""What people see: HTML pages, plots, progress bars, text tables."""

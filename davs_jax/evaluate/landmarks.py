@@ -1,0 +1,72 @@
+"""How far the mouth's corners lie from where they should: a landmark distance that says what it was measured with."""
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from davs_jax.media.faces import tracking
+
+SIDE = 256  # pixels that a smaller picture is enlarged to before a face is looked for in it
+EVERY = 4  # frames; one in so many is looked at
+EYES, MOUTH = slice(0, 2), slice(3, 5)  # of the five points
+MEASURE = {
+    "detector": "MTCNN (Zhang et al. 2016), its two mouth corners",
+    "divisor": "the distance between the real frame's eyes",
+}
+
+
+def corner_distances(
+    variants: Mapping[str, np.ndarray], real: np.ndarray, detector: tracking.Detector | None = None
+) -> dict[str, np.ndarray]:
+    """By variant, the mean distance of the mouth corners in its frames from those in the real ones.
+
+    Pictures are compared as they lie, aligned as both are by the photo; nothing is centred or scaled. The distance is
+    in eye distances of the real frame, so it does not depend on the picture's size.
+
+    Args:
+      variants: frames uint8 `[T, S, S, 3]` by name.
+      real: the same of the real clip.
+
+    Returns:
+      for every frame looked at a distance, NaN where the face was not found in it or in the real one, `[⌈T / 4⌉]`.
+    """
+    detector = detector or tracking.default_detector()
+    at = range(0, len(real), EVERY)
+    true = [_points(real[t], detector) for t in at]
+    found = {}
+    for name, frames in variants.items():
+        points = [_points(frames[t], detector) for t in at]
+        found[name] = np.array([_distance(p, t) for p, t in zip(points, true, strict=True)])
+    return found
+
+
+def table(clips: list[dict[str, np.ndarray]], size: int) -> dict:
+    """Means by variant with the counts of frames measured and missed; and under "measure" what it was done with.
+
+    Args:
+      clips: as from `corner_distances`.
+      size: S of the pictures, pixels.
+    """
+    figures: dict = {"measure": MEASURE | {"size": f"{size} px, enlarged to {max(size, SIDE)}", "clips": len(clips)}}
+    for name in clips[0]:
+        values = np.concatenate([clip[name] for clip in clips])
+        measured = np.isfinite(values)
+        mean = float(values[measured].mean()) if measured.any() else None
+        figures[name] = {"mean": mean, "frames": int(measured.sum()), "missed": int((~measured).sum())}
+    return figures
+
+
+def _points(frame: np.ndarray, detector: tracking.Detector) -> np.ndarray | None:
+    """The five points of the largest face, in pixels of the enlarged picture; None where there is no face."""
+    if frame.shape[0] < SIDE:
+        frame = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    faces = detector.detect(frame)
+    return max(faces, key=lambda f: f.box[2] * f.box[3]).points if faces else None
+
+
+def _distance(points: np.ndarray | None, true: np.ndarray | None) -> float:
+    if points is None or true is None:
+        return float("nan")
+    eyes = np.linalg.norm(true[EYES][1] - true[EYES][0])
+    return float(np.linalg.norm(points[MOUTH] - true[MOUTH], axis=1).mean() / max(eyes, 1e-6))

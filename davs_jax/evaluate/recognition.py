@@ -1,0 +1,273 @@
+"""What the vectors of a trained model say: words, matching clips, and what they should keep to themselves."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jax.sharding import Mesh
+
+from davs_jax.data.pipeline import FIRST_FRAME, View
+from davs_jax.data.sources import FaceSource
+from davs_jax.evaluate import metrics
+from davs_jax.evaluate.probes import FOLDS, KINDS, probe
+from davs_jax.inference import Davs
+from davs_jax.media import offsets
+from davs_jax.models import flatten_time
+
+FACES = 5000  # identity images read for a probe
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The vectors of N clips at their word frames, and what is known of the clips.
+
+    wid is there where the weights have its encoder, the last three only where asked.
+    """
+
+    index: np.ndarray  # [N], position in the source
+    word: np.ndarray  # [N], −1 where unknown
+    speaker: np.ndarray  # [N], −1 where unknown
+    mouth_opening: np.ndarray  # [N, 29], NaN where unknown
+    audio: np.ndarray | None = None  # wid [N, 12, E]
+    video: np.ndarray | None = None  # wid [N, 12, E]
+    pid: np.ndarray | None = None  # [N, 12, E]
+    maps: np.ndarray | None = None  # the word adversary's map, pooled, [N, 12, 16·C]
+    distances: np.ndarray | None = None  # between all 29 frames' wid of picture and of sound, [N, 29, 29]
+
+    @property
+    def people(self) -> np.ndarray | None:
+        """The speakers, whom intervals resample and folds hold out; None where some are unknown or they are few."""
+        known = (self.speaker >= 0).all() and len(np.unique(self.speaker)) >= FOLDS
+        return self.speaker if known else None
+
+
+def word_frames(model: Davs) -> np.ndarray:
+    """The clip's frames that the word classifier reads: 2, 4, … 24 (start 0 of the official evaluation)."""
+    return FIRST_FRAME + 2 * np.arange(model.config.model.word_frames)
+
+
+def clips(batches: Iterable[dict]) -> Iterator[dict]:
+    """The clips of `data.eval_batches`, one by one, without the padding."""
+    for batch in batches:
+        for i in np.flatnonzero(batch["mask"]):
+            yield {key: value[i] for key, value in batch.items()}
+
+
+def encode(model: Davs, batches: Iterable[dict], persons: bool = False, every_frame: bool = False) -> Vectors:
+    """Runs the encoders over `data.eval_batches`.
+
+    Args:
+      persons: also encode the word frames in the person space.
+      every_frame: encode all frames, not only the word frames, and keep their distances for `synchronisation`, for
+        which both encoders must be there.
+    """
+    spoken, parts = word_frames(model), []
+    for batch in batches:
+        keep = batch["mask"]
+        frames = np.arange(batch["frames"].shape[1]) if every_frame else spoken
+        pictures, windows = (batch[key][keep][:, frames] for key in ("frames", "mfcc"))
+        wid = {}
+        if model.has("audio_encoder"):
+            wid["audio"] = model.wid_from_audio(flatten_time(windows)).reshape(*pictures.shape[:2], -1)
+        if model.has("visual_encoder"):
+            wid["video"] = model.wid_from_video(flatten_time(pictures)).reshape(*pictures.shape[:2], -1)
+        at = np.searchsorted(frames, spoken)
+        part = {key: batch[key][keep] for key in ("index", "word", "speaker", "mouth_opening")}
+        part |= {side: vectors[:, at] for side, vectors in wid.items()}
+        if persons:
+            encoded = model.pid_from_frames(flatten_time(pictures[:, at]))
+            shape = (len(pictures), len(spoken), -1)
+            part |= dict(zip(("pid", "maps"), (v.reshape(shape) for v in encoded), strict=True))
+        if every_frame:
+            part["distances"] = offsets.frame_distances(wid["video"], wid["audio"])
+        parts.append(part)
+    return Vectors(**{key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
+
+
+def recognise(model: Davs, batches: Iterable[dict]) -> dict[str, float]:
+    """The figures of a validation: `{audio,video,both}_accuracy` and R@1 of retrieval in both directions.
+
+    Args:
+      batches: of `data.eval_batches`; padding is left out, so every clip counts once.
+
+    Returns:
+      a flat dictionary. Accuracies are left out where the weights have no word classifier.
+    """
+    vectors = encode(model, batches)
+    figures = {f"{name}_r1": values["r1"] for name, values in retrieval(vectors, model.mesh).items()}
+    if model.has("word_classifier"):
+        read = logits(model, vectors)
+        figures |= {f"{name}_accuracy": float((v.argmax(1) == vectors.word).mean()) for name, v in read.items()}
+    return figures
+
+
+def logits(model: Davs, vectors: Vectors) -> dict[str, np.ndarray]:
+    """Word logits `[N, words]` from audio, video and both, or from the one that the weights can encode."""
+    read = {"audio": vectors.audio, "video": vectors.video}
+    read = {side: model.word_logits(wid) for side, wid in read.items() if wid is not None}
+    return metrics.word_logits(*read.values()) if len(read) == 2 else read
+
+
+def retrieval(vectors: Vectors, mesh: Mesh | None = None) -> dict[str, dict[str, float]]:
+    """Retrieval among all clips, by direction."""
+    audio, video = metrics.clip_vectors(vectors.audio), metrics.clip_vectors(vectors.video)
+    return {
+        "audio_to_video": metrics.retrieval(audio, video, mesh),
+        "video_to_audio": metrics.retrieval(video, audio, mesh),
+    }
+
+
+def accuracies(read: dict[str, np.ndarray], vectors: Vectors, seed: int) -> dict[str, dict[str, float]]:
+    """Word accuracies with their 95 % intervals: accuracy, low, high, and top5, top5_low, top5_high.
+
+    Args:
+      read: as from `logits`.
+    """
+    figures = {}
+    for name, values in read.items():
+        ranks, figures[name] = metrics.label_ranks(values, vectors.word), {}
+        for k, figure, prefix in ((1, "accuracy", ""), (5, "top5", "top5_")):
+            low, high = metrics.interval(ranks < k, vectors.people, seed=seed)
+            figures[name] |= {figure: float((ranks < k).mean()), f"{prefix}low": low, f"{prefix}high": high}
+    return figures
+
+
+def partner(i: int, words: np.ndarray) -> int:
+    """The clip whose sound goes with clip i wrongly: the next one, from the middle on, that says another word.
+
+    Raises:
+      ValueError: every clip says the same word.
+    """
+    others = (i + len(words) // 2 + np.arange(len(words))) % len(words)
+    different = others[words[others] != words[i]]
+    if not len(different):
+        raise ValueError("all clips say one word, so none can go with another wrongly")
+    return int(different[0])
+
+
+def baselines(
+    untrained: Davs, batches: Iterable[dict], read: dict[str, np.ndarray], vectors: Vectors, seed: int
+) -> dict:
+    """What `accuracies` would be without having learnt, and with the sound of a clip that says another word.
+
+    Args:
+      untrained: the same networks with fresh weights.
+      batches: of `data.eval_batches`, for these.
+      read: as from `logits`, of the trained model.
+
+    Returns:
+      accuracies by `untrained` and, where there are both encoders and more than one word, `shuffled`.
+    """
+    figures = {"untrained": accuracies(logits(untrained, encode(untrained, batches)), vectors, seed)}
+    if "both" in read and len(np.unique(vectors.word)) > 1:
+        wrong = [partner(i, vectors.word) for i in range(len(vectors.word))]
+        figures["shuffled"] = accuracies(metrics.word_logits(read["audio"][wrong], read["video"]), vectors, seed)
+    return figures
+
+
+def word_table(confusions: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, dict]:
+    """By word: clips, the share of them read from audio, video and both, and what it was most often taken for.
+
+    Args:
+      confusions: `metrics.confusion` from audio, video and both, or from the one that there is; what a word was taken
+        for is told of the picture, or of the one.
+      names: the vocabulary; words without a clip are left out.
+    """
+    told = confusions.get("video", next(iter(confusions.values())))
+    rows, wrong = {}, told * (1 - np.eye(len(names), dtype=int))
+    for i in np.flatnonzero(told.sum(1)):
+        taken = wrong[i].argmax()
+        rows[names[i]] = {
+            "clips": int(told[i].sum()),
+            **{name: float(counts[i, i] / counts[i].sum()) for name, counts in confusions.items()},
+            "taken_for": names[taken] if wrong[i, taken] else "",
+        }
+    return rows
+
+
+def synchronisation(vectors: Vectors, seed: int) -> dict:
+    """The model's own audio-video offsets.
+
+    Returns:
+      `offsets` (how many clips have each offset, by frames the sound is late), `distance` and `confidence` (means), and
+      under `exact` and `within_1` the share of known shifts that are found, its 95 % interval and what guessing finds.
+    """
+    found = [offsets.best_offset(means) for means in offsets.offset_distances(vectors.distances, offsets.REACH)]
+    late = np.array([offset.frames for offset in found])
+    figures = {
+        "offsets": {str(s): int((late == s).sum()) for s in range(-offsets.REACH, offsets.REACH + 1)},
+        "distance": float(np.mean([offset.distance for offset in found])),
+        "confidence": float(np.mean([offset.confidence for offset in found])),
+    }
+    for name, tolerance in (("exact", 0), ("within_1", 1)):
+        hits = offsets.shift_hits(vectors.distances, tolerance)
+        low, high = metrics.interval(hits.mean(1), vectors.people, seed=seed)
+        chance = (2 * tolerance + 1) / (2 * offsets.REACH + 1)
+        figures[name] = {"accuracy": float(hits.mean()), "low": low, "high": high, "chance": chance}
+    return figures
+
+
+def probes(vectors: Vectors, seed: int, only: Sequence[str] = ()) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Probes, linear and by a small network, for words and for people, on each representation.
+
+    Words are read from the 12 frames' vectors in a row, by folds of people; people from the mean over the frames,
+    by folds of words.
+
+    Args:
+      only: the names of those to fit; all by default.
+
+    Returns:
+      figures of the linear probe by `what_from_where`, those of the network under `mlp` within, and the reasons of
+      those that could not be computed.
+    """
+    where = {"audio_wid": vectors.audio, "video_wid": vectors.video, "pid": vectors.pid, "maps": vectors.maps}
+    tasks = {f"word_from_{name}": (value, vectors.word, vectors.people) for name, value in where.items()}
+    tasks |= {f"person_from_{name}": (value, vectors.speaker, vectors.word) for name, value in where.items()}
+    del tasks["person_from_maps"]  # pid is what carries the person, and must
+    figures, skipped = {}, {}
+    for name in only or tasks:
+        value, labels, held_out = tasks[name]
+        if value is None:
+            encoder = {"audio_wid": "audio", "video_wid": "visual"}.get(name.split("_from_")[1], "person")
+            skipped[name] = f"the weights have no {encoder} encoder"
+        elif (labels < 0).any():
+            skipped[name] = f"the {name.split('_')[0]} of some clips is not known"
+        else:
+            features = value.mean(1) if name.startswith("person") else value.reshape(len(value), -1)
+            try:
+                linear, mlp = (probe(features, labels, held_out, vectors.people, seed, k)._asdict() for k in KINDS)
+                figures[name] = linear | {"mlp": mlp}
+            except ValueError as error:
+                skipped[name] = str(error)
+    return figures, skipped
+
+
+def face_probes(model: Davs, faces: FaceSource, seed: int) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Probes for people on identity images, which hold no speech; folds hold images.
+
+    At most FACES images are read, and of them the identities that have at least five.
+
+    Returns:
+      figures by `person_from_where`, as `probes`, and the reasons of those that could not be computed.
+    """
+    view = View.central(faces.image_size)
+    stored = [faces.record(i) for i in range(min(len(faces), FACES))]
+    labels = np.array([record["identity"] for record in stored])
+    usable = [i for i in np.flatnonzero(labels >= 0) if (labels == labels[i]).sum() >= FOLDS]
+    if not usable:
+        reason = f"no identity has {FOLDS} of the first {len(stored)} images; give a small set, such as LFW's largest"
+        return {}, {"face_probes": reason}
+    pictures = np.stack([view(stored[i]["image"], f"{faces.folder}: image {i}") for i in usable])
+    vectors = {}
+    if model.has("person_encoder"):
+        vectors["pid"] = model.pid_from_frames(pictures)[0]
+    if model.has("visual_encoder"):
+        vectors["video_wid"] = model.wid_from_video(pictures)
+    figures, skipped = {}, {}
+    for name, value in vectors.items():
+        try:
+            linear, mlp = (probe(value, labels[usable], seed=seed, kind=kind)._asdict() for kind in KINDS)
+            figures[f"person_from_{name}"] = linear | {"mlp": mlp}
+        except ValueError as error:
+            skipped[f"face_probes, {name}"] = str(error)
+    return figures, skipped

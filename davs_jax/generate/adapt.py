@@ -1,0 +1,109 @@
+"""Fitting the networks to one photo before it talks, as the official demo does; docs/design.md says what it changes."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import FrozenConfigDict
+
+from davs_jax import models
+from davs_jax.constants import mouth_box
+from davs_jax.display.progress import progress
+from davs_jax.generate.drivers import Driver
+from davs_jax.generate.talk import Source
+from davs_jax.inference import Davs
+from davs_jax.media.photo import Photo
+
+OFFICIAL_STEPS = 5
+LEARNING_RATE = 2e-4
+MOUTH_WEIGHT = 0.001  # of the mouth's pixels in the loss: the word, not the photo, says how the mouth looks
+FITTED = ("person_encoder", "decoder")
+
+
+def default_steps(model: Davs) -> int:
+    """Steps that the weights' origin asks for: five for official ones, none for ours."""
+    return OFFICIAL_STEPS if _official(model) else 0
+
+
+def adapt(model: Davs, source: Source, driver: Driver, steps: int) -> tuple[Davs, float, float]:
+    """Fits the person encoder and the decoder to a photo (of a video, its first frame).
+
+    Each step draws the photo with one word vector, and takes a first step of Adam (±2·10⁻⁴ for nearly every weight)
+    down 4·L1 between the two outside the mouth. The vectors are those of the sound's first windows, one a step; where a
+    video drives, or sound is live, the photo's own. Official weights are fitted in training mode, as in the demo: their
+    norms use the photo's own statistics, and their running ones move towards these. Ours keep theirs, because at 64 px
+    a single picture leaves some norms one number to normalise.
+
+    Args:
+      steps: above 0.
+
+    Returns:
+      a model with weights of its own (those of `model` are untouched), and the mean difference between generated and
+      given photo outside the mouth, of 255, before and after.
+    """
+    photo = source.crop if isinstance(source, Photo) else source.first.crop
+    wid = _words(model, photo, driver, steps)
+    step = _step(FrozenConfigDict(model.config.model), _official(model))
+    weights = model.weights(*FITTED)
+    for word in progress(wid, desc="fitting to the photo", unit="step", leave=False):
+        weights = jax.block_until_ready(step(weights, photo, word))
+    adapted = model.with_weights(weights)
+    gain = model.gains[driver.network]
+    before, after = (_difference(photo, m.decode(m.encode_person(photo), gain * wid[:1])[0]) for m in (model, adapted))
+    return adapted, before, after
+
+
+def _words(model: Davs, photo: np.ndarray, driver: Driver, steps: int) -> np.ndarray:
+    """wid `[steps, E]`."""
+    if driver.network == "audio_encoder" and not driver.live:
+        found = np.concatenate(list(itertools.islice(driver.wid(model), 1)))[:steps]
+    else:
+        found = model.wid_from_video(photo[None])
+    return found[np.arange(steps) % len(found)]
+
+
+def _official(model: Davs) -> bool:
+    return "origin" in model.config  # `import_official` writes it, and a run's configuration has none
+
+
+def _mask(size: int) -> np.ndarray:
+    mask = np.ones((size, size, 1), np.float32)
+    mask[mouth_box(size)] = MOUTH_WEIGHT
+    return mask
+
+
+def _difference(photo: np.ndarray, drawn: np.ndarray) -> float:
+    outside = _mask(len(photo))[..., 0] == 1
+    return float(np.abs(photo.astype(np.float32) - drawn)[outside].mean())
+
+
+@functools.lru_cache(maxsize=4)
+def _step(config: FrozenConfigDict, train: bool):
+    """One jitted step: weights by network, photo uint8 `[S, S, 3]`, wid `[E]` → weights."""
+    networks, adam, mask = models.build(config), optax.adam(LEARNING_RATE), _mask(config.image_size)
+    mutable = ["batch_stats"] if train else []
+
+    def loss(params, stats, photo, wid):
+        def apply(name, *inputs):
+            variables = {"params": params[name], "batch_stats": stats[name]}
+            outputs, updates = networks[name].apply(variables, *inputs, train=train, mutable=mutable)
+            return outputs, updates.get("batch_stats", stats[name])
+
+        (pid, maps), encoder_stats = apply("person_encoder", photo)
+        drawn, decoder_stats = apply("decoder", pid, wid, maps, photo)
+        difference = 4 * jnp.mean(255 * jnp.abs(drawn - photo) * mask)
+        return difference, {"person_encoder": encoder_stats, "decoder": decoder_stats}
+
+    @jax.jit
+    def step(weights, photo, word):
+        params, stats = ({name: weights[name][part] for name in FITTED} for part in ("params", "batch_stats"))
+        photo = (photo.astype(jnp.float32) / 255)[None]
+        gradient, stats = jax.grad(loss, has_aux=True)(params, stats, photo, word[None])
+        updates, _ = adam.update(gradient, adam.init(params))  # a new Adam for every step, as in the demo
+        params = optax.apply_updates(params, updates)
+        return {name: {"params": params[name], "batch_stats": stats[name]} for name in FITTED}
+
+    return step

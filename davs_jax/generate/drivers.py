@@ -1,0 +1,228 @@
+"""What moves the mouth: speech from a file, an array or as it is spoken, or the video of another face."""
+
+import abc
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from davs_jax.constants import FPS, SAMPLE_RATE
+from davs_jax.display.progress import progress
+from davs_jax.generate.follow import follow
+from davs_jax.inference import Davs
+from davs_jax.media import video
+from davs_jax.media.audio import frames_of, stream_windows
+from davs_jax.media.faces import tracking
+from davs_jax.media.photo import aligned_crop, is_still
+from davs_jax.media.video.streams import MediaError
+from davs_jax.media.video.write import AAC_RATES
+
+LEVEL_SAMPLES = 320  # samples of one level: 20 ms
+LOWEST_RATE = 32_000  # Hz, of a result's sound
+BLOCK = 32  # pictures of a driving video in memory at once
+
+
+class Driver(abc.ABC):
+    """What moves the mouth, frame by frame.
+
+    Attributes:
+      network: the word encoder that it needs.
+      fps: frames per second.
+      frames: how many it drives; None where that is not known before it ends.
+      rate: of its sound, Hz.
+      live: it arrives while it is used, so nothing may be held back to fill a batch.
+    """
+
+    network: ClassVar[str]
+    live: ClassVar[bool] = False
+    frames: int | None
+    fps: int
+    rate: int = SAMPLE_RATE
+
+    @abc.abstractmethod
+    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
+        """Yields what its encoder takes, `[n, …]`, `frames` in all."""
+
+    def encode(self, model: Davs, inputs: np.ndarray) -> np.ndarray:
+        """inputs `[n, …]` → wid `[n, E]`, as the network gives it."""
+        return model.wid_from_audio(inputs)
+
+    def wid(self, model: Davs) -> Iterator[np.ndarray]:
+        """Yields wid `[n, E]`, `frames` in all."""
+        for inputs in self.inputs(model.image_size):
+            yield self.encode(model, inputs)
+
+    def sound(self) -> Iterator[np.ndarray] | None:
+        """Its sound from the first frame's time, in blocks float32 `[N]`, mono, at `rate`; None where it has none."""
+        return None
+
+    def pictures(self) -> Iterator[np.ndarray] | None:
+        """Its own pictures uint8 `[H, W, 3]`; None where it has none."""
+        return None
+
+
+@dataclass(frozen=True)
+class Speech(Driver):
+    """Sound in memory: samples float32 `[N]`, mono, 16 kHz, in −1…1."""
+
+    samples: np.ndarray
+    fps: int = FPS
+    network = "audio_encoder"
+
+    @property
+    def frames(self) -> int:
+        return frames_of(len(self.samples), self.fps)
+
+    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
+        return stream_windows([self.samples], self.fps)
+
+    def sound(self) -> Iterator[np.ndarray]:
+        return iter([self.samples])
+
+
+@dataclass(frozen=True)
+class Recording(Driver):
+    """Sound in a file of any length, read as it is needed.
+
+    Attributes:
+      length: samples at 16 kHz.
+      levels: dBFS of every 20 ms, float32 `[⌈length / 320⌉]`.
+    """
+
+    path: Path
+    length: int
+    levels: np.ndarray
+    rate: int
+    fps: int = FPS
+    network = "audio_encoder"
+
+    @property
+    def frames(self) -> int:
+        return frames_of(self.length, self.fps)
+
+    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
+        return stream_windows(video.read_sound(self.path), self.fps)
+
+    def sound(self) -> Iterator[np.ndarray]:
+        return video.read_sound(self.path, self.rate)
+
+
+@dataclass(frozen=True)
+class Live(Driver):
+    """Sound while it is spoken: consecutive blocks float32 or int16 `[N]`, mono, 16 kHz; can be used once.
+
+    A frame comes as soon as the sound until 135 ms after its start is there (its window's end), and as the blocks bring
+    it: blocks of 640 samples or less give frames one by one.
+    """
+
+    blocks: Iterable[np.ndarray]
+    fps: int = FPS
+    network = "audio_encoder"
+    live = True
+    frames = None
+
+    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
+        return stream_windows(self.blocks, self.fps)
+
+
+@dataclass(frozen=True)
+class Performance(Driver):
+    """Another face's video: the file, its face's points `[T, 5, 2]`, and whether it has sound.
+
+    Attributes:
+      lost: bool `[T]`, where the face is out of sight: there the last picture of it is held (at the beginning, the
+        first one).
+    """
+
+    path: Path
+    points: np.ndarray
+    speaks: bool
+    lost: np.ndarray | None = None
+    rate: int = SAMPLE_RATE
+    fps: int = FPS
+    network = "visual_encoder"
+
+    @property
+    def frames(self) -> int:
+        return len(self.points)
+
+    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
+        crops = self._crops(image_size)
+        while block := list(itertools.islice(crops, BLOCK)):
+            yield np.stack(block)
+
+    def _crops(self, image_size: int) -> Iterator[np.ndarray]:
+        lost = np.zeros(self.frames, bool) if self.lost is None else self.lost
+        shown, waiting = None, 0
+        for frame, points, unseen in zip(self.pictures(), self.points, lost, strict=True):
+            if not unseen:
+                shown = aligned_crop(frame, points, image_size)
+            waiting += 1
+            if shown is not None:
+                yield from itertools.repeat(shown, waiting)
+                waiting = 0
+
+    def encode(self, model: Davs, inputs: np.ndarray) -> np.ndarray:
+        return model.wid_from_video(inputs)
+
+    def sound(self) -> Iterator[np.ndarray] | None:
+        return video.read_sound(self.path, self.rate) if self.speaks else None
+
+    def pictures(self) -> Iterator[np.ndarray]:
+        return video.read_frames(self.path, self.fps)
+
+
+def read_speech(path: Path, fps: int = FPS) -> Recording:
+    """Reads a driver from any file with sound. The file is read once to its end, so that what is wrong with it is known
+    before anything is generated.
+
+    Raises:
+      MediaError: it cannot be read, has no sound, or damaged numbers for it.
+    """
+    if is_still(path):
+        raise MediaError(f"{path}: is a picture, without sound; give a sound or video file")
+    media = video.probe(path)
+    length, levels, rest = 0, [], np.zeros(0, np.float32)
+    with progress(total=round(media.duration), desc="listening", unit="s", leave=False) as bar:
+        for block in video.read_sound(path):
+            if not np.isfinite(block).all():
+                raise MediaError(f"{path}: its sound holds numbers that are not finite; convert it to wav or mp3")
+            length += len(block)
+            block = np.concatenate([rest, block])
+            whole = len(block) // LEVEL_SAMPLES * LEVEL_SAMPLES
+            levels.append(_levels(block[:whole]))
+            rest = block[whole:]
+            bar.update(length // SAMPLE_RATE - bar.n)
+    if not length:
+        raise MediaError(f"{path}: its sound is empty; give a file with speech")
+    levels.append(_levels(np.pad(rest, (0, -len(rest) % LEVEL_SAMPLES))))
+    return Recording(path, length, np.concatenate(levels), _coded_rate(media), fps)
+
+
+def read_performance(path: Path, fps: int = FPS) -> tuple[Performance, tracking.Track]:
+    """Reads a driver from a video, and follows the face in it.
+
+    Raises:
+      MediaError: it cannot be read or has no pictures.
+      GenerationError: it shows no face.
+    """
+    if is_still(path):
+        raise MediaError(f"{path}: is a picture that does not move; give a video, or drive by sound with --audio")
+    track = follow(path, "give a video that shows a face, or drive by sound with --audio", fps)
+    media = video.probe(path)
+    return Performance(path, track.points, media.has_audio, track.lost, _coded_rate(media), fps), track
+
+
+def _levels(samples: np.ndarray) -> np.ndarray:
+    """dBFS of every 20 ms, −120 where there is silence."""
+    power = np.square(samples.reshape(-1, LEVEL_SAMPLES), dtype=np.float64).mean(1)
+    return (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
+
+
+def _coded_rate(media: video.Media) -> int:
+    """The file's own sample rate, or 48 kHz: where AAC has none such, and where it is so low that what AAC fills up
+    behind the end, up to 1,024 samples, would outlast a frame."""
+    return media.sample_rate if media.sample_rate in AAC_RATES and media.sample_rate >= LOWEST_RATE else 48_000

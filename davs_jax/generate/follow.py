@@ -1,0 +1,66 @@
+"""The face in a video file, followed without holding the video in memory."""
+
+from pathlib import Path
+
+import numpy as np
+
+from davs_jax.constants import FPS
+from davs_jax.display.progress import progress
+from davs_jax.media import video
+from davs_jax.media.faces import alignment, tracking
+
+
+class GenerationError(ValueError):
+    """What was asked for cannot be generated; the message says what to do."""
+
+
+def follow(path: Path, remedy: str, fps: int = FPS) -> tracking.Track:
+    """Follows the speaker's face through a file.
+
+    Args:
+      remedy: what to do where it shows none, for the message.
+      fps: frames per second at which the file is read.
+
+    Raises:
+      MediaError: it cannot be read or has no pictures.
+      GenerationError: it shows no face.
+    """
+    try:
+        return tracking.track(_Frames(path, fps))
+    except alignment.NoFace as error:
+        raise GenerationError(f"{path}: {error}; {remedy}") from error
+
+
+def describe(track: tracking.Track, fps: int = FPS) -> list[str]:
+    """What a reader should know of a track, a line each: how much smoothing calmed it, and when the face was lost."""
+    lines = []
+    if track.raw_jitter:
+        lines.append(f"jitter of the alignment {track.raw_jitter:.2f} → {track.jitter:.2f} % of the eye distance")
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], track.lost.astype(int), [0]]))) / fps
+    if len(edges):
+        spans = ", ".join(f"{a:.1f}–{b:.1f} s" for a, b in edges.reshape(-1, 2))
+        lines.append(f"the face is out of sight at {spans}; the mouth holds still there")
+    return lines
+
+
+class _Frames:
+    """A video's pictures as `face.track` asks for them, by rising number: one in memory at a time."""
+
+    def __init__(self, path: Path, fps: int):
+        first, count = None, 0
+        for frame in video.read_frames(path, fps):
+            first, count = frame if first is None else first, count + 1
+        self.shape = count, *first.shape
+        self._frames = video.read_frames(path, fps)
+        self._bar = progress(total=count, desc="following the face", unit="frame")
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        while self._bar.n <= index:
+            frame = next(self._frames)
+            self._bar.update()
+        if index == len(self) - 1:
+            self._bar.close()
+        return frame

@@ -1,0 +1,127 @@
+"""One thing to generate: what it takes, how it is to look, and the whole way from files to a file."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from davs_jax.constants import FPS
+from davs_jax.generate import adapt, film, follow, preflight
+from davs_jax.generate.drivers import Driver, read_performance, read_speech
+from davs_jax.generate.film import Film, write_film
+from davs_jax.generate.follow import GenerationError
+from davs_jax.generate.footage import Footage, read_source
+from davs_jax.generate.talk import Source
+from davs_jax.inference import Davs
+from davs_jax.provenance import credentials
+
+PREVIEW_SECONDS, PREVIEW_LONGEST = 4, 320  # pixels
+SLOWEST, FASTEST = 10, 60  # frames per second
+
+
+@dataclass(frozen=True)
+class Job:
+    """A photo (or a video whose face is to speak anew), one driver of the two, and the output.
+
+    Attributes:
+      points, aligned, face: as `photo.read_photo`'s `points`, `aligned` and `number`.
+    """
+
+    photo: Path
+    output: Path
+    audio: Path | None = None
+    video: Path | None = None
+    points: np.ndarray | None = None
+    aligned: bool = False
+    face: int = 1
+
+
+@dataclass(frozen=True)
+class Style:
+    """How results look and who signs them; `preview` is the first seconds only, and small.
+
+    Attributes:
+      adapt_steps: steps of fitting to the photo; None is what the weights' origin asks for.
+      mark: say in the picture that it is generated.
+      signer: as `provenance.signer` gives it.
+    """
+
+    crop: bool = False
+    beside: bool = False
+    steady: bool = True
+    preview: bool = False
+    fps: int = FPS
+    adapt_steps: int | None = None
+    mark: bool = False
+    signer: object = None
+
+    @property
+    def longest(self) -> int:
+        return PREVIEW_LONGEST if self.preview else film.LONGEST
+
+
+def read_driver(job: Job, fps: int, say: Callable[[str], None]) -> Driver:
+    """Raises MediaError and GenerationError as `read_speech` and `read_performance`."""
+    if job.audio:
+        return read_speech(job.audio, fps)
+    driver, track = read_performance(job.video, fps)
+    for line in follow.describe(track, fps):
+        say(f"{job.video}: {line}")
+    return driver
+
+
+def make(
+    model: Davs, job: Job, style: Style, say: Callable[[str], None], driver: Driver | None = None, part: bool = False
+) -> Film:
+    """Does a job.
+
+    Args:
+      say: is told, a sentence each, what the user should know.
+      driver: the job's, where it was read before.
+      part: write beside the output, as `film.part_of` names it, and move it there when it is whole.
+
+    Raises:
+      GenerationError, MediaError, PhotoError, ProvenanceError: it cannot be done.
+    """
+    preflight.make_room(job.output)
+    if job.output.resolve() in {p.resolve() for p in (job.photo, job.audio, job.video) if p}:
+        raise GenerationError(f"{job.output}: is an input too, and would be overwritten; choose another --output")
+    if not SLOWEST <= style.fps <= FASTEST:
+        raise GenerationError(f"--fps {style.fps}: must be from {SLOWEST} to {FASTEST}; 25 is what the model learnt")
+    source = read_source(job.photo, model.image_size, style.longest, job.points, job.aligned, job.face, style.fps)
+    if isinstance(source, Footage):
+        for line in follow.describe(source.track, style.fps):
+            say(f"{job.photo}: {line}")
+    elif source.doubt:
+        say(f"warning: {source.doubt}")
+    driver = driver or read_driver(job, style.fps, say)
+    frames = min(driver.frames, PREVIEW_SECONDS * style.fps) if style.preview else driver.frames
+    if isinstance(source, Footage) and frames > len(source.track.points):
+        say(f"{job.photo}: is shorter than the sound; its frames run back and forth")
+    for warning in preflight.check(driver, job.output, frames, *_size(model, source, style)):
+        say(f"warning: {warning}")
+    steps = adapt.default_steps(model) if style.adapt_steps is None else style.adapt_steps
+    if steps:
+        model, before, after = adapt.adapt(model, source, driver, steps)
+        say(f"{steps} steps of fitting: difference from the photo outside the mouth {before:.2f} → {after:.2f} of 255")
+    output = film.part_of(job.output) if part else job.output
+    looks = (style.crop, style.beside, style.steady, style.longest, frames, style.mark)
+    made = write_film(model, source, driver, output, *looks)
+    parts = "video" if isinstance(source, Footage) else "photo", "speech" if job.audio else "driving video"
+    credentials.sign(output, style.signer, parts)
+    if part and not made.stopped:
+        output.replace(job.output)
+    return made
+
+
+def _size(model: Davs, source: Source, style: Style) -> tuple[int, int]:
+    """Height and width of the result, before what is put beside it (twice as wide then, about)."""
+    if style.crop or (not isinstance(source, Footage) and source.points is None):
+        height = width = model.image_size
+    else:
+        height, width = (source.first if isinstance(source, Footage) else source).picture.shape[:2]
+        scale = min(1.0, style.longest / max(height, width))
+        height, width = math.ceil(height * scale), math.ceil(width * scale)
+    return height, width * (2 if style.beside else 1)

@@ -1,0 +1,80 @@
+"""Says what training a stage needs and takes on a TPU machine, without having one: the real step is compiled for it.
+
+example: python -m davs_jax.plan --config configs/lrw.py --topology v5e:16x16
+
+  --config FILE[:STAGE]    the stage; --config.KEY=VALUE changes a setting, as in davs_jax.main
+  --topology NAME[,NAME]   machines, shown side by side: v4, v5e, v5p, v6e, tpu7x with their shape, as v5e:4x4 or
+                           v5p:4x4x4; h100:8, h200:8 (one host; an estimate)
+  --clips_per_chip N       default: the configuration's batch divided over the chips, at least 1
+  --nosearch               does not look for the largest batch that fits (each try is a compilation of minutes)
+  --curve                  4, 16, 64, 256 chips of each kind named, with as many clips a chip, as a table
+  --plot FILE.png          the curve as a picture
+  --help                   this text
+
+Needs pip install 'davs_jax[plan]'. A full-size step takes minutes to compile; what was learnt of it is kept on the
+disk. Times are what the makers' figures allow, and nothing reaches those: docs/plan.md tells how they are found.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from davs_jax import command_line
+
+PROGRAM = "davs_jax.plan"
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
+_TOPOLOGY = flags.DEFINE_list("topology", [], "Machines.")
+_CLIPS = flags.DEFINE_integer("clips_per_chip", None, "Clips a chip.", lower_bound=1)
+_SEARCH = flags.DEFINE_bool("search", True, "Look for the largest batch that fits.")
+_CURVE = flags.DEFINE_bool("curve", False, "Plan for 4, 16, 64, 256 chips.")
+_PLOT = flags.DEFINE_string("plot", None, "Picture of the curve.")
+
+
+def main(argv: list[str]) -> int:
+    """Plans as the parsed flags ask; returns the exit status."""
+    from davs_jax.plan import machines
+
+    machines.quiet()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the compiler's process is ended too
+    from davs_jax.plan import planner, tables
+    from davs_jax.plan.compiling import PlanError
+
+    config = _CONFIG.value
+    try:
+        chosen = [machines.parse(name) for name in _TOPOLOGY.value]
+        for machine in chosen:
+            machine.compiler()
+        plans = [planner.plan(config, machine, _CLIPS.value) for machine in chosen]
+        largest = {}
+        if _SEARCH.value:
+            largest = {m.name: planner.largest(config, m, c.examples // m.size) for m, c, _ in plans}
+        print(tables.beside(plans, largest), flush=True)
+        print(*planner.remarks(config, plans), sep="\n")
+        if _CURVE.value:
+            curves = {m.kind: planner.curve(config, m, c.examples // m.size) for m, c, _ in plans}
+            for plans in curves.values():
+                print(f"\n{tables.curve(plans)}", flush=True)
+            if _PLOT.value:
+                Path(_PLOT.value).write_bytes(tables.plot(curves))
+                print(f"\npicture: {_PLOT.value}")
+    except (machines.MachineError, PlanError, OSError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Parses the flags; whatever is wrong with them ends the process with one sentence and status 2."""
+    rest = command_line.parse(PROGRAM, __doc__, argv)
+    if not _TOPOLOGY.value:
+        command_line.refuse(PROGRAM, "--topology is missing, as --topology=v5e:16x16; see --help")
+    if _PLOT.value and not _CURVE.value:
+        command_line.refuse(PROGRAM, "--plot draws the curve: give --curve too")
+    return rest
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

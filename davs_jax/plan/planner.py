@@ -1,0 +1,100 @@
+"""One configuration on one machine, its largest batch, and its curve over sizes."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from ml_collections import ConfigDict
+
+from davs_jax.plan import compiling, roofline, search
+from davs_jax.plan.compiling import Compiled, PlanError
+from davs_jax.plan.machines import CURVE, Machine, MachineError, parse
+from davs_jax.plan.tables import Plan
+from davs_jax.training import step
+
+EXAMPLES = {"batch_size": "clips", "face_batch_size": "images"}
+
+
+def batch_setting(config) -> str:
+    """The setting that says how many examples a step has: clips, or identity images where a stage reads no clips."""
+    return "batch_size" if "frames" in step.batch_spec(config) else "face_batch_size"
+
+
+def sized(config, machine: Machine, per_chip: int | None) -> ConfigDict:
+    """The configuration with so many examples a chip; without a number with its own, rounded up to fill all chips.
+
+    Where the step reads its batch in parts (`config.accumulate`), the number is rounded up to fill all parts. Identity
+    images beside clips keep their proportion.
+
+    Raises:
+      PlanError: what the networks, the losses and the optimizers refuse.
+    """
+    resized = ConfigDict(config.copy_and_resolve_references())
+    try:
+        leading = batch_setting(config)
+    except ValueError as error:
+        raise PlanError(str(error)) from error
+    given, unit = config.data[leading], machine.size * config.get("accumulate", 1)
+    total = unit * math.ceil((machine.size * per_chip if per_chip else given) / unit)
+    for name in ("batch_size", "face_batch_size"):
+        resized.data[name] = unit * math.ceil(config.data[name] * total / given / unit)
+    return resized
+
+
+def _compiled(config, machine: Machine) -> Compiled:
+    setting = batch_setting(config)
+    return compiling.compiled(config, machine, f"{config.data[setting]} {EXAMPLES[setting]}")
+
+
+def plan(config, machine: Machine, per_chip: int | None = None) -> Plan:
+    """One column of the table.
+
+    Raises:
+      PlanError, MachineError: it cannot be compiled for this machine.
+    """
+    compiled = _compiled(sized(config, machine, per_chip), machine)
+    if not compiled.fits:
+        return machine, compiled, None
+    return machine, compiled, roofline.estimate(compiled, machine, config.model.dtype == "float32")
+
+
+def largest(config, machine: Machine, start: int) -> int:
+    """The most examples a chip whose step fits; the search starts at so many.
+
+    Raises:
+      PlanError, MachineError: it cannot be compiled for this machine.
+    """
+    parts = config.get("accumulate", 1)
+
+    def compile_for(clips_a_part: int) -> Compiled:
+        return _compiled(sized(config, machine, clips_a_part * parts), machine)
+
+    found, _ = search.largest(compile_for, machine.chip.memory, max(1, start // parts))
+    return found * parts
+
+
+def curve(config, machine: Machine, per_chip: int) -> list[Plan]:
+    """The same number of examples a chip on growing machines of one kind, as far as the compiler knows them."""
+    plans = []
+    for shape in CURVE[machine.chip.axes]:
+        try:
+            plans.append(plan(config, parse(f"{machine.kind}:{shape}"), per_chip))
+        except MachineError:
+            break  # larger than what the compiler can describe
+    return plans
+
+
+def remarks(config, plans: Sequence[Plan]) -> Iterator[str]:
+    """What a reader of the table must know beside it."""
+    for machine, compiled, times in plans:
+        given = config.data[batch_setting(config)]
+        if compiled.examples != given:
+            yield (
+                f"{machine.name}: the configuration has {given} examples a step, this plan {compiled.examples:,}; "
+                f"to train so: --config.data.{batch_setting(config)}={compiled.examples} (and a fitting learning rate)"
+            )
+        if not compiled.fits:
+            yield f"{machine.name}: the step needs {compiled.peak / 2**30:.2f} GiB of each device, which is too much"
+        if times and roofline.decoding_cores(compiled.pictures, times.best) > machine.host_cores:
+            yield f"{machine.name}: its hosts cannot decode JPEGs as fast as the chips might train"
+        if machine.is_gpu:
+            yield f"{machine.name}: an estimate, untuned; times leave out memory traffic, which is unknown"

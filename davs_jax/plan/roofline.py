@@ -1,0 +1,79 @@
+"""From what a step needs and what a machine can do to the time that it takes at best."""
+
+import dataclasses
+
+from davs_jax.plan.collectives import Collective
+from davs_jax.plan.compiling import Compiled
+from davs_jax.plan.machines import HOP, Machine
+
+LRW_CLIPS = 488_766  # of a training epoch
+# Pictures of 260 px that one processor core reads a second: 59 clips of the joint stage (docs/results.md, "Loading"),
+# each of 33 pictures. Some of these are the same and decoded once, there as here.
+JPEGS_PER_CORE = 59 * 33
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """Seconds of a step, each resource alone at the rate that its maker states.
+
+    Attributes:
+      compute, memory, network: seconds.
+    """
+
+    compute: float
+    memory: float
+    network: float
+
+    @property
+    def best(self) -> float:
+        """Seconds of a step where everything overlaps."""
+        return max(self.compute, self.memory, self.network)
+
+    @property
+    def worst(self) -> float:
+        """Seconds of a step where nothing overlaps, still at full rates."""
+        return self.compute + self.memory + self.network
+
+    @property
+    def bound(self) -> str:
+        """The resource that takes longest."""
+        return max(("compute", "memory", "network"), key=lambda name: getattr(self, name))
+
+
+def transfer(found: Collective, machine: Machine) -> float:
+    """Seconds of one execution of a collective, on a ring or torus in both directions.
+
+    Every device of a group of g sends (g − 1)/g of the array, of an all-reduce twice that (a reduce-scatter and an
+    all-gather); of a permutation it sends its own. No collective is quicker than its message's way.
+    """
+    group = found.group or machine.size
+    share = (group - 1) / group
+    sent = {"all-reduce": 2 * share, "collective-permute": 1.0}.get(found.kind, share) * found.bytes
+    if group == 1:
+        return 0.0
+    passes = 2 if found.kind == "all-reduce" else 1
+    return max(sent / machine.network, passes * machine.hops * HOP)
+
+
+def estimate(compiled: Compiled, machine: Machine, full_precision: bool = False) -> Estimate:
+    """The time of a step that fits.
+
+    Args:
+      full_precision: the networks compute in float32, which a GPU does at half the rate.
+    """
+    rate = machine.chip.flops / (2 if machine.is_gpu and full_precision else 1)
+    return Estimate(
+        compute=compiled.flops / rate,
+        memory=compiled.bytes / machine.chip.bandwidth,
+        network=sum(found.times * transfer(found, machine) for found in compiled.collectives),
+    )
+
+
+def epoch_hours(clips_per_second: float) -> float:
+    """Of LRW's training clips."""
+    return LRW_CLIPS / clips_per_second / 3600
+
+
+def decoding_cores(pictures_per_step: int, seconds: float) -> float:
+    """Processor cores that decode so many pictures in so many seconds."""
+    return pictures_per_step / seconds / JPEGS_PER_CORE

@@ -1,0 +1,1 @@
+"""The audio-visual offset of a file, and its repair."""

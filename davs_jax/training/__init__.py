@@ -1,0 +1,1 @@
+"""Training one stage: losses, the step, the state, the loop."""

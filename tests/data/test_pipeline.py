@@ -1,0 +1,263 @@
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from davs_jax import constants
+from davs_jax.data import pipeline, records
+from davs_jax.data.pipeline import DataError
+from davs_jax.media.audio import syncnet_features
+from davs_jax.parallel import sharding
+from davs_jax.training import step
+from support.tiny_data import SPEAKERS, WORDS, clip_record, write_shards
+
+CLIP_KEYS = ("frames", "mfcc", "word", "generate_start", "identity_frame", "adversary_frames")
+ALL_KEYS = (*CLIP_KEYS, "faces", "face_id")
+
+
+def take(count, config, keys=ALL_KEYS, **position):
+    return list(itertools.islice(pipeline.host_batches(config, keys, **position), count))
+
+
+def assert_equal(batches, expected):
+    assert len(batches) == len(expected)
+    for batch, other in zip(batches, expected, strict=True):
+        assert batch.keys() == other.keys()
+        for key in batch:
+            np.testing.assert_array_equal(batch[key], other[key], err_msg=key)
+
+
+def test_a_training_batch_is_what_the_step_asks_for(joint_config):
+    mesh = sharding.make_mesh(joint_config.mesh)
+    spec = step.batch_spec(joint_config)
+    batch = next(pipeline.train_batches(joint_config, mesh, spec))
+    assert {k: (v.shape, v.dtype) for k, v in batch.items()} == {k: (v.shape, v.dtype) for k, v in spec.items()}
+    assert all(v.sharding == sharding.batch_sharding(mesh) for v in batch.values())
+    assert set(spec) == set(ALL_KEYS)
+
+
+def test_batches_from_a_step_on_are_the_continuation(joint_config):
+    assert_equal(take(3, joint_config, first=5), take(8, joint_config)[5:])
+
+
+def test_device_batches_start_at_the_step_too(word_config):
+    mesh, spec = sharding.make_mesh(word_config.mesh), step.batch_spec(word_config)
+    later = next(pipeline.train_batches(word_config, mesh, spec, start_step=2))
+    assert_equal([jax.device_get(later)], take(1, word_config, tuple(spec), first=2))
+
+
+def test_two_processes_load_the_halves_of_the_global_batch(joint_config):
+    halves = [take(3, joint_config, rows=lambda n, p=p: range(p * n // 2, (p + 1) * n // 2)) for p in range(2)]
+    joined = [{k: np.concatenate([a[k], b[k]]) for k in a} for a, b in zip(*halves, strict=True)]
+    assert_equal(joined, take(3, joint_config))
+
+
+def test_another_seed_is_another_order(joint_config):
+    words = [batch["word"] for batch in take(4, joint_config, CLIP_KEYS)]
+    joint_config.seed = 1
+    assert not np.array_equal(words, [batch["word"] for batch in take(4, joint_config, CLIP_KEYS)])
+
+
+def test_every_epoch_visits_every_clip_once_in_a_new_order(word_config):
+    source = pipeline.open_clips(word_config.data.clips, "train")
+    first_windows = {
+        source.record(i)["mfcc"][4 * start : 4 * start + 20].tobytes(): i for i in range(16) for start in (2, 3)
+    }
+    batches = take(8, word_config, ("mfcc",))  # 16 clips are four batches
+    clips = [first_windows[clip[0].tobytes()] for batch in batches for clip in batch["mfcc"]]
+    assert sorted(clips[:16]) == sorted(clips[16:]) == list(range(16))
+    assert clips[:16] != clips[16:]
+
+
+@pytest.fixture
+def plain_config(joint_config):
+    """Nothing is drawn but the windows."""
+    joint_config.data.update(flip=False, crop=False)
+    return joint_config
+
+
+def example(config, record, seed=0, keys=CLIP_KEYS):
+    return pipeline.clip_example(record, np.random.default_rng(seed), config, keys)
+
+
+def frame_numbers(pictures, record):
+    """Which frames of a record these central crops are."""
+    view = pipeline.View.central(64)
+    known = {view(jpeg, "").tobytes(): t for t, jpeg in enumerate(record["frames"])}
+    return [known[picture.tobytes()] for picture in pictures]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_windows_are_those_of_the_published_sampling(plain_config, seed):
+    record = pipeline.open_clips(plain_config.data.clips, "train").record(3)
+    drawn = example(plain_config, record, seed)
+    frames = frame_numbers(drawn["frames"], record)
+    assert frames == list(range(frames[0], frames[0] + 24, 2)) and frames[0] in (2, 3)
+    for frame, window in zip(frames, drawn["mfcc"], strict=True):
+        np.testing.assert_array_equal(window, record["mfcc"][4 * frame : 4 * frame + 20])
+    adversary = frame_numbers(drawn["adversary_frames"], record)
+    assert adversary == list(range(adversary[0], adversary[0] + 20)) and 2 <= adversary[0] <= 6
+    assert 0 <= drawn["generate_start"] <= 6
+    assert len(frame_numbers([drawn["identity_frame"]], record)) == 1
+
+
+def test_only_the_frames_that_are_asked_for_are_decoded(plain_config):
+    record = pipeline.open_clips(plain_config.data.clips, "train").record(0)
+    whole = example(plain_config, record, seed=1)
+    (identity,) = frame_numbers([whole["identity_frame"]], record)
+    damaged = [jpeg if t == identity else b"damaged" for t, jpeg in enumerate(record["frames"])]
+    only = example(plain_config, record | {"frames": damaged}, seed=1, keys=("identity_frame",))
+    np.testing.assert_array_equal(only["identity_frame"], whole["identity_frame"])
+
+
+def test_a_clip_is_flipped_as_a_whole_or_not_at_all(plain_config):
+    record = pipeline.open_clips(plain_config.data.clips, "train").record(0)
+    flipped = []
+    for seed in range(8):
+        plain_config.data.flip = False
+        plain = example(plain_config, record, seed)
+        plain_config.data.flip = True
+        drawn = example(plain_config, record, seed)
+        mirrored = np.array_equal(drawn["frames"], plain["frames"][:, :, ::-1])
+        assert mirrored or np.array_equal(drawn["frames"], plain["frames"])
+        assert np.array_equal(drawn["identity_frame"], plain["identity_frame"][:, ::-1]) == mirrored
+        flipped.append(mirrored)
+    assert 0 < sum(flipped) < 8
+
+
+def test_crops_move_over_the_whole_margin(joint_config):
+    views = [pipeline.View.drawn(np.random.default_rng(i), 256, joint_config.data) for i in range(60)]
+    assert {view.top for view in views} == {view.left for view in views} == set(range(5))
+    assert (pipeline.View.central(256).top, pipeline.View.central(64).top) == (2, 0)
+
+
+def test_colour_jitter_is_one_change_per_clip_within_its_bound(plain_config):
+    record = pipeline.open_clips(plain_config.data.clips, "train").record(0)
+    plain = example(plain_config, record)["frames"]
+    plain_config.data.color_jitter = 0.1
+    drawn = example(plain_config, record)["frames"]
+    assert not np.array_equal(drawn, plain)
+    assert np.abs(drawn.astype(int) - plain).max() < 255 * 0.35  # three factors of at most 1 ± 0.1
+    for channel in range(3):
+        before, after = plain[..., channel].ravel(), drawn[..., channel].ravel()
+        assert all(len(set(after[before == level])) == 1 for level in np.unique(before))
+
+
+def test_syncnet_sees_every_window_of_a_clip_and_its_sound(plain_config):
+    record = pipeline.open_clips(plain_config.data.clips, "train").record(3)
+    example = pipeline.clip_example(record, np.random.default_rng(0), plain_config, ("sync_frames", "sync_mfcc"))
+    columns = syncnet_features.mfcc(record["audio"]).astype(np.float32)
+    view = pipeline.View.central(plain_config.model.image_size)
+    np.testing.assert_array_equal(example["sync_frames"], [view(jpeg, "") for jpeg in record["frames"][:28]])
+    np.testing.assert_array_equal(example["sync_mfcc"], [columns[4 * at : 4 * at + 20] for at in range(24)])
+
+
+def test_the_person_stage_needs_no_clips(joint_config):
+    joint_config.data.clips = ""
+    (batch,) = take(1, joint_config, ("faces", "face_id"))
+    assert batch["faces"].shape == (2, 64, 64, 3)
+    assert batch["face_id"].dtype == np.int32
+
+
+def test_the_word_stage_needs_no_faces(word_config):
+    word_config.data.faces = ""
+    keys = tuple(step.batch_spec(word_config))
+    assert take(1, word_config, keys)[0].keys() == {"frames", "mfcc", "word"}
+
+
+def test_evaluation_counts_every_clip_exactly_once(clips_folder):
+    source = pipeline.open_clips(clips_folder, "test")
+    batches = list(pipeline.eval_batches(source, 3))
+    assert [batch["frames"].shape for batch in batches] == [(3, 29, 64, 64, 3)] * 3
+    assert [int(batch["mask"].sum()) for batch in batches] == [3, 3, 1]
+    kept = np.concatenate([batch["index"][batch["mask"]] for batch in batches])
+    assert kept.tolist() == list(range(7))
+    words = np.concatenate([batch["word"][batch["mask"]] for batch in batches])
+    assert words.tolist() == [source.record(i)["word"] for i in range(7)]
+
+
+def test_evaluation_gives_all_windows_and_the_openings_that_are_known(clips_folder):
+    source = pipeline.open_clips(clips_folder, "val")
+    (batch,) = pipeline.eval_batches(source, 5)
+    for i in range(5):
+        record = source.record(i)
+        np.testing.assert_array_equal(batch["mfcc"][i, 28], record["mfcc"][4 * 28 : 4 * 28 + 20])
+        if len(record["mouth_opening"]):
+            np.testing.assert_array_equal(batch["mouth_opening"][i], record["mouth_opening"])
+        else:
+            assert np.isnan(batch["mouth_opening"][i]).all()
+    assert 0 < np.isnan(batch["mouth_opening"]).all(1).sum() < 5
+
+
+@pytest.mark.parametrize(
+    ("folder", "split", "says"),
+    [
+        ("", "train", "config.data.clips is empty: set --config.data.clips=FOLDER"),
+        ("no/such/folder", "train", r"no/such/folder holds no finished shards .*data_prep\.lrw"),
+        (None, "dev", r"no split 'dev'; it has \['test', 'train', 'val'\]"),
+    ],
+)
+def test_a_folder_without_clips_is_named_with_the_remedy(clips_folder, folder, split, says):
+    with pytest.raises(DataError, match=says):
+        pipeline.open_clips(clips_folder if folder is None else folder, split)
+
+
+def test_faces_given_as_clips_are_refused(faces_folder):
+    with pytest.raises(DataError, match="holds other records"):
+        pipeline.open_clips(faces_folder, "train")
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"num_words": 500}, "has 4 words but config.model.num_words is 500; set --config.model.num_words=4"),
+        ({"num_identities": 9}, "set --config.model.num_identities=5"),
+        ({"image_size": 128}, "has 64 pixels a side but config.model.image_size is 128"),
+        ({"word_frames": 13}, "config.model.word_frames is 13; a clip allows 1…12"),
+        ({"adversary_frames": 26}, "config.model.adversary_frames is 26; a clip allows 1…25"),
+    ],
+)
+def test_sizes_that_differ_from_the_data_are_refused(joint_config, setting, says):
+    joint_config.model.update(setting)
+    with pytest.raises(DataError, match=says):
+        take(1, joint_config)
+
+
+def test_a_batch_that_does_not_divide_over_the_devices_is_refused(word_config):
+    mesh = jax.sharding.AbstractMesh((3, 1), ("data", "fsdp"))
+    with pytest.raises(DataError, match=r"batch_size is 4, which does not divide over 3 .* --config.data.batch_size=6"):
+        pipeline.train_batches(word_config, mesh, step.batch_spec(word_config))
+
+
+def test_a_damaged_picture_is_named(plain_config):
+    record = pipeline.open_clips(plain_config.data.clips, "train").record(5)
+    with pytest.raises(DataError, match="clip HOUSE_00005, frame 2, is not a readable JPEG"):
+        example(plain_config, record | {"frames": [b"damaged"] * 29}, keys=("adversary_frames", "frames"), seed=9)
+
+
+def test_a_clip_without_a_label_is_refused_where_the_stage_reads_it(plain_config):
+    record = pipeline.open_clips(plain_config.data.clips, "train").record(5) | {"word": -1}
+    assert "word" not in example(plain_config, record, keys=("frames", "mfcc"))
+    with pytest.raises(DataError, match="clip HOUSE_00005 has no word label"):
+        example(plain_config, record, keys=("frames", "word"))
+
+
+def test_a_short_clip_is_refused(clips_folder):
+    source = pipeline.open_clips(clips_folder, "val")
+    short = [record | {"frames": record["frames"][:20]} for record in (source.record(0),)]
+    broken = pipeline.ClipSource("folder", "val", short, source.words, source.speakers, 64)
+    with pytest.raises(
+        DataError, match=rf"has 20 frames and 132 MFCC columns, expected {constants.CLIP_FRAMES} and 132"
+    ):
+        broken.record(0)
+
+
+def test_a_damaged_record_ends_the_stream_with_its_name(word_config, tmp_path):
+    clips = [clip_record(i) for i in range(4)]
+    clips[2]["frames"] = [b"damaged"] * 29
+    features = records.clip_features(WORDS, SPEAKERS)
+    word_config.data.clips = write_shards(tmp_path, "clips", features, {"train": clips})
+    mesh, spec = sharding.make_mesh(word_config.mesh), step.batch_spec(word_config)
+    with pytest.raises(DataError, match="clip MONEY_00002, frame"):
+        next(pipeline.train_batches(word_config, mesh, spec))

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from davs_jax.evaluate.landmarks import corner_distances, table
+from davs_jax.media.faces.tracking import Face
+
+POINTS = np.array([[90, 100], [170, 100], [130, 140], [100, 180], [160, 180]], np.float32)
+
+
+class Detector:
+    """Reads from the first pixel how far down the mouth has moved; black pictures have no face."""
+
+    def detect(self, image):
+        if not image.any():
+            return []
+        points = POINTS.copy()
+        points[3:, 1] += float(image[0, 0, 0]) - 100
+        small = Face(points + 50, np.array([0, 0, 5, 5]), 1.0)
+        return [small, Face(points, np.array([60, 60, 140, 140]), 1.0)]
+
+
+@pytest.fixture
+def real():
+    return np.full((29, 256, 256, 3), 100, np.uint8)
+
+
+def test_the_distance_is_in_eye_distances(real):
+    lower = real + np.uint8(8)
+    found = corner_distances({"same": real, "lower": lower}, real, Detector())
+    np.testing.assert_allclose(found["same"], np.zeros(8))
+    np.testing.assert_allclose(found["lower"], np.full(8, 8 / 80))
+
+
+def test_the_pictures_size_does_not_matter(real):
+    small = real[:, ::4, ::4]
+    np.testing.assert_allclose(corner_distances({"x": small + np.uint8(8)}, small, Detector())["x"], np.full(8, 0.1))
+
+
+def test_frames_without_a_face_are_counted_and_left_out(real):
+    generated = real + np.uint8(8)
+    generated[:12] = 0  # three of the frames looked at
+    figures = table([corner_distances({"audio": generated, "photo": real * 0}, real, Detector())], 64)
+    assert figures["audio"] == {"mean": pytest.approx(0.1), "frames": 5, "missed": 3}
+    assert figures["photo"] == {"mean": None, "frames": 0, "missed": 8}
+    assert figures["measure"]["size"] == "64 px, enlarged to 256"
+    assert "MTCNN" in figures["measure"]["detector"]

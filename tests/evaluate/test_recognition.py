@@ -1,0 +1,174 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from davs_jax.data.pipeline import eval_batches
+from davs_jax.data.sources import open_clips, open_faces
+from davs_jax.evaluate.recognition import (
+    Vectors,
+    accuracies,
+    baselines,
+    clips,
+    encode,
+    face_probes,
+    logits,
+    partner,
+    probes,
+    recognise,
+    retrieval,
+    synchronisation,
+    word_frames,
+    word_table,
+)
+from davs_jax.inference import Davs
+from davs_jax.media.offsets import frame_distances
+from support.tiny_model import random_model, random_weights
+
+WORDS = 4
+
+
+@pytest.fixture
+def model(joint_config):
+    return random_model(joint_config)
+
+
+@pytest.fixture
+def source(clips_folder):
+    return open_clips(clips_folder, "test")
+
+
+def test_every_clip_counts_once_and_padding_not_at_all(model, source):
+    vectors = encode(model, eval_batches(source, 4))
+    np.testing.assert_array_equal(vectors.index, np.arange(len(source)))
+    assert vectors.audio.shape == vectors.video.shape == (len(source), 12, 256)
+    assert len(list(clips(eval_batches(source, 4)))) == len(source)
+
+
+def test_the_batch_size_changes_no_figure(model, source):
+    by_three, by_seven = (recognise(model, eval_batches(source, size)) for size in (3, 7))
+    assert by_three == by_seven
+    assert set(by_three) == {
+        *("audio_accuracy", "video_accuracy", "both_accuracy"),
+        *("audio_to_video_r1", "video_to_audio_r1"),
+    }
+
+
+def test_the_words_are_read_from_frames_2_to_24(model, source):
+    np.testing.assert_array_equal(word_frames(model), np.arange(2, 25, 2))
+    clip = next(clips(eval_batches(source, 1)))
+    vectors = encode(model, eval_batches(source, 7), persons=True)
+    np.testing.assert_allclose(vectors.video[0], model.wid_from_video(clip["frames"][2:25:2]), rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(vectors.audio[0], model.wid_from_audio(clip["mfcc"][2:25:2]), rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(vectors.pid[0], model.pid_from_frames(clip["frames"][2:25:2])[0], rtol=1e-4, atol=1e-2)
+
+
+def test_accuracy_is_the_share_of_words_named_correctly(model, source):
+    clips_ = list(clips(eval_batches(source, 4)))
+    wid = np.stack([model.wid_from_audio(clip["mfcc"][2:25:2]) for clip in clips_])
+    words = np.array([clip["word"] for clip in clips_])
+    expected = np.mean(model.word_logits(wid).argmax(1) == words)
+    assert recognise(model, eval_batches(source, 4))["audio_accuracy"] == pytest.approx(expected)
+
+
+def test_a_partner_says_another_word():
+    words = np.array([0, 0, 1, 1, 0, 2])
+    assert all(words[partner(i, words)] != words[i] for i in range(len(words)))
+    with pytest.raises(ValueError, match="one word"):
+        partner(0, np.zeros(4))
+
+
+def test_a_perfect_ear_never_hears_its_word_in_a_wrong_sound(model, source):
+    vectors = encode(model, eval_batches(source, 7))
+    perfect, blind = np.eye(4)[vectors.word], np.zeros((len(vectors.word), 4))
+    read = {"audio": perfect, "video": blind, "both": perfect}
+    found = baselines(model, eval_batches(source, 7), read, vectors, seed=0)
+    assert found["shuffled"]["audio"]["accuracy"] == found["shuffled"]["both"]["accuracy"] == 0
+    own = logits(model, vectors)
+    assert found["untrained"] == accuracies(own, vectors, seed=0)  # here they are one model
+
+
+def test_all_frames_give_the_same_words_and_the_distances_besides(model, source):
+    some, every = (encode(model, eval_batches(source, 7), every_frame=flag) for flag in (False, True))
+    np.testing.assert_allclose(every.video, some.video, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(every.audio, some.audio, rtol=1e-4, atol=1e-2)
+    assert some.distances is None
+    assert every.distances.shape == (len(source), 29, 29)
+
+
+def test_offsets_are_counted_over_all_clips(vectors):
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(80, 29, 8))
+    late = np.concatenate([seen[:, :1], seen[:, :-1]], 1)  # sound t is what picture t − 1 shows
+    figures = synchronisation(dataclasses.replace(vectors, distances=frame_distances(seen, late)), seed=0)
+    assert figures["offsets"]["1"] == 80
+    assert figures["exact"]["accuracy"] == 0  # every known shift is found one frame later than it is
+    assert figures["within_1"]["accuracy"] == 1
+
+
+def test_every_word_says_what_it_was_taken_for():
+    right = np.diag([2, 2, 0])
+    confusions = {"audio": right, "both": right, "video": np.array([[1, 1, 0], [0, 2, 0], [0, 0, 0]])}
+    table = word_table(confusions, ("ABOUT", "HOUSE", "MONEY"))
+    assert table == {
+        "ABOUT": {"clips": 2, "audio": 1.0, "both": 1.0, "video": 0.5, "taken_for": "HOUSE"},
+        "HOUSE": {"clips": 2, "audio": 1.0, "both": 1.0, "video": 1.0, "taken_for": ""},
+    }
+
+
+def test_without_a_word_classifier_only_retrieval_is_judged(joint_config, source):
+    params, batch_stats = random_weights(joint_config)
+    params = {name: value for name, value in params.items() if name != "word_classifier"}
+    figures = recognise(Davs(joint_config, params, batch_stats), eval_batches(source, 4))
+    assert set(figures) == {"audio_to_video_r1", "video_to_audio_r1"}
+
+
+@pytest.fixture
+def vectors():
+    """Audio says the word alone, video the person alone; 5 people × 4 words × 4 times."""
+    rng = np.random.default_rng(0)
+    people, words = np.divmod(np.arange(80) // 4, WORDS)
+
+    def say(labels):
+        wid = rng.normal(size=(8, 1, 256))[labels] + rng.normal(size=(80, 12, 256))
+        return wid.astype(np.float32)
+
+    return Vectors(np.arange(80), words, people, np.zeros((80, 29)), audio=say(words), video=say(people))
+
+
+def test_probes_find_what_a_representation_holds_and_no_more(vectors):
+    figures, skipped = probes(vectors, seed=0)
+    assert figures["word_from_audio_wid"]["accuracy"] > 0.9
+    assert figures["person_from_video_wid"]["accuracy"] > 0.9
+    assert figures["word_from_audio_wid"]["mlp"]["accuracy"] > 0.9
+    assert figures["word_from_video_wid"]["low"] < 0.25 + 0.1
+    assert figures["person_from_audio_wid"]["low"] < 0.2 + 0.1
+    assert set(skipped) == {"word_from_pid", "word_from_maps", "person_from_pid"}
+
+
+def test_unknown_people_leave_out_their_probes_and_say_so(vectors):
+    unknown = Vectors(vectors.index, vectors.word, np.full(80, -1), vectors.mouth_opening, vectors.audio, vectors.video)
+    figures, skipped = probes(unknown, seed=0)
+    assert "word_from_audio_wid" in figures
+    assert "not known" in skipped["person_from_video_wid"]
+    assert unknown.people is None
+
+
+def test_retrieval_looks_both_ways(vectors):
+    same = Vectors(vectors.index, vectors.word, vectors.speaker, vectors.mouth_opening, vectors.audio, vectors.audio)
+    assert {name: values["r1"] for name, values in retrieval(same).items()} == {
+        "audio_to_video": 1.0,
+        "video_to_audio": 1.0,
+    }
+
+
+def test_faces_are_probed_for_people_where_there_are_enough_of_each(model, faces_folder):
+    faces = open_faces(faces_folder, "train")  # two images of each of five people
+    figures, skipped = face_probes(model, faces, seed=0)
+    assert not figures
+    assert "no identity has 5" in skipped["face_probes"]
+    many = type(faces)(faces.folder, "train", [r for r in faces.data for _ in range(3)], faces.identities, 64)
+    figures, skipped = face_probes(model, many, seed=0)
+    assert figures["person_from_pid"]["clips"] == 30
+    assert figures["person_from_pid"]["accuracy"] > 0.8  # the copies give it away
+    assert not skipped

@@ -1,0 +1,1 @@
+"""Helpers of the tests: small real files, small models, damaged inputs, processes."""

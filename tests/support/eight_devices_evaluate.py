@@ -1,0 +1,102 @@
+"""Run by test_evaluate.py: a split's figures on 1 and on 8 devices, of one process or of two, are the same to the
+last digit printed; and so are a film's frames on one and on all devices of a process.
+
+    python tests/support/eight_devices_evaluate.py CLIPS
+
+CLIPS is a folder of shards, such as `tiny_data.write_shards` makes. The processes of a job are told of it as
+`davs_jax.parallel.processes` says.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    f"--xla_force_host_platform_device_count={8 // int(os.environ.get('JAX_NUM_PROCESSES', '1'))} "
+    "--xla_backend_optimization_level=0"
+)
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import jax
+import numpy as np
+
+from configs import common
+from davs_jax.api import Model
+from davs_jax.data.pipeline import eval_batches
+from davs_jax.data.sources import open_clips
+from davs_jax.evaluate import mouth, pictures, probes, recognition, swap
+from davs_jax.inference import Davs
+from davs_jax.parallel import processes, sharding
+from support import talking_files
+from support.tiny_data import tiny
+from support.tiny_model import random_weights
+
+
+def printed(figures):
+    """Rounded as a report rounds at the finest."""
+    if isinstance(figures, dict):
+        return {key: printed(value) for key, value in figures.items()}
+    return round(figures, 3) if isinstance(figures, float) else figures
+
+
+DRAWN = 3  # clips: enough for figures of pictures
+swap.PAIRS = 6
+probes.FOLDS = 4  # and as many clips of each word
+
+
+def figures(model: Davs, folder: str) -> dict:
+    source = open_clips(folder, "train")
+    vectors = recognition.encode(model, eval_batches(source, 5), persons=True, every_frame=True)
+    read = recognition.logits(model, vectors)
+    ruler = mouth.fit_ruler(eval_batches(source, 5))
+    drawn = pictures.measure(
+        model, None, source, [next(eval_batches(source, DRAWN))], vectors.word[:DRAWN], ruler, judged_clips=0
+    )
+    found, skipped = recognition.probes(vectors, seed=0)
+    assert not skipped, skipped
+    return {
+        "clips": vectors.index.tolist(),
+        "accuracy": recognition.accuracies(read, vectors, seed=0),
+        "retrieval": recognition.retrieval(vectors, model.mesh),
+        "sync": recognition.synchronisation(vectors, seed=0),
+        "probes": found,
+        "swap": swap.swap_test(model, source, vectors, seed=0),
+        "pictures": pictures.picture_table(drawn, None, seed=0),
+        "activity": pictures.activity_table(drawn, None, seed=0),
+        "motion": pictures.motion_table(drawn, vectors.mouth_opening[:DRAWN], None, seed=0),
+    }
+
+
+def film(model: Davs) -> np.ndarray:
+    """70 frames, more than one call's, uint8 `[70, S, S, 3]`."""
+    frames = Model(model).talk(
+        talking_files.portrait(), talking_files.sound(2.8), points=talking_files.POINTS, crop=True
+    )
+    return np.stack(list(frames))
+
+
+def main() -> None:
+    processes.initialize()
+    folder = sys.argv[1]
+    config = tiny(common.get_config("joint"), folder, "")
+    config.audio_gain = 30.0  # fresh weights hardly move a mouth otherwise
+    alone = Davs(config, *random_weights(config))
+    one = figures(alone, folder)
+    mesh = sharding.make_mesh(config.mesh)
+    weights = jax.device_put(random_weights(config), sharding.replicated(mesh))
+    eight = figures(Davs(config, *weights, mesh=mesh), folder)
+    assert mesh.size == 8
+    assert one["clips"] == eight["clips"] == list(range(16))
+    assert printed(one) == printed(eight), (printed(one), printed(eight))
+    here = Davs.on_this_host(config, *random_weights(config))
+    assert here.mesh.size == jax.local_device_count() > 1
+    shown, expected = film(here).astype(int), film(alone).astype(int)
+    assert shown.shape == (70, 64, 64, 3) and expected.std(0).max() > 1, "the film stands still"
+    np.testing.assert_array_equal(shown, expected)
+    print("8 devices print what 1 does")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""The smallest configuration of each stage, and a random batch for its step."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from configs import common
+from davs_jax.training import step
+
+
+def tiny(stage: str = "joint"):
+    config = common.get_config(stage)
+    config.model.update(image_size=64, width=1 / 16, num_words=3, num_identities=4, adversary_frames=12)
+    config.model.sequence_frames = 2
+    config.data.update(batch_size=8, face_batch_size=8)
+    return config
+
+
+def random_batch(config, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+
+    def draw(spec):
+        if spec.dtype == jnp.uint8:
+            return rng.integers(0, 256, spec.shape, np.uint8)
+        if spec.dtype == jnp.int32:
+            return rng.integers(0, 3, spec.shape, np.int32)
+        return rng.normal(size=spec.shape).astype(np.float32)
+
+    return {key: draw(spec) for key, spec in step.batch_spec(config).items()}

@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from davs_jax.checkpoint.export import save_weights
+from davs_jax.evaluate.lip_sync import Score
+from davs_jax.generate.drivers import Performance
+from davs_jax.media import video
+from davs_jax.media.offsets import Offset
+from davs_jax.sync import audio_offset
+from davs_jax.sync.audio_offset import SyncError, describe, main, measure
+from support.tiny_model import random_model, random_weights
+
+
+@pytest.fixture
+def vectors():
+    return np.random.default_rng(0).normal(size=(80, 8))
+
+
+def test_a_long_file_is_measured_in_blocks_that_do_not_show(vectors, monkeypatch):
+    pictures, sound = vectors[4:], vectors[:-4]
+    whole = measure(pictures, sound)
+    assert whole.frames == 4
+    monkeypatch.setattr(audio_offset, "BLOCK", 7)
+    assert measure(pictures, sound) == pytest.approx(whole, abs=1e-6)
+
+
+def test_a_short_file_is_refused(vectors):
+    with pytest.raises(SyncError, match="30 frames are too few for offsets of ±15, which take 31"):
+        measure(vectors[:30], vectors[:30])
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [(0, "is in time;"), (2, "is 2 frames (0.08 s) late;"), (-5, "is 5 frames (0.20 s) early;")],
+)
+def test_an_offset_is_told_in_words(frames, words):
+    assert words in describe(Offset(frames, 0.5, 0.25))
+
+
+@pytest.fixture
+def talk(tmp_path):
+    """A flash in frame 20, and a click three frames after it."""
+    samples = np.zeros(50 * 640, np.float32)
+    samples[23 * 640 : 23 * 640 + 64] = 0.9
+    with video.Writer(tmp_path / "talk.mp4", samples=samples) as writer:
+        for i in range(50):
+            writer.write(np.full((64, 64, 3), 255 if i == 20 else 0, np.uint8))
+    return tmp_path / "talk.mp4"
+
+
+@pytest.fixture
+def checkpoint(joint_config, tmp_path) -> str:
+    save_weights(str(tmp_path / "weights"), joint_config, *random_weights(joint_config), "float32")
+    return str(tmp_path / "weights")
+
+
+def lateness(path) -> float:
+    """Frames from the flash to the click."""
+    clip = video.read_clip(path)
+    return np.abs(clip.samples).argmax() / 640 - clip.frames.mean((1, 2, 3)).argmax()
+
+
+@pytest.mark.parametrize("late", [3, -3])
+def test_a_repaired_file_has_moved_its_sound_and_recoded_nothing(talk, checkpoint, monkeypatch, capsys, late):
+    monkeypatch.setattr(audio_offset, "measure_file", lambda model, path, reach: Offset(late, 0.5, 0.25))
+    mended = talk.with_name("mended.mp4")
+    assert main([str(talk), "--checkpoint", checkpoint, "--fix", str(mended)]) == 0
+    assert lateness(talk) == pytest.approx(3, abs=0.2)
+    assert lateness(mended) == pytest.approx(3 - late, abs=0.2)
+    np.testing.assert_array_equal(video.read_clip(mended).frames[:45], video.read_clip(talk).frames[:45])
+    assert f"sound moved by {-late} frames" in capsys.readouterr().out
+
+
+def test_a_file_is_measured_by_its_followed_face(talk, joint_config, monkeypatch):
+    points = np.tile(np.array([[20, 22], [44, 22], [32, 34], [24, 46], [40, 46]], np.float32), (50, 1, 1))
+    monkeypatch.setattr(audio_offset, "read_performance", lambda path: (Performance(path, points, True), None))
+    offset = audio_offset.measure_file(random_model(joint_config), talk)
+    assert -15 <= offset.frames <= 15
+    monkeypatch.setattr(audio_offset, "read_performance", lambda path: (Performance(path, points, False), None))
+    with pytest.raises(SyncError, match="has no sound"):
+        audio_offset.measure_file(random_model(joint_config), talk)
+
+
+def test_syncnet_judges_a_file_in_every_variant(talk):
+    found = Score(8.0, 2.0, 1, 45, 1000, 240)
+
+    class Judge:
+        def __call__(self, frames, samples):
+            assert samples.dtype == np.int16
+            return {"whole-frame": found, "valid-only": found}
+
+        def face_track(self, frames, samples):
+            return found
+
+    lines = audio_offset.judged(Judge(), talk)
+    assert [line.split()[0] for line in lines] == ["whole-frame", "face-track", "valid-only"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("none.mp4",), r"none\.mp4: no such file"),
+        (("talk.mp4", "--fix", "talk.mp4"), "would be overwritten"),
+        (("talk.mp4",), r"talk\.mp4: no face"),
+        (("talk.mp4", "--checkpoint", "nowhere"), "nowhere holds no weights"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(talk, checkpoint, monkeypatch, arguments, message):
+    monkeypatch.chdir(talk.parent)
+    with pytest.raises(SystemExit, match=message) as stopped:
+        main(["--checkpoint", checkpoint, *arguments])
+    assert str(stopped.value).startswith("davs-sync: ")
+    assert "\n" not in str(stopped.value)

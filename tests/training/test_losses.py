@@ -1,0 +1,139 @@
+"""The losses, against numbers worked out by hand or by plain loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import common
+from davs_jax.training import losses
+
+
+def test_contrastive_equals_its_definition_pair_by_pair():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 5, 4)) / 3
+    expected = 0.0
+    for i in range(5):
+        for j in range(5):
+            distance = np.sqrt(np.sum((a[i] - b[j]) ** 2))
+            expected += distance**2 if i == j else max(0.0, 1 - distance) ** 2
+    np.testing.assert_allclose(losses.contrastive(jnp.asarray(a), jnp.asarray(b), 1.0), expected / 10, rtol=1e-5)
+
+
+def test_contrastive_moves_only_the_moving_side_and_stays_finite_on_equal_vectors():
+    x = jnp.ones((3, 4))
+    fixed, moving = jax.grad(losses.contrastive, argnums=(0, 1))(x, x, 1.0)
+    assert np.all(fixed == 0)
+    assert np.all(np.isfinite(moving))
+
+
+def test_frame_contrastive_is_a_softmax_over_the_batchs_frames_both_ways():
+    video, audio = np.random.default_rng(1).normal(size=(2, 2, 3, 4))
+    unit = [wid.reshape(6, 4) / np.linalg.norm(wid.reshape(6, 4), axis=1, keepdims=True) for wid in (video, audio)]
+    cosines = unit[0] @ unit[1].T / losses.TEMPERATURE
+
+    def surprise(row, own):
+        return np.log(np.sum(np.exp(row))) - row[own]
+
+    expected = np.mean([surprise(cosines[i], i) + surprise(cosines[:, i], i) for i in range(6)]) / 2
+    actual = losses.frame_contrastive(jnp.asarray(video), jnp.asarray(audio), 1.0)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def test_frame_contrastive_does_not_reward_telling_clips_apart_when_their_frames_are_alike():
+    frames = jax.random.normal(jax.random.key(0), (2, 5, 8))
+    still = jnp.broadcast_to(frames.mean(1, keepdims=True), frames.shape)  # knows the clip, but not the moment
+    losses_ = [losses.frame_contrastive(wid, wid, 1.0) for wid in (frames, still)]
+    assert losses_[0] < 0.5 < np.log(5) - 1e-3 < losses_[1]
+
+
+def test_the_uniformity_weight_is_1e6_at_500_words_and_keeps_the_terms_maximum():
+    assert losses.uniformity_weight(500) == pytest.approx(1e6)
+    assert losses.uniformity_weight(10) == pytest.approx(2.2e4, rel=0.01)
+
+    def greatest(k):
+        return losses.uniformity_weight(k) * losses.uniformity(100.0 * jax.nn.one_hot(jnp.zeros(2, int), k))
+
+    np.testing.assert_allclose([greatest(k) for k in (10, 500, 40_145)], 1996, rtol=1e-3)
+
+
+def test_uniform_logits_cost_nothing():
+    assert losses.uniformity(jnp.full((4, 7), 3.0)) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_mouth_box_is_the_official_one_and_scales():
+    assert losses.mouth_box(256) == (slice(170, 234), slice(64, 192))
+    assert losses.mouth_box(64) == (slice(42, 58), slice(16, 48))
+
+
+def test_mouth_l1_counts_the_mouth_only_but_averages_over_all_pixels():
+    reals = jnp.zeros((1, 1, 256, 256, 3))
+    assert losses.mouth_l1(reals.at[..., :100, :, :].set(1.0), reals) == 0
+    everywhere = losses.mouth_l1(jnp.ones_like(reals), reals)
+    np.testing.assert_allclose(everywhere, 255 * 64 * 128 / 256**2, rtol=1e-5)
+
+
+def test_mouth_l2_counts_squares_in_the_mouth_only():
+    reals = jnp.zeros((1, 1, 64, 64, 3))
+    assert losses.mouth_l2(reals.at[..., :40, :, :].set(1.0), reals) == 0
+    everywhere = losses.mouth_l2(jnp.full_like(reals, 0.1), reals)
+    np.testing.assert_allclose(everywhere, 25.5**2 * 16 * 32 / 64**2, rtol=1e-5)
+
+
+def test_temporal_compares_with_the_frame_before_and_spares_the_mouth():
+    still = jnp.full((1, 3, 64, 64, 3), 0.5)
+    identity = jnp.full((1, 64, 64, 3), 0.25)
+    outside = 1 - 16 * 32 / 64**2
+    np.testing.assert_allclose(losses.temporal(still, identity), 0.25 * outside, rtol=1e-5)  # frame 0 alone differs
+    mouth = still.at[:, 1, 42:58, 16:48].set(1.0)
+    np.testing.assert_allclose(losses.temporal(mouth, identity), losses.temporal(still, identity))
+
+
+def test_the_frame_before_receives_no_gradient():
+    frames = jnp.stack([jnp.full((64, 64, 3), v) for v in (0.1, 0.3)])[None]
+    gradient = jax.grad(losses.temporal)(frames, frames[:, 1])
+    rows, columns = losses.mouth_box(64)
+    assert np.all(gradient[:, :, rows, columns] == 0)
+    assert np.all(gradient[0, 0, 0] < 0)  # only its own distance to the identity frame, not frame 1's to it
+    assert np.all(gradient[0, 1, 0] > 0)
+
+
+def test_binary_is_the_cross_entropy_of_a_sigmoid():
+    logits, label = np.array([-2.0, 0.5, 3.0]), 0.9
+    p = 1 / (1 + np.exp(-logits))
+    expected = -np.mean(label * np.log(p) + (1 - label) * np.log(1 - p))
+    np.testing.assert_allclose(losses.binary(jnp.asarray(logits), label), expected, rtol=1e-6)
+
+
+def test_syncnets_windows_of_a_clip_find_each_other_by_distance():
+    rng = np.random.default_rng(0)
+    face, sound = rng.normal(size=(2, 3, 4, 5))
+    loss, found = losses.sync_matching(jnp.asarray(face), jnp.asarray(sound))
+    surprise, nearest = [], []
+    for faces, sounds in zip(face, sound, strict=True):
+        distance = np.array([[np.linalg.norm(f - s) for s in sounds] for f in faces])
+        for own, ways in enumerate(zip(distance, distance.T, strict=True)):
+            surprise += [way[own] + np.log(np.exp(-way).sum()) for way in ways]
+            nearest.append(distance[own].argmin() == own)
+    np.testing.assert_allclose(loss, np.mean(surprise), rtol=1e-5)
+    np.testing.assert_allclose(found, np.mean(nearest), rtol=1e-6)
+
+
+def test_a_face_that_lies_upon_a_sound_has_a_finite_gradient():
+    sound = jnp.eye(2)[None]
+    gradient = jax.grad(lambda face: losses.sync_matching(face, sound)[0])(sound)
+    assert np.all(np.isfinite(gradient))
+
+
+def test_a_configuration_that_trains_nothing_is_refused():
+    config = common.get_config()
+    for name in config.loss:
+        config.loss[name] = 0.0
+    with pytest.raises(ValueError, match="nothing to train"):
+        losses.active(config)
+    config.loss.l1 = -1.0
+    with pytest.raises(ValueError, match=r"config\.loss\.l1 is -1"):
+        losses.active(config)
+    config.contrastive = "chunk"
+    with pytest.raises(ValueError, match="'chunk'; it must be one of clip, chunks, frames"):
+        losses.active(config)
