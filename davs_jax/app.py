@@ -23,13 +23,12 @@ from davs_jax.compilation import keep_compilations
 from davs_jax.inference import Davs
 from davs_jax.media import provenance
 from davs_jax.media.provenance import ProvenanceError
+from davs_jax.web.guard import Guard
 from davs_jax.web.studio import Limits, Studio, page
 from davs_jax.weights import DEMO, CheckpointError
 
 INSTALL = "pip install 'davs_jax[app]'"
 LOGIN = "DAVS_LOGIN"  # environment variable
-# Whatever the page's code may ask for, the browser loads nothing from elsewhere.
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 STYLE = """
 .gradio-container { max-width: 66rem !important; margin: 0 auto !important; }
 .gradio-container h1 { font-size: 2rem; letter-spacing: -.02em; margin: 1.5rem 0 .25rem; }
@@ -40,21 +39,6 @@ STYLE = """
 
 class AppError(ValueError):
     """The page cannot be served as asked; the message says what to do."""
-
-
-class Guarded:
-    """ASGI middleware: every answer forbids the browser to load anything from elsewhere."""
-
-    def __init__(self, app):
-        self._app = app
-
-    async def __call__(self, scope, receive, send):
-        async def guarded(message):
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"content-security-policy", POLICY.encode())]
-            await send(message)
-
-        await self._app(scope, receive, guarded if scope["type"] == "http" else send)
 
 
 @contextlib.contextmanager
@@ -76,23 +60,29 @@ def served(
       AppError: the extra is not installed, or the port is taken.
     """
     limits = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="davs-app-") as folder, _environment(folder):
+    with tempfile.TemporaryDirectory(prefix="davs-app-") as folder, _environment(str(Path(folder).resolve())):
         try:
             import gradio as gr
-            from starlette.middleware import Middleware
         except ImportError as error:
             raise AppError(f"the page needs Gradio: {INSTALL}") from error
         studio = Studio(model, signer, limits, Path(folder).resolve())
         blocks, over = page(studio), threading.Event()
         sweeper = threading.Thread(target=_sweep, args=(studio.folder, limits.keep, over), daemon=True)
+
+        @contextlib.asynccontextmanager
+        async def guarded(server):
+            """Outermost, before the first request: Gradio's own middleware answers some requests itself."""
+            server.middleware_stack = Guard(server.middleware_stack, studio.folder)
+            yield
+
         plain = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
         try:
-            _, address, _ = blocks.launch(
+            server, address, _ = blocks.launch(
                 server_name=host,
                 server_port=port,
                 auth=(lambda user, word: _matches(logins, user, word)) if logins else None,
                 max_file_size=limits.upload_mb * 2**20,
-                app_kwargs={"middleware": [Middleware(Guarded)]},
+                app_kwargs={"lifespan": guarded},
                 theme=gr.themes.Soft(**plain),
                 css=STYLE,
                 footer_links=[],
@@ -109,6 +99,8 @@ def served(
             raise AppError(f"--port {port}: cannot be used ({error}); choose another") from error
         sweeper.start()
         try:
+            if not isinstance(server.middleware_stack, Guard):
+                raise AppError("this version of Gradio cannot be guarded; install the one in constraints.txt")
             yield address
         finally:
             over.set()
