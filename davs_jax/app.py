@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from davs_jax import checkpoint
@@ -23,7 +23,8 @@ from davs_jax.compilation import keep_compilations
 from davs_jax.inference import Davs
 from davs_jax.media import provenance
 from davs_jax.media.provenance import ProvenanceError
-from davs_jax.web.guard import Guard
+from davs_jax.web.guard import Guard, Rules
+from davs_jax.web.origins import LOOPBACK, Origins, parse_origin
 from davs_jax.web.studio import Limits, Studio, page
 from davs_jax.weights import DEMO, CheckpointError
 
@@ -49,12 +50,14 @@ def served(
     port: int = 7860,
     logins: dict[str, str] | None = None,
     signer=None,
+    origins: Iterable[str] = (),
 ) -> Iterator[str]:
     """Serves the page within the block, and gives its address.
 
     Args:
       logins: passwords by user, where the page is to ask for them.
       signer: as `provenance.signer` gives it.
+      origins: besides the page's own, those from which it may be used; as `parse_origin` gives them.
 
     Raises:
       AppError: the extra is not installed, or the port is taken.
@@ -66,13 +69,14 @@ def served(
         except ImportError as error:
             raise AppError(f"the page needs Gradio: {INSTALL}") from error
         studio = Studio(model, signer, limits, Path(folder).resolve())
+        rules = Rules(studio.folder, Origins(host, tuple(origins)), limits.request_bytes, bool(logins))
         blocks, over = page(studio), threading.Event()
         sweeper = threading.Thread(target=_sweep, args=(studio.folder, limits.keep, over), daemon=True)
 
         @contextlib.asynccontextmanager
         async def guarded(server):
             """Outermost, before the first request: Gradio's own middleware answers some requests itself."""
-            server.middleware_stack = Guard(server.middleware_stack, studio.folder)
+            server.middleware_stack = Guard(server.middleware_stack, rules)
             yield
 
         plain = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
@@ -165,13 +169,13 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         logins = read_logins(args.login)
-        if not logins and args.host not in ("127.0.0.1", "localhost", "::1"):
+        if not logins and args.host not in LOOPBACK:
             _note(f"warning: whoever reaches {args.host} can use this page; ask for a password with --login")
         signer = provenance.signer(args.certificate, args.key, _note)
-        limits = Limits(args.max_upload, args.max_seconds, args.keep)
+        limits = Limits(args.max_upload, args.max_seconds, keep=args.keep, request_mb=args.max_request)
         keep_compilations()
         model = Davs.on_this_host(*checkpoint.load_weights(args.checkpoint))
-        with served(model, limits, args.host, args.port, logins, signer) as address:
+        with served(model, limits, args.host, args.port, logins, signer, args.allow_origin) as address:
             print(f"{address}  (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
@@ -191,8 +195,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", default=DEMO, metavar="W", help="as davs-generate takes it (default: the package's demo model)")
     add("--host", default="127.0.0.1", metavar="H", help="address to serve on (default: this computer only)")
     add("--port", default=7860, type=int, metavar="N", help="(default: 7860)")
+    add(
+        "--allow-origin",
+        default=[],
+        action="append",
+        type=_origin,
+        metavar="URL",
+        help="where else the page may be used from, e.g. a proxy's https://name; may be repeated",
+    )
     add("--login", type=Path, metavar="FILE", help=f"ask for a password: lines user:password; or set ${LOGIN} to one")
     add("--max-upload", default=Limits.upload_mb, type=_count, metavar="MB", help="of one file (default: %(default)s)")
+    add("--max-request", type=_count, metavar="MB", help="of all files of one request (default: as --max-upload)")
     add("--max-seconds", default=Limits.seconds, type=_count, metavar="S", help="of a result (default: %(default)s)")
     add("--keep", default=Limits.keep, type=_count, metavar="S", help="seconds that files stay (default: %(default)s)")
     add("--certificate", type=Path, metavar="PEM", help="sign results with this certificate, as in davs-generate")
@@ -205,6 +218,13 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value}: must be 1 or more")
     return value
+
+
+def _origin(text: str) -> str:
+    try:
+        return parse_origin(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(error) from error
 
 
 if __name__ == "__main__":
