@@ -3,7 +3,7 @@
     python -m davs_jax.app
 
 It is served on this computer only, and loads nothing from elsewhere. Files that come and go are removed: after a while,
-and all of them at the end.
+and all of them at the end. docs/security.md says what it promises.
 """
 
 import argparse
@@ -12,9 +12,7 @@ import hmac
 import os
 import signal
 import sys
-import tempfile
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from davs_jax.compilation import keep_compilations
 from davs_jax.inference import Davs
 from davs_jax.media import provenance
 from davs_jax.media.provenance import ProvenanceError
+from davs_jax.web.folder import swept, temporary_folder
 from davs_jax.web.guard import Guard, Rules
 from davs_jax.web.origins import LOOPBACK, Origins, parse_origin
 from davs_jax.web.studio import Limits, Studio, page
@@ -63,15 +62,14 @@ def served(
       AppError: the extra is not installed, or the port is taken.
     """
     limits = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="davs-app-") as folder, _environment(str(Path(folder).resolve())):
+    with temporary_folder() as folder, _environment(str(folder)):
         try:
             import gradio as gr
         except ImportError as error:
             raise AppError(f"the page needs Gradio: {INSTALL}") from error
-        studio = Studio(model, signer, limits, Path(folder).resolve())
-        rules = Rules(studio.folder, Origins(host, tuple(origins)), limits.request_bytes, bool(logins))
-        blocks, over = page(studio), threading.Event()
-        sweeper = threading.Thread(target=_sweep, args=(studio.folder, limits.keep, over), daemon=True)
+        studio = Studio(model, signer, limits, folder)
+        rules = Rules(folder, Origins(host, tuple(origins)), limits.request_bytes, bool(logins))
+        blocks = page(studio)
 
         @contextlib.asynccontextmanager
         async def guarded(server):
@@ -101,15 +99,13 @@ def served(
             )
         except OSError as error:
             raise AppError(f"--port {port}: cannot be used ({error}); choose another") from error
-        sweeper.start()
         try:
             if not isinstance(server.middleware_stack, Guard):
                 raise AppError("this version of Gradio cannot be guarded; install the one in constraints.txt")
-            yield address
+            with swept(folder, limits.keep):
+                yield address
         finally:
-            over.set()
             blocks.close(verbose=False)
-            sweeper.join()
 
 
 @contextlib.contextmanager
@@ -126,15 +122,6 @@ def _environment(folder: str) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _sweep(folder: Path, keep: int, over: threading.Event) -> None:
-    """Removes files that are older than `keep` seconds, until it is over."""
-    while not over.wait(min(60, keep / 4)):
-        for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
-            with contextlib.suppress(OSError):  # somebody else was faster, or the folder is not empty
-                if path.lstat().st_ctime < time.time() - keep:
-                    path.rmdir() if path.is_dir() else path.unlink()
 
 
 def read_logins(path: Path | None) -> dict[str, str]:
