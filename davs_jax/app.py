@@ -80,7 +80,7 @@ def served(
         plain = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
         try:
             server, address, _ = blocks.launch(
-                server_name=host,
+                server_name=f"[{host}]" if ":" in host else host,  # IPv6, as it stands in addresses
                 server_port=port,
                 auth=(lambda user, word: _matches(logins, user, word)) if logins else None,
                 max_file_size=limits.upload_mb * 2**20,

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import urllib.parse
 
 import pytest
@@ -185,3 +186,27 @@ def test_a_request_that_is_no_upload_is_limited(address):
 def test_a_file_as_large_as_allowed_fits_where_no_other_limit_is_given():
     assert Limits(upload_mb=2).request_bytes + FORM_BYTES > len(form(2 * 2**20))
     assert Limits(upload_mb=2, request_mb=5).request_bytes == 5 * 2**20
+
+
+def test_a_page_for_the_network_serves_the_address_that_was_asked_and_given_names(model, gradio_client, free_port):
+    port = free_port()
+    with served(model, host="0.0.0.0", port=port, origins=["https://faces.example"]):
+        address = f"http://127.0.0.1:{port}/"
+        for host, status in (
+            (f"127.0.0.1:{port}", 200),
+            ("faces.example", 200),
+            ("evil.example", 403),
+            ("0.0.0.1", 403),
+        ):
+            assert ask(address, Host=host)[0] == status, host
+
+
+def test_a_page_on_ipv6_loopback_answers_its_own_address(model, gradio_client, free_port):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with served(model, host="::1", port=free_port()) as address:
+        assert address.startswith("http://[::1]:")
+        assert ask(address)[0] == 200
+        assert ask(address, Host="evil.example")[0] == 403
