@@ -3,7 +3,7 @@
     python -m davs_jax.app
 
 It is served on this computer only, and loads nothing from elsewhere. Files that come and go are removed: after a while,
-and all of them at the end.
+and all of them at the end. docs/security.md says what it promises.
 """
 
 import argparse
@@ -12,13 +12,14 @@ import hmac
 import os
 import signal
 import sys
-import tempfile
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from davs_jax import checkpoint
+from davs_jax.app.folder import swept, temporary_folder
+from davs_jax.app.guard import Guard, Rules
+from davs_jax.app.origins import LOOPBACK, Origins, parse_origin
 from davs_jax.app.studio import Limits, Studio, page
 from davs_jax.checkpoint.export import DEMO, CheckpointError
 from davs_jax.inference import Davs
@@ -28,8 +29,6 @@ from davs_jax.provenance.credentials import ProvenanceError
 
 INSTALL = "pip install 'davs_jax[app]'"
 LOGIN = "DAVS_LOGIN"  # environment variable
-# Whatever the page's code may ask for, the browser loads nothing from elsewhere.
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 STYLE = """
 .gradio-container { max-width: 66rem !important; margin: 0 auto !important; }
 .gradio-container h1 { font-size: 2rem; letter-spacing: -.02em; margin: 1.5rem 0 .25rem; }
@@ -42,21 +41,6 @@ class AppError(ValueError):
     """The page cannot be served as asked; the message says what to do."""
 
 
-class Guarded:
-    """ASGI middleware: every answer forbids the browser to load anything from elsewhere."""
-
-    def __init__(self, app):
-        self._app = app
-
-    async def __call__(self, scope, receive, send):
-        async def guarded(message):
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"content-security-policy", POLICY.encode())]
-            await send(message)
-
-        await self._app(scope, receive, guarded if scope["type"] == "http" else send)
-
-
 @contextlib.contextmanager
 def served(
     model: Davs,
@@ -65,34 +49,42 @@ def served(
     port: int = 7860,
     logins: dict[str, str] | None = None,
     signer=None,
+    origins: Iterable[str] = (),
 ) -> Iterator[str]:
     """Serves the page within the block, and gives its address.
 
     Args:
       logins: passwords by user, where the page is to ask for them.
       signer: as `provenance.signer` gives it.
+      origins: besides the page's own, those from which it may be used; as `parse_origin` gives them.
 
     Raises:
       AppError: the extra is not installed, or the port is taken.
     """
     limits = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="davs-app-") as folder, _environment(folder):
+    with temporary_folder() as folder, _environment(str(folder)):
         try:
             import gradio as gr
-            from starlette.middleware import Middleware
         except ImportError as error:
             raise AppError(f"the page needs Gradio: {INSTALL}") from error
-        studio = Studio(model, signer, limits, Path(folder).resolve())
-        blocks, over = page(studio), threading.Event()
-        sweeper = threading.Thread(target=_sweep, args=(studio.folder, limits.keep, over), daemon=True)
+        studio = Studio(model, signer, limits, folder)
+        rules = Rules(folder, Origins(host, tuple(origins)), limits.request_bytes, bool(logins))
+        blocks = page(studio)
+
+        @contextlib.asynccontextmanager
+        async def guarded(server):
+            """Outermost, before the first request: Gradio's own middleware answers some requests itself."""
+            server.middleware_stack = Guard(server.middleware_stack, rules)
+            yield
+
         plain = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
         try:
-            _, address, _ = blocks.launch(
-                server_name=host,
+            server, address, _ = blocks.launch(
+                server_name=f"[{host}]" if ":" in host else host,  # IPv6, as it stands in addresses
                 server_port=port,
                 auth=(lambda user, word: _matches(logins, user, word)) if logins else None,
                 max_file_size=limits.upload_mb * 2**20,
-                app_kwargs={"middleware": [Middleware(Guarded)]},
+                app_kwargs={"lifespan": guarded},
                 theme=gr.themes.Soft(**plain),
                 css=STYLE,
                 footer_links=[],
@@ -107,13 +99,13 @@ def served(
             )
         except OSError as error:
             raise AppError(f"--port {port}: cannot be used ({error}); choose another") from error
-        sweeper.start()
         try:
-            yield address
+            if not isinstance(server.middleware_stack, Guard):
+                raise AppError("this version of Gradio cannot be guarded; install the one in constraints.txt")
+            with swept(folder, limits.keep):
+                yield address
         finally:
-            over.set()
             blocks.close(verbose=False)
-            sweeper.join()
 
 
 @contextlib.contextmanager
@@ -130,15 +122,6 @@ def _environment(folder: str) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _sweep(folder: Path, keep: int, over: threading.Event) -> None:
-    """Removes files that are older than `keep` seconds, until it is over."""
-    while not over.wait(min(60, keep / 4)):
-        for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
-            with contextlib.suppress(OSError):  # somebody else was faster, or the folder is not empty
-                if path.lstat().st_ctime < time.time() - keep:
-                    path.rmdir() if path.is_dir() else path.unlink()
 
 
 def read_logins(path: Path | None) -> dict[str, str]:
@@ -173,13 +156,13 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         logins = read_logins(args.login)
-        if not logins and args.host not in ("127.0.0.1", "localhost", "::1"):
+        if not logins and args.host not in LOOPBACK:
             _note(f"warning: whoever reaches {args.host} can use this page; ask for a password with --login")
         signer = credentials.signer(args.certificate, args.key, _note)
-        limits = Limits(args.max_upload, args.max_seconds, args.keep)
+        limits = Limits(args.max_upload, args.max_seconds, keep=args.keep, request_mb=args.max_request)
         keep_compilations()
         model = Davs.on_this_host(*checkpoint.load_weights(args.checkpoint))
-        with served(model, limits, args.host, args.port, logins, signer) as address:
+        with served(model, limits, args.host, args.port, logins, signer, args.allow_origin) as address:
             print(f"{address}  (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
@@ -199,8 +182,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", default=DEMO, metavar="W", help="as davs-generate takes it (default: the package's demo model)")
     add("--host", default="127.0.0.1", metavar="H", help="address to serve on (default: this computer only)")
     add("--port", default=7860, type=int, metavar="N", help="(default: 7860)")
+    add(
+        "--allow-origin",
+        default=[],
+        action="append",
+        type=_origin,
+        metavar="URL",
+        help="where else the page may be used from, e.g. a proxy's https://name; may be repeated",
+    )
     add("--login", type=Path, metavar="FILE", help=f"ask for a password: lines user:password; or set ${LOGIN} to one")
     add("--max-upload", default=Limits.upload_mb, type=_count, metavar="MB", help="of one file (default: %(default)s)")
+    add("--max-request", type=_count, metavar="MB", help="of all files of one request (default: as --max-upload)")
     add("--max-seconds", default=Limits.seconds, type=_count, metavar="S", help="of a result (default: %(default)s)")
     add("--keep", default=Limits.keep, type=_count, metavar="S", help="seconds that files stay (default: %(default)s)")
     add("--certificate", type=Path, metavar="PEM", help="sign results with this certificate, as in davs-generate")
@@ -213,3 +205,14 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value}: must be 1 or more")
     return value
+
+
+def _origin(text: str) -> str:
+    try:
+        return parse_origin(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(error) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -30,6 +30,11 @@ class Limits:
     seconds: int = 120  # of a result
     queue: int = 8  # requests that may wait; the next is turned away
     keep: int = 3600  # s that files are kept
+    request_mb: int | None = None  # of all files of one request; as of one file where not given
+
+    @property
+    def request_bytes(self) -> int:
+        return (self.request_mb or self.upload_mb) * 2**20
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
 """The page in a real browser; skipped with the reason where there is none."""
 
 import json
+import os
 import re
 import time
+from pathlib import Path
 
 import pytest
 
+from davs_jax.app.server import served
+from davs_jax.app.uploads import NOT_UPLOADED
 from support.visitor import Visitor, started_browser
 
 
@@ -90,3 +94,32 @@ def test_wrong_files_give_a_message_to_read(visitor, folder):
     visitor.until(lambda: visitor.all("#voice button[aria-label='Clear']") or "letter.wav" in visitor.text("#voice"))
     visitor.click("#start")
     visitor.until(lambda: "letter.wav: cannot be read as sound or video" in visitor.text("body"))
+
+
+def test_a_file_that_is_removed_by_now_gives_a_message_to_read(visitor, folder):
+    visitor.give("#photo", folder / "photo.png")
+    visitor.until(lambda: "The face is found" in visitor.text("#hint"))
+    visitor.give("#voice", folder / "speech.wav")
+    visitor.until(lambda: "0:01" in visitor.text("#voice"))
+    for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("speech.wav"):
+        path.unlink()
+    visitor.click("#start")
+    visitor.until(lambda: NOT_UPLOADED in visitor.text("body"))
+
+
+def test_the_page_comes_after_the_login(browser, model, free_port):
+    def log_in(word: str) -> None:
+        for name, text in (("username", "jane"), ("password", word)):
+            field = browser.find_element("name", name)
+            field.clear()
+            field.send_keys(text)
+        browser.find_element("css selector", "button").click()
+
+    with served(model, port=free_port(), logins={"jane": "correct horse"}) as address:
+        browser.get(address)
+        assert not browser.find_elements("id", "photo")
+        log_in("wrong")
+        wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait(browser, 20)
+        wait.until(lambda b: "User or password is wrong." in b.find_element("css selector", "[role=alert]").text)
+        log_in("correct horse")
+        wait.until(lambda b: b.find_elements("css selector", "#photo input[type=file]"))
