@@ -7,8 +7,9 @@ example: python -m davs_jax.main --config configs/common.py --workdir runs/joint
   --workdir FOLDER     checkpoints, metrics.jsonl, tensorboard/ and images/ go here; local, or gs://…
   --help               this text
 
-Run the same command again to go on after it was stopped or killed. The exit status is 0 when all steps are done,
-75 when SIGTERM or Ctrl-C stopped the run (saved; run it again), 2 for a wrong command line, 1 for any other error.
+Run the same command again to resume a run that was stopped or killed. A workdir takes one run at a time: a second one
+is refused, and changes nothing. The exit status is 0 when all steps are done, 75 when SIGTERM or Ctrl-C stopped the run
+(saved; run it again), 2 for a wrong command line, 1 for any other error.
 """
 
 import signal

@@ -4,10 +4,12 @@ import os
 import sys
 
 import pytest
+from etils import epath
 
 from configs import common
 from davs_jax.data import records
 from support import talking_files
+from support.bucket import served
 from support.tiny_data import CLIPS, FACES, SPEAKERS, WORDS, clip_record, face_record, tiny, write_shards
 
 
@@ -48,6 +50,19 @@ def faces_folder(tmp_path_factory) -> str:
 def folder(tmp_path_factory):
     """What `talking_files.write` makes."""
     return talking_files.write(tmp_path_factory.mktemp("a folder"))
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """A bucket for this process and those that it starts: content by `bucket/name`."""
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # it would ask another server, by another protocol
+    gcsfs = pytest.importorskip("gcsfs")
+    with served() as (address, objects):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)  # for gcsfs
+        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", address)  # for ArrayRecord
+        gcsfs.GCSFileSystem.clear_instance_cache()
+        epath.backend.fsspec_backend._get_filesystem.cache_clear()
+        yield objects
 
 
 @pytest.fixture

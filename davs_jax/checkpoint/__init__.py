@@ -1,7 +1,8 @@
 """Checkpoints and weights: saved, kept, restored on any devices, carried over. The only home of Orbax.
 
 A workdir holds `checkpoints/STEP/` with the training state, the configuration that made it and, where the run was
-validated at that step, its figures. The position in the data is the step itself.
+validated at that step, its figures. The position in the data is the step itself. `run.lock` names the run
+that holds the workdir.
 """
 
 from davs_jax.checkpoint.export import CheckpointError, as_path, save_weights

@@ -8,13 +8,16 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 KINDS = ("alone", "coordinator", "tpu", "kubernetes", "slurm")
 JOIN = 50  # seconds that process 0 has to answer, and then all processes to come together
 SILENCE = 30  # seconds without a sign of life after which a process counts as dead, and all others end
+TEXT = 4096  # bytes of what process 0 tells the others
 PORT = 8476  # of process 0 on TPUs and Kubernetes, where JAX_COORDINATOR_PORT names no other
 
 
@@ -178,11 +181,11 @@ def initialize(environ: Mapping[str, str] = os.environ) -> Job:
       JobError: as `describe`; process 0 cannot be reached within `JOIN` seconds. Where it can, but others do not come
         within these, the process ends with a sentence: JAX would abort it with a misleading one.
     """
-    job, end = describe(environ), time.monotonic() + JOIN
+    job, deadline = describe(environ), time.monotonic() + JOIN
     if job.kind == "alone":
         return job
     if job.coordinator and job.process_id:
-        _reach(job.coordinator, end)
+        _reach(job.coordinator, deadline)
     place = {
         "coordinator_address": job.coordinator,
         "num_processes": job.num_processes,
@@ -196,7 +199,7 @@ def initialize(environ: Mapping[str, str] = os.environ) -> Job:
         "heartbeat_timeout_seconds": SILENCE,
         "shutdown_timeout_seconds": SILENCE,
     }
-    waiting = threading.Timer(max(end - time.monotonic(), 1), _end, [f"{job}: {_NOT_ALL}"])
+    waiting = threading.Timer(max(deadline - time.monotonic(), 1), end, [f"{job}: {_NOT_ALL}"])
     waiting.daemon = True
     waiting.start()
     try:
@@ -214,15 +217,15 @@ _NOT_ALL = (
 )
 
 
-def _reach(address: str, end: float) -> None:
-    """Waits until process 0 listens, at most until `end`."""
+def _reach(address: str, deadline: float) -> None:
+    """Waits until process 0 listens, at most until `deadline`."""
     host, _, port = address.rpartition(":")
     while True:
         try:
             with socket.create_connection((host, int(port)), timeout=5):
                 return
         except OSError as error:
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 raise JobError(
                     f"process 0 of this job, at {address}, cannot be reached ({error}) after {JOIN} s; is it running, "
                     "is the name right, and does the network let this port through?"
@@ -231,24 +234,38 @@ def _reach(address: str, end: float) -> None:
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def together(before_end: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Ends this process at once, with a sentence, where a computation of all processes fails.
 
     Then another one is gone, most likely. Nothing may be waited for any more, not even a save: it needs them all. Where
     nothing fails but hangs, JAX itself aborts this process `SILENCE` seconds after the other one's last sign of life.
+
+    Args:
+      before_end: called before the process ends; must not wait for other processes.
     """
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1:
             raise
-        _end(
+        before_end()
+        end(
             f"process {jax.process_index()} of {jax.process_count()} ends, because another one is gone or cannot be "
             f"reached ({_line(error)}); start all again: the run goes on from its last checkpoint"
         )
 
 
-def _end(sentence: str) -> None:
+def told(text: str) -> str:
+    """The text of process 0, in every process; all of them make this call. At most `TEXT` bytes of it arrive."""
+    if jax.process_count() == 1:
+        return text
+    given = np.zeros(TEXT, np.uint8)
+    data = np.frombuffer(text.encode()[:TEXT], np.uint8)
+    given[: len(data)] = data
+    return multihost_utils.broadcast_one_to_all(given).tobytes().rstrip(b"\0").decode(errors="ignore")
+
+
+def end(sentence: str) -> None:
     """Ends the process without waiting for anything: what JAX does at its end waits for the others."""
     print(f"davs_jax: {sentence}", file=sys.stderr, flush=True)
     os._exit(1)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from davs_jax import checkpoint
-from davs_jax.checkpoint import Checkpoints
+from davs_jax.checkpoint import Checkpoints, lock
 from davs_jax.data import pipeline
 from davs_jax.data.sources import ClipSource
 from davs_jax.display import plots
@@ -53,19 +53,32 @@ def train(config, workdir: str) -> bool:
     """Trains one stage in `workdir`, from its newest checkpoint where it has one.
 
     A run that is stopped or killed anywhere and started again ends with the same numbers as one that was not.
-    SIGTERM and SIGINT (Ctrl-C) finish the step, save, and return.
+    SIGTERM and SIGINT (Ctrl-C) finish the step, save, and return. Nothing is written before this job holds the workdir.
 
     Returns:
       whether all `config.steps` are done; False where a signal stopped the run.
 
     Raises:
       ConfigError, DataError, CheckpointError: what is given cannot be trained on; told before the first step.
-      CheckpointError: a checkpoint could not be written.
+      CheckpointError: another run holds the workdir, or a checkpoint could not be written.
       NotFiniteError: a metric became NaN or infinite.
       WriterError: Weights & Biases is asked for and cannot be used.
     """
     keep_compilations()
-    mesh, spec, abstract = _check(config)
+    described = _check(config)
+    # The signals first: a SIGTERM before the handler is there would leave the lock behind.
+    with _stop_signals() as stop_asked, lock.held(checkpoint.as_path(workdir)) as release:
+        return _train(config, workdir, described, stop_asked, release)
+
+
+def _train(config, workdir: str, described, stop_asked: Callable[[], bool], release: Callable[[], None]) -> bool:
+    """`train` in a workdir that this job holds.
+
+    Args:
+      described: what `_check` returns.
+      release: gives the workdir up where the process ends without returning.
+    """
+    mesh, spec, abstract = described
     first = max(checkpoint.checkpoint_steps(workdir), default=0)
     if first >= config.steps:
         _say(f"{workdir} is at step {first} of {config.steps}: nothing left to do (set --config.steps to go on)")
@@ -74,10 +87,9 @@ def train(config, workdir: str) -> bool:
     account = Account(folder, first, config.steps, jax.process_index() == 0)
     batches, source = pipeline.train_batches(config, mesh, spec, first), _validation_clips(config, abstract)
     with (
-        _stop_signals() as stop_asked,
         contextlib.closing(batches),
         _checkpoints(config, workdir) as checkpoints,
-        processes.together(),
+        processes.together(release),
     ):
         with account.spending("start"):
             now, origins = _start(config, mesh, checkpoints, abstract)

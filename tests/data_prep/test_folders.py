@@ -10,23 +10,9 @@ from PIL import Image
 
 from data_prep import faces, folders, grid, report
 from davs_jax.data import sources
-from support.bucket import served
 from support.counting import contents
 
 FLAGS = ("--image-size", "64", "--workers")
-
-
-@pytest.fixture
-def bucket(monkeypatch):
-    """A bucket for this process and those that it starts: content by `bucket/name`."""
-    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # it would ask another server, by another protocol
-    gcsfs = pytest.importorskip("gcsfs")
-    with served() as (address, objects):
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)  # for gcsfs
-        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", address)  # for ArrayRecord
-        gcsfs.GCSFileSystem.clear_instance_cache()
-        folders.epath.backend.fsspec_backend._get_filesystem.cache_clear()
-        yield objects
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import socket
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from davs_jax.parallel import processes
@@ -155,6 +156,15 @@ def test_a_first_process_whose_name_is_unknown_is_named_too(monkeypatch):
 def test_joining_takes_less_than_a_minute_and_so_does_noticing_a_death():
     assert processes.JOIN + 5 < 60  # the last attempt to connect may take 5 s
     assert processes.SILENCE < 60
+
+
+def test_what_a_process_holds_is_released_before_it_ends_for_the_loss_of_another(monkeypatch):
+    did = []
+    monkeypatch.setattr(processes.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(processes, "end", did.append)
+    with processes.together(lambda: did.append("released")):
+        raise jax.errors.JaxRuntimeError("Connection reset by peer")
+    assert did[0] == "released" and "another one is gone" in did[1]
 
 
 def test_two_processes_join_by_coordinator_variables():
