@@ -1,13 +1,40 @@
-"""Configuration files and `--config.KEY=VALUE` on a command line: what is wrong with them is told in one sentence."""
+"""Command lines: numbers for argparse, config files and `--config.KEY=VALUE` for absl. Errors are one sentence."""
 
+import argparse
 import difflib
 import runpy
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict
+
+
+def whole(least: int = 0) -> Callable[[str], int]:
+    """An argparse type: a whole number of at least `least`."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+        return int(text)
+
+    return number
+
+
+def real(least: float, greatest: float) -> Callable[[str], float]:
+    """An argparse type: a number from `least` to `greatest`."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= greatest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {greatest:g}")
+        return value
+
+    return number
 
 
 def refuse(program: str, sentence: str) -> NoReturn:

@@ -1,0 +1,24 @@
+"""Writing a local file whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yields a path to write to, which becomes `path` once the block ends, and is removed where the block fails.
+
+    The folder is made where it is missing. The draft keeps the file's suffix, from which writers choose a format.
+
+    Raises:
+      OSError: the folder or the file cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as folder:
+        draft = Path(folder) / path.name
+        yield draft
+        os.replace(draft, path)
