@@ -4,7 +4,7 @@ A workdir holds `checkpoints/STEP/` with the training state, the configuration t
 validated at that step, its figures. The position in the data is the step itself.
 """
 
-from davs_jax.checkpoint.saving import Checkpoints
+from davs_jax.checkpoint.saving import Checkpoints, find_damaged
 from davs_jax.checkpoint.stored import (
     changes,
     checkpoint_steps,
@@ -28,6 +28,7 @@ __all__ = [
     "export_weights",
     "figures",
     "find_checkpoint",
+    "find_damaged",
     "init_from",
     "load_weights",
     "save_weights",
