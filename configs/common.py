@@ -175,6 +175,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     k.every = 1_000  # steps
     k.keep = 3  # latest checkpoints kept, beside the best
     k.keep_every = 0  # checkpoints of steps that this divides are kept too; 0 is none
+    k.verify = True  # write checksums with each checkpoint, and verify them before one is restored
     k.best = "video_accuracy" if "word_classifier" in trained else ""  # figure that chooses the best; "" is none
     return c
 

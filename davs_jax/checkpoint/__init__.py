@@ -6,7 +6,7 @@ that holds the workdir.
 """
 
 from davs_jax.checkpoint.export import CheckpointError, as_path, save_weights
-from davs_jax.checkpoint.saving import Checkpoints
+from davs_jax.checkpoint.saving import Checkpoints, find_damaged
 from davs_jax.checkpoint.stored import (
     changes,
     checkpoint_steps,
@@ -29,6 +29,7 @@ __all__ = [
     "export_weights",
     "figures",
     "find_checkpoint",
+    "find_damaged",
     "init_from",
     "load_weights",
     "save_weights",

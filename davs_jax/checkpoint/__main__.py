@@ -7,7 +7,7 @@ import sys
 from etils import epath
 from ml_collections import ConfigDict
 
-from davs_jax.checkpoint import stored
+from davs_jax.checkpoint import checksums, stored
 from davs_jax.checkpoint.export import CheckpointError, leaves
 
 
@@ -24,6 +24,9 @@ def _list(workdir: str) -> None:
         config = stored.read_config(folder)
         print(f"{folder.name:>10}  {shown:>16}  {_size(folder) / 1e6:8.1f}  {_told(before, config)}{mark}")
         before = config
+    for folder in stored.finished(workdir):
+        if what := stored.damage(folder, verify=False):
+            print(f"{folder.name:>10}  is damaged, and is not used: {what}")
     for folder in stored.unfinished(workdir):
         print(f"{folder.name:>10}  was not finished, and is not used  {_size(folder) / 1e6:8.1f} MB")
 
@@ -40,6 +43,17 @@ def _told(before: ConfigDict | None, config: ConfigDict) -> str:
 def _size(path: epath.Path) -> int:
     """Bytes of a file, or of all files in a folder."""
     return sum(map(_size, path.iterdir())) if path.is_dir() else path.stat().length
+
+
+def _verify(workdir: str) -> int:
+    """Prints one line per checkpoint, newest first; 1 where one is damaged."""
+    found = {folder: stored.damage(folder) for folder in stored.finished(workdir)}
+    if not found:
+        stored.find_checkpoint(workdir)
+    for folder, what in found.items():
+        verified = "undamaged" if checksums.complete(folder) else "not verified: it has no checksums of all its files"
+        print(f"{folder.name:>10}  {f'damaged: {what}' if what else verified}")
+    return int(any(found.values()))
 
 
 def _show(path: str) -> None:
@@ -60,8 +74,10 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     ls = commands.add_parser("ls", help="one line per checkpoint: step, validation figure, size, configuration")
     show = commands.add_parser("show", help="the configuration, and the networks' parameter counts")
-    export = commands.add_parser("export", help="write a small folder for inference: config.json and weights.npz")
-    ls.add_argument("path", metavar="W", help="workdir of a training run")
+    export = commands.add_parser("export", help="write a folder for inference: config.json, weights.npz and checksums")
+    verify = commands.add_parser("verify", help="read every checkpoint, and compare it with its checksums")
+    for command in (ls, verify):
+        command.add_argument("path", metavar="W", help="workdir of a training run")
     for command in (show, export):
         command.add_argument("path", metavar="W", help="a workdir (its latest checkpoint), or one checkpoint in it")
     export.add_argument("folder", metavar="OUT", help="folder to write")
@@ -71,6 +87,8 @@ def main(argv: list[str] | None = None) -> int:
         match args.command:
             case "ls":
                 _list(args.path)
+            case "verify":
+                return _verify(args.path)
             case "show":
                 _show(args.path)
             case "export":

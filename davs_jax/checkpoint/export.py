@@ -1,6 +1,7 @@
 """Weights outside a training run: the exported folder, and laying arrays into a state by name.
 
-An exported folder is `config.json` and `weights.npz`: what inference needs and no more, readable with NumPy alone.
+An exported folder is `config.json` and `weights.npz`: what inference needs and no more, readable with NumPy alone; and
+their checksums.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,10 +18,10 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
+from davs_jax.checkpoint import checksums
+
 CONFIG, WEIGHTS = "config.json", "weights.npz"
-DEMO = os.path.join(
-    os.path.dirname(os.path.dirname(__file__)), "demo"
-)  # the exported folder that comes with the package
+DEMO = str(Path(__file__).parents[1] / "demo")  # the exported folder that comes with the package
 Tree = Mapping[str, Any]
 
 
@@ -47,6 +49,13 @@ def reading(folder: epath.Path) -> Iterator[None]:
         raise CheckpointError(
             f"{folder} cannot be read ({_line(error)}); it may be damaged: delete it, or name another checkpoint"
         ) from error
+
+
+def damaged(folder: epath.Path, what: str) -> CheckpointError:
+    """The error for files that are not as they were written; `what` as `checksums.damage` says it."""
+    return CheckpointError(
+        f"{folder} is damaged ({what}); use another copy, or delete its checksums-*.txt to use it as it is"
+    )
 
 
 def _line(error: Exception) -> str:
@@ -84,15 +93,20 @@ def save_weights(
         place.mkdir(parents=True, exist_ok=True)
         (place / CONFIG).write_text(config.to_json(indent=2))
         (place / WEIGHTS).write_bytes(buffer.getvalue())
+        checksums.write(place, (CONFIG, WEIGHTS))
 
 
 def load_exported(folder: epath.Path) -> tuple[ConfigDict, dict[str, Tree], dict[str, Tree]]:
     """The inverse of `save_weights`: the configuration, and by network params and batch statistics in float32.
 
     Raises:
-      CheckpointError: a file is missing or damaged.
+      CheckpointError: a file is missing or damaged, or a number is not finite.
     """
     trees: dict[str, dict] = {"params": {}, "batch_stats": {}}
+    with reading(folder):
+        what = checksums.damage(folder)  # folders of earlier versions have none to compare
+    if what:
+        raise damaged(folder, what)
     with reading(folder):
         config = ConfigDict(json.loads((folder / CONFIG).read_text()))
         with np.load(io.BytesIO((folder / WEIGHTS).read_bytes()), allow_pickle=False) as stored:
@@ -102,7 +116,27 @@ def load_exported(folder: epath.Path) -> tuple[ConfigDict, dict[str, Tree], dict
                 for parent in parents:
                     node = node.setdefault(parent, {})
                 node[leaf] = stored[name].astype(np.float32)
+    check_finite(folder, trees)
     return config, trees["params"], {name: trees["batch_stats"].get(name, {}) for name in trees["params"]}
+
+
+def check_finite(folder: epath.Path, tree: Tree) -> None:
+    """Refuses weights that are NaN or infinite.
+
+    Args:
+      tree: NumPy arrays, or arrays on devices, of which every process looks at its own part.
+
+    Raises:
+      CheckpointError: with the name of the first such leaf.
+    """
+    for name, leaf in leaves(tree).items():
+        parts = [leaf]
+        if isinstance(leaf, jax.Array):
+            parts = [np.asarray(shard.data) for shard in leaf.addressable_shards if shard.replica_id == 0]
+        if not all(np.isfinite(part).all() for part in parts):
+            raise CheckpointError(
+                f"{folder} holds numbers that are not finite, in {name}; use another checkpoint or export"
+            )
 
 
 def placed(what: str, like: Tree, found: Tree) -> Tree:

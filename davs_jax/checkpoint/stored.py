@@ -1,6 +1,7 @@
 """Checkpoints on the disk: which there are, what is in them, and weights out of them."""
 
 import json
+import logging
 
 import jax
 import numpy as np
@@ -8,12 +9,15 @@ import orbax.checkpoint as ocp
 from etils import epath
 from ml_collections import ConfigDict
 
+from davs_jax.checkpoint import checksums
 from davs_jax.checkpoint.export import (
     CONFIG,
     WEIGHTS,
     CheckpointError,
     Tree,
     as_path,
+    check_finite,
+    damaged,
     leaves,
     load_exported,
     placed,
@@ -22,6 +26,8 @@ from davs_jax.checkpoint.export import (
 )
 from davs_jax.training import state as states
 from davs_jax.training.state import DavsState
+
+log = logging.getLogger(__name__)
 
 PARTS = ("_CHECKPOINT_METADATA", "config/metadata", "state/_METADATA", "state/manifest.ocdbt")
 
@@ -55,25 +61,47 @@ def load_weights(path: str) -> tuple[ConfigDict, dict[str, Tree], dict[str, Tree
     """The weights of a run, as NumPy arrays on the host, whatever devices saved them.
 
     Args:
-      path: a workdir (its latest checkpoint), one checkpoint in it, or an exported folder.
+      path: a workdir (its latest checkpoint; a damaged one is passed over with a warning), one checkpoint in it, or an
+        exported folder.
 
     Returns:
       the configuration, and by network its params (averaged where the run averages them) and batch statistics.
 
     Raises:
-      CheckpointError: nothing to load there, or it is damaged.
+      CheckpointError: nothing to load there, it is damaged, or a number is not finite.
     """
     folder = as_path(path)
     if (folder / WEIGHTS).exists():
         return load_exported(folder)
-    checkpoint = find_checkpoint(path)
+    checkpoint = _undamaged(path)
     parts = {key: tree for key, tree in metadata(checkpoint).items() if key in ("params", "batch_stats", "ema")}
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), parts)
     with reading(checkpoint):
         stored = ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(
             checkpoint / "state", args=ocp.args.PyTreeRestore(parts, as_numpy, partial_restore=True)
         )
+    check_finite(checkpoint, stored)
     return read_config(checkpoint), stored["params"] | stored["ema"], stored["batch_stats"]
+
+
+def _undamaged(path: str) -> epath.Path:
+    """The checkpoint that `path` names, or the latest one of a workdir that is not damaged."""
+    folder = as_path(path)
+    if (folder / "state").exists():
+        with reading(folder):
+            what = checksums.damage(folder)
+        if what:
+            raise damaged(folder, what)
+        return folder
+    found = {}
+    for checkpoint in finished(path):
+        if not (what := damage(checkpoint)):
+            return checkpoint
+        log.warning("%s is damaged (%s); an earlier checkpoint is used instead", checkpoint, what)
+        found[checkpoint.name] = what
+    if found:
+        raise none_whole(checkpoints_folder(path), found)
+    return find_checkpoint(path)
 
 
 def find_checkpoint(path: str) -> epath.Path:
@@ -141,9 +169,40 @@ def checkpoint_steps(workdir: str) -> list[int]:
     return sorted(int(folder.name) for folder in _saves(workdir) if folder.name.isdigit() and _is_whole(folder))
 
 
+def finished(workdir: str) -> list[epath.Path]:
+    """Checkpoints whose save came to its end, newest first, damaged ones too."""
+    steps = [folder for folder in _saves(workdir) if folder.name.isdigit()]
+    return sorted(filter(_is_finished, steps), key=lambda folder: -int(folder.name))
+
+
 def unfinished(workdir: str) -> list[epath.Path]:
-    """What was being saved when a run was killed or its disk was full, or lost a part later; never chosen."""
-    return sorted(folder for folder in _saves(workdir) if not (folder.name.isdigit() and _is_whole(folder)))
+    """What was being saved when a run was killed or its disk was full; never chosen."""
+    return sorted(folder for folder in _saves(workdir) if not (folder.name.isdigit() and _is_finished(folder)))
+
+
+def damage(folder: epath.Path, verify: bool = True, index: int = 0, count: int = 1) -> str | None:
+    """What is damaged in a checkpoint, in words; None where nothing is known to be.
+
+    Args:
+      verify: whether to read all files and compare their checksums; else only missing and empty parts are told.
+      index, count: this process, and how many share the reading.
+
+    Raises:
+      CheckpointError: it cannot be read at all.
+    """
+    if not _is_whole(folder):
+        return "a part is missing or unreadable"
+    with reading(folder):
+        return checksums.damage(folder, index, count) if verify else None
+
+
+def none_whole(folder: epath.Path, found: dict[str, str]) -> CheckpointError:
+    """The error where all checkpoints are damaged; `found` by step as `damage` says it."""
+    listed = ", ".join(f"{step} ({what})" for step, what in found.items())
+    return CheckpointError(
+        f"{folder} has no undamaged checkpoint: {listed}; bring back a copy, start a new --workdir, or delete the "
+        "checksums-*.txt of a checkpoint to use it as it is"
+    )
 
 
 def _saves(workdir: str) -> list[epath.Path]:
@@ -153,10 +212,16 @@ def _saves(workdir: str) -> list[epath.Path]:
         return [path for path in folder.iterdir() if path.name[:1].isdigit()] if folder.exists() else []
 
 
+def _is_finished(folder: epath.Path) -> bool:
+    """Whether its save came to an end. Checksums are written after that."""
+    return checksums.exist(folder) or _is_whole(folder)
+
+
 def _is_whole(folder: epath.Path) -> bool:
     """Whether its save came to an end, which Orbax notes last, and no part of it is missing or empty."""
     try:
         ended = json.loads((folder / PARTS[0]).read_text()).get("commit_timestamp_nsecs")
+        figures(folder)  # Orbax reads those of all checkpoints, and would refuse to open the folder
         return bool(ended) and all((folder / part).stat().length for part in PARTS)
     except (OSError, ValueError):
         return False

@@ -79,7 +79,10 @@ def _train(config, workdir: str, described, stop_asked: Callable[[], bool], rele
       release: gives the workdir up where the process ends without returning.
     """
     mesh, spec, abstract = described
-    first = max(checkpoint.checkpoint_steps(workdir), default=0)
+    damaged = checkpoint.find_damaged(workdir, config.checkpoint.verify)
+    for name, what in damaged.items():
+        _say(f"WARNING: checkpoints/{name} is damaged ({what}); it is not used, and kept as damaged-{name}")
+    first = max((n for n in checkpoint.checkpoint_steps(workdir) if str(n) not in damaged), default=0)
     if first >= config.steps:
         _say(f"{workdir} is at step {first} of {config.steps}: nothing left to do (set --config.steps to go on)")
         return True
@@ -88,7 +91,7 @@ def _train(config, workdir: str, described, stop_asked: Callable[[], bool], rele
     batches, source = pipeline.train_batches(config, mesh, spec, first), _validation_clips(config, abstract)
     with (
         contextlib.closing(batches),
-        _checkpoints(config, workdir) as checkpoints,
+        _checkpoints(config, workdir, damaged) as checkpoints,
         processes.together(release),
     ):
         with account.spending("start"):
@@ -166,15 +169,17 @@ def _check(config) -> tuple[jax.sharding.Mesh, dict[str, jax.ShapeDtypeStruct], 
         raise ConfigError(str(error)) from error
 
 
-def _checkpoints(config, workdir: str) -> contextlib.AbstractContextManager[Checkpoints]:
-    keeping = config.checkpoint
-    return contextlib.closing(Checkpoints(workdir, keeping.keep, keeping.best, keeping.keep_every))
+def _checkpoints(config, workdir: str, damaged: dict[str, str]) -> contextlib.AbstractContextManager[Checkpoints]:
+    k = config.checkpoint
+    return contextlib.closing(Checkpoints(workdir, k.keep, k.best, k.keep_every, k.verify, damaged))
 
 
 def _start(config, mesh, checkpoints: Checkpoints, abstract: DavsState) -> tuple[DavsState, dict[str, str]]:
     """The state to go on from, and where each network's weights come from."""
     for name in checkpoints.unfinished:
         _say(f"checkpoints/{name} was not finished, when a run was killed or its disk was full; it is not used")
+    if config.checkpoint.verify and checkpoints.unverified:
+        _say(f"checkpoints/{checkpoints.latest} has no checksums of all its files; it is used all the same")
     if checkpoints.latest is not None:
         now, saved = checkpoints.restore_latest(config, abstract)
         changed = [f"  changed since: {line}" for line in checkpoint.changes(saved, config)]

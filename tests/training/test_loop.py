@@ -1,6 +1,7 @@
 import contextlib
 import io
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,6 +84,32 @@ def test_three_steps_killed_and_three_more_are_six_bit_for_bit(finished, tmp_pat
     told = [events(workdir, "loss/", "gradient_norm/", "video_", "audio_") for workdir in runs]
     assert [event["step"] for event in told[0]] == [1, 2, 3, 4, 5, 6, 6]
     assert told[0] == told[1]
+
+
+def test_a_damaged_checkpoint_is_named_and_training_goes_on_from_the_one_before(finished, tmp_path, capsys):
+    shutil.copytree(finished.workdir, tmp_path / "run")
+    file = max((tmp_path / "run" / "checkpoints" / "6" / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert train(finished.config, tmp_path / "run")
+    said = capsys.readouterr().out
+    assert re.search(
+        rf"WARNING: checkpoints/6 is damaged \(state/.*{file.name} is not as it was written\); it is", said
+    )
+    assert "going on from step 3\n" in said
+    runs = (leaves(final_state(folder, finished.config)) for folder in (finished.workdir, tmp_path / "run"))
+    for (name, expected), found in zip(next(runs).items(), next(runs).values(), strict=True):
+        np.testing.assert_array_equal(found, expected, err_msg=name)
+
+
+def test_a_checkpoint_without_checksums_is_noted(finished, tmp_path, capsys):
+    steps = shutil.copytree(finished.workdir, tmp_path / "run") / "checkpoints"
+    shutil.rmtree(steps / "6")
+    (steps / "3" / "checksums-0-of-1.txt").unlink()
+    assert train(finished.config, tmp_path / "run")
+    assert "checkpoints/3 has no checksums of all its files; it is used all the same" in capsys.readouterr().out
+    assert "checksums" not in finished.said
 
 
 def test_sigterm_finishes_the_step_and_saves(word_config, tmp_path):
