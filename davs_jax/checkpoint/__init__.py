@@ -5,7 +5,7 @@ validated at that step, its figures. The position in the data is the step itself
 that holds the workdir.
 """
 
-from davs_jax.checkpoint.export import CheckpointError, as_path, save_weights
+from davs_jax.checkpoint.export import as_path, save_weights
 from davs_jax.checkpoint.saving import Checkpoints, find_damaged
 from davs_jax.checkpoint.stored import (
     changes,
@@ -18,6 +18,7 @@ from davs_jax.checkpoint.stored import (
     load_weights,
     unfinished,
 )
+from davs_jax.errors import CheckpointError
 
 __all__ = [
     "CheckpointError",

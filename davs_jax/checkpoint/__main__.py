@@ -8,7 +8,8 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from davs_jax.checkpoint import checksums, stored
-from davs_jax.checkpoint.export import CheckpointError, leaves
+from davs_jax.checkpoint.export import leaves
+from davs_jax.errors import DavsError
 
 
 def _list(workdir: str) -> None:
@@ -93,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
                 _show(args.path)
             case "export":
                 stored.export_weights(args.path, args.folder, args.dtype)
-    except CheckpointError as error:
+    except DavsError as error:
         raise SystemExit(f"{parser.prog}: {error}") from error
     return 0
 

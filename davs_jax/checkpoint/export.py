@@ -19,14 +19,11 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from davs_jax.checkpoint import checksums
+from davs_jax.errors import CheckpointError, first_line
 
 CONFIG, WEIGHTS = "config.json", "weights.npz"
 DEMO = str(Path(__file__).parents[1] / "demo")  # the exported folder that comes with the package
 Tree = Mapping[str, Any]
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged, does not fit or cannot be written; the message says what to do."""
 
 
 @contextlib.contextmanager
@@ -36,7 +33,7 @@ def writing(folder: epath.Path) -> Iterator[None]:
         yield
     except Exception as error:
         raise CheckpointError(
-            f"{folder} could not be written ({_line(error)}); make room or mend its permissions and run again"
+            f"{folder} could not be written ({first_line(error)})", "make room or mend its permissions and run again"
         ) from error
 
 
@@ -47,19 +44,16 @@ def reading(folder: epath.Path) -> Iterator[None]:
         yield
     except Exception as error:
         raise CheckpointError(
-            f"{folder} cannot be read ({_line(error)}); it may be damaged: delete it, or name another checkpoint"
+            f"{folder} cannot be read ({first_line(error)})",
+            "it may be damaged: delete it, or name another checkpoint",
         ) from error
 
 
 def damaged(folder: epath.Path, what: str) -> CheckpointError:
     """The error for files that are not as they were written; `what` as `checksums.damage` says it."""
     return CheckpointError(
-        f"{folder} is damaged ({what}); use another copy, or delete its checksums-*.txt to use it as it is"
+        f"{folder} is damaged ({what})", "use another copy, or delete its checksums-*.txt to use it as it is"
     )
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__
 
 
 def as_path(path: str) -> epath.Path:
@@ -86,7 +80,7 @@ def save_weights(
         with np.errstate(over="ignore"):
             arrays[f"params/{name}"] = np.asarray(leaf).astype(dtype)
         if not np.isfinite(arrays[f"params/{name}"]).all():
-            raise CheckpointError(f"{name} holds numbers that are not finite in {dtype}; export as float32")
+            raise CheckpointError(f"{name} holds numbers that are not finite in {dtype}", "export as float32")
     buffer, place = io.BytesIO(), as_path(folder)
     np.savez(buffer, **arrays)
     with writing(place):
@@ -135,7 +129,7 @@ def check_finite(folder: epath.Path, tree: Tree) -> None:
             parts = [np.asarray(shard.data) for shard in leaf.addressable_shards if shard.replica_id == 0]
         if not all(np.isfinite(part).all() for part in parts):
             raise CheckpointError(
-                f"{folder} holds numbers that are not finite, in {name}; use another checkpoint or export"
+                f"{folder} holds numbers that are not finite, in {name}", "use another checkpoint or export"
             )
 
 
@@ -146,8 +140,8 @@ def placed(what: str, like: Tree, found: Tree) -> Tree:
         expected, got = (tuple(side[name].shape) if name in side else "no such leaf" for side in (wanted, values))
         if expected != got:
             raise CheckpointError(
-                f"{what}, leaf {name}: expected {expected}, found {got}; set config.model as in that run, or take the "
-                "folder out of config.init_from"
+                f"{what}, leaf {name}: expected {expected}, found {got}",
+                "set config.model as in that run, or take the folder out of config.init_from",
             )
 
     def place(name: str, leaf: jax.Array) -> jax.Array:

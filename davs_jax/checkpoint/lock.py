@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterator
 import jax
 from etils import epath
 
-from davs_jax.checkpoint.export import CheckpointError, writing
+from davs_jax.checkpoint.export import writing
+from davs_jax.errors import CheckpointError
 from davs_jax.parallel import processes
 
 FILE = "run.lock"
@@ -180,7 +181,7 @@ class _Lock:
     def _refusal(self, holder: Holder | None, more: str) -> CheckpointError:
         who = _told(holder) if holder else "another run, which has just started"
         return CheckpointError(
-            f"{self._workdir} is in use by {who}; stop that run and try again, or name another --workdir{more}"
+            f"{self._workdir} is in use by {who}", f"stop that run and try again, or name another --workdir{more}"
         )
 
     def release(self) -> None:

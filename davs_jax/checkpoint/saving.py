@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers as policies
 
 from davs_jax.checkpoint import checksums
-from davs_jax.checkpoint.export import CheckpointError, check_finite, leaves, reading, writing
+from davs_jax.checkpoint.export import check_finite, leaves, reading, writing
 from davs_jax.checkpoint.stored import (
     changes,
     checkpoints_folder,
@@ -27,6 +27,7 @@ from davs_jax.checkpoint.stored import (
     read_config,
     unfinished,
 )
+from davs_jax.errors import CheckpointError
 from davs_jax.training.state import DavsState
 
 TOLD = 512  # bytes of what one process tells the others of a damaged checkpoint
@@ -164,8 +165,8 @@ class Checkpoints:
         """Asked before anything is written: what the writers say of a full disk is thousands of lines."""
         if "://" not in str(self._folder) and (free := shutil.disk_usage(self._folder).free) < needed:
             raise CheckpointError(
-                f"{self._folder} has room for {free / 1e6:,.1f} MB, and a checkpoint takes {needed / 1e6:,.1f} MB; "
-                "make room, or lower config.checkpoint.keep, and run again: it goes on from its last checkpoint"
+                f"{self._folder} has room for {free / 1e6:,.1f} MB, and a checkpoint takes {needed / 1e6:,.1f} MB",
+                "make room, or lower config.checkpoint.keep, and run again to resume from the last checkpoint",
             )
 
     def restore_latest(self, config: ConfigDict, abstract_state: DavsState) -> tuple[DavsState, ConfigDict]:
@@ -180,8 +181,8 @@ class Checkpoints:
         # What the networks compute in is not what they are: a run may go on in another type.
         if differing := [line for line in changes(saved.model, config.model) if not line.startswith("dtype:")]:
             raise CheckpointError(
-                f"{folder} was made with another model ({'; '.join(differing)} now); set these back, or start a new "
-                "--workdir (with --config.init_from to carry weights over)"
+                f"{folder} was made with another model ({'; '.join(differing)} now)",
+                "set these back, or start a new --workdir (with --config.init_from to carry weights over)",
             )
         self._check_fits(folder, abstract_state)
         items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
@@ -198,8 +199,8 @@ class Checkpoints:
             name = differing[0]
             raise CheckpointError(
                 f"{folder} does not hold what this stage trains: {name} is {found.get(name, 'missing')} there and "
-                f"{wanted.get(name, 'missing')} here ({len(differing)} such); start a new --workdir with "
-                f"--config.init_from={self._folder.parent} to carry weights over"
+                f"{wanted.get(name, 'missing')} here ({len(differing)} such)",
+                f"start a new --workdir with --config.init_from={self._folder.parent} to carry weights over",
             )
 
     def close(self) -> None:

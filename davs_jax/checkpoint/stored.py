@@ -13,7 +13,6 @@ from davs_jax.checkpoint import checksums
 from davs_jax.checkpoint.export import (
     CONFIG,
     WEIGHTS,
-    CheckpointError,
     Tree,
     as_path,
     check_finite,
@@ -24,6 +23,7 @@ from davs_jax.checkpoint.export import (
     reading,
     save_weights,
 )
+from davs_jax.errors import CheckpointError
 from davs_jax.training import state as states
 from davs_jax.training.state import DavsState
 
@@ -116,8 +116,8 @@ def find_checkpoint(path: str) -> epath.Path:
     if steps := checkpoint_steps(path):
         return checkpoints_folder(path) / str(steps[-1])
     raise CheckpointError(
-        f"{path} holds no weights: name a workdir of python -m davs_jax.main, one of its checkpoints, or a folder "
-        f"with {CONFIG} and {WEIGHTS}"
+        f"{path} holds no weights",
+        f"name a workdir of python -m davs_jax.main, one of its checkpoints, or a folder with {CONFIG} and {WEIGHTS}",
     )
 
 
@@ -158,8 +158,8 @@ def init_from(config: ConfigDict, state: DavsState) -> tuple[dict[str, dict[str,
             origins[name] = place
     if missing := [name for name in config.init_networks if name not in given]:
         raise CheckpointError(
-            f"config.init_networks wants {', '.join(missing)}, found nowhere in config.init_from={config.init_from!r}; "
-            "name a workdir or an exported folder that holds them"
+            f"config.init_networks wants {', '.join(missing)}, found nowhere in config.init_from={config.init_from!r}",
+            "name a workdir or an exported folder that holds them",
         )
     return given, origins
 
@@ -200,8 +200,8 @@ def none_whole(folder: epath.Path, found: dict[str, str]) -> CheckpointError:
     """The error where all checkpoints are damaged; `found` by step as `damage` says it."""
     listed = ", ".join(f"{step} ({what})" for step, what in found.items())
     return CheckpointError(
-        f"{folder} has no undamaged checkpoint: {listed}; bring back a copy, start a new --workdir, or delete the "
-        "checksums-*.txt of a checkpoint to use it as it is"
+        f"{folder} has no undamaged checkpoint: {listed}",
+        "bring back a copy, start a new --workdir, or delete the checksums-*.txt of a checkpoint to use it as it is",
     )
 
 
@@ -223,7 +223,7 @@ def _is_whole(folder: epath.Path) -> bool:
         ended = json.loads((folder / PARTS[0]).read_text()).get("commit_timestamp_nsecs")
         figures(folder)  # Orbax reads those of all checkpoints, and would refuse to open the folder
         return bool(ended) and all((folder / part).stat().length for part in PARTS)
-    except (OSError, ValueError):
+    except (OSError, ValueError, CheckpointError):
         return False
 
 

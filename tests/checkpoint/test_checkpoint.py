@@ -237,7 +237,7 @@ def test_a_damaged_export_is_one_sentence(workdir, tmp_path):
 
 
 def test_a_folder_without_weights_says_what_to_name(tmp_path):
-    with pytest.raises(CheckpointError, match=rf"{tmp_path} holds no weights: name a workdir"):
+    with pytest.raises(CheckpointError, match=rf"{tmp_path} holds no weights; name a workdir"):
         checkpoint.load_weights(tmp_path)
 
 
