@@ -5,8 +5,8 @@
     python -m davs_jax.evaluate --checkpoint runs/quickstart/joint --syncnet runs/quickstart/syncnet --data …
 
 It judges only what resembles its records; scores to compare with published ones need the released weights. The
-quickstart form finds a known shift within a frame for every second clip of unseen people (docs/results.md,
-Evaluation): measure yours with tests/benchmarks/known_shifts.py. A clip gives 24 windows, so few clips make a batch.
+quickstart form finds a known shift within a frame for every second clip of unseen people (docs/results.md):
+measure yours with tests/benchmarks/known_shifts.py. A clip gives 24 windows, so few clips make a batch.
 """
 
 from configs import common, quickstart

@@ -10,8 +10,8 @@
     python -m davs_jax.main --config configs/synthetic.py --workdir runs/synthetic/joint
 
 Beside the published system it uses our options for small pictures and few clips: finer skip maps, the word at finer
-strides, the blend head, the contrastive loss over frames, a squared loss at the mouth, and no dropout. docs/results.md
-tells what each is for.
+strides, the blend head, the contrastive loss over frames, a squared loss at the mouth, and no dropout. The reasons
+are in docs/decisions.md.
 """
 
 from configs import common

@@ -258,7 +258,7 @@ def _aligned(frame: np.ndarray, points: np.ndarray, image_size: int) -> _Face:
 
 
 def _measured(shown: Sequence[_Face], points: np.ndarray, audio: np.ndarray, image_size: int) -> dict[str, Any]:
-    """What is measured of a clip's own frames and sound; docs/design.md says what each means."""
+    """What is measured of a clip's own frames and sound; docs/architecture.md says what each means."""
     together = measures.lip_sound(np.stack([aligned.mouth for aligned in shown]), audio)
     best = offsets.best_offset(-together)
     return {

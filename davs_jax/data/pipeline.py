@@ -172,7 +172,7 @@ def host_batches(
     """Batches of numpy arrays, endless, from step `first` on.
 
     Args:
-      keys: those of a training batch (docs/design.md) that the step wants.
+      keys: those of a training batch (docs/architecture.md) that the step wants.
       rows: from the size of a global batch to the rows of it that this process loads; all of them by default.
 
     Raises:

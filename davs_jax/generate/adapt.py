@@ -1,4 +1,4 @@
-"""Fitting the networks to one photo before it talks, as the official demo does; docs/design.md says what it changes."""
+"""Fits the networks to one photo before generation, as the official demo does (docs/generation.md)."""
 
 import functools
 import itertools

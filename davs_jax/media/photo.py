@@ -19,7 +19,7 @@ HEIC = (".heic", ".heif")
 STILLS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow knows more, but takes some videos for pictures
 SMALL = 256  # pixels; a picture below is enlarged to that before faces are looked for in it
 LARGE = 1600  # pixels at which a picture is looked at where none was found at the detector's own size
-# Confidence of a face that counts. People, paintings, drawings: 0.996 and more; a dog's face: 0.75 (docs/results.md).
+# Least confidence of a face. People, paintings, drawings: 0.996 and more; a dog's face: 0.75 (docs/decisions.md).
 SURE = 0.9
 # How far a picture that is said to be aligned may be from the template before we say so.
 MAX_SCALE, MAX_TURN, MAX_SHIFT = 1.25, 15.0, 0.12  # factor, degrees, part of the side

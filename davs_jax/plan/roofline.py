@@ -7,7 +7,7 @@ from davs_jax.plan.compiling import Compiled
 from davs_jax.plan.machines import HOP, Machine
 
 LRW_CLIPS = 488_766  # of a training epoch
-# Pictures of 260 px that one processor core reads a second: 59 clips of the joint stage (docs/results.md, "Loading"),
+# Images of 260 px that one processor core reads a second: 59 clips of the joint stage (docs/performance.md, Loading),
 # each of 33 pictures. Some of these are the same and decoded once, there as here.
 JPEGS_PER_CORE = 59 * 33
 

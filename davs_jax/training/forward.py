@@ -27,7 +27,7 @@ REMAT = {
 
 
 def batch_spec(config) -> dict[str, jax.ShapeDtypeStruct]:
-    """Exactly the arrays that the stage's step reads, by key (see the table in docs/design.md).
+    """Exactly the arrays that the stage's step reads, by key (see the table in docs/architecture.md).
 
     Raises:
       ValueError: faces are needed but `config.data.face_batch_size` is 0.

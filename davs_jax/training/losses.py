@@ -144,7 +144,7 @@ def frame_contrastive(wid_video: Array, wid_audio: Array, margin: float) -> Arra
 
     Cross-entropy over cosines `[B·T, B·T]` at a fixed temperature. The wrong answers include the other frames of the
     same clip, in which the person is the same: only what the mouth does tells them apart. So this trains the eye in a
-    few hundred steps of small batches, where the published hinge leaves it at chance (docs/results.md). `margin` is
+    few hundred steps of small batches, where the published hinge leaves it at chance (docs/decisions.md). `margin` is
     not used: a softmax has none.
     """
     video, audio = (l2_normalised(flatten_time(wid)) for wid in (wid_video, wid_audio))
@@ -157,7 +157,7 @@ def sync_matching(face: Array, sound: Array) -> tuple[Array, Array]:
 
     Cross-entropy over N ways, both ways, whose logits are negative Euclidean distances: what SyncNet's scores are made
     of. All are of one clip, so that only time tells them apart. SyncNet's own loss, one wrong sound a face and a
-    margin, has nearly its minimum where all vectors are half a margin apart, and stayed there (docs/results.md); many
+    margin, has nearly its minimum where all vectors are half a margin apart, and stayed there (docs/decisions.md); many
     ways are Chung, Chung & Kang's (2019).
 
     Returns:
@@ -215,7 +215,7 @@ def mouth_l2(fakes: Array, reals: Array) -> Array:
     """Ours: mean squared difference on the 0…255 scale inside the mouth box, averaged over all pixels as `mouth_l1` is.
 
     Where the sound leaves the mouth uncertain, the least absolute error is the median, and the median mouth is shut;
-    the least squared error is the mean, which moves from the first hundred steps on (docs/results.md).
+    the least squared error is the mean, which moves from the first hundred steps on (docs/decisions.md).
     """
     return 255**2 * jnp.mean(jnp.square((fakes - reals) * mouth_mask(fakes.shape[-2])))
 

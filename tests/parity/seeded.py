@@ -95,7 +95,7 @@ def clips() -> dict[str, np.ndarray]:
 
 
 def training_batch() -> dict[str, np.ndarray]:
-    """The clips cut with the fixed choices, as the training step takes them (`docs/design.md`)."""
+    """The clips cut with the fixed choices, as the training step takes them (`docs/architecture.md`)."""
     clip = clips()
     word_frames = slice(START, START + 2 * WORD_FRAMES, 2)
     return {
