@@ -127,7 +127,7 @@ def test_points_of_another_number_of_frames_are_rejected(tmp_path, write_video):
 def test_points_that_make_no_face_are_rejected(tmp_path, write_video):
     (rejection,) = outcomes(write_video(tmp_path / "a.mp4"), points=np.zeros((29, 5, 2)))
     assert rejection.stage == "face"
-    assert "do not make a face" in rejection.reason
+    assert "do not form a face" in rejection.reason
 
 
 def test_a_cut_beyond_the_recordings_end_is_rejected_and_the_others_are_kept(tmp_path, write_video):

@@ -1,5 +1,6 @@
 import stat
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,6 +161,19 @@ def test_where_no_certificate_can_be_kept_files_have_plain_tags(tmp_path, monkey
     assert credentials.signer(say=said.append) is None
     assert "plain tags only" in said[0]
     assert "cannot be kept" in said[0]
+
+
+def test_without_a_home_folder_files_have_plain_tags(monkeypatch):
+    pytest.importorskip("c2pa", reason=f"signing needs {credentials.INSTALL}")
+
+    def homeless(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    said = []
+    assert credentials.signer(say=said.append) is None
+    assert "set XDG_CONFIG_HOME" in said[0]
 
 
 def test_a_given_certificate_signs(generated, signer, home, tmp_path, monkeypatch):
