@@ -58,7 +58,7 @@ def load(certificate: Path, key: Path) -> Credential:
     Raises:
       CertificateError: a file is missing or invalid, or the two do not belong together.
     """
-    chain = _parsed(certificate, x509.load_pem_x509_certificates, "a PEM certificate, followed by those above it")
+    chain = _parsed(certificate, x509.load_pem_x509_certificates, "a PEM certificate, followed by those that issued it")
     private = _parsed(
         key, lambda data: serialization.load_pem_private_key(data, None), "a PEM private key without a password"
     )
@@ -168,4 +168,4 @@ def _parsed(path: Path, parse, wanted: str):
     except OSError as error:
         raise CertificateError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"{path}: is not {wanted}") from error
+        raise CertificateError(f"{path}: cannot be read as {wanted}") from error
