@@ -14,11 +14,11 @@ from data_prep import folders, measures
 from data_prep.folders import AnyPath
 from data_prep.shards import Rejection
 from davs_jax.constants import CLIP_FRAMES, SAMPLES_PER_FRAME, stored_size
+from davs_jax.errors import MediaError
 from davs_jax.media import offsets
 from davs_jax.media.audio import clip_mfcc
 from davs_jax.media.faces import alignment, detectors, tracking
 from davs_jax.media.video.read import Clip, read_clip
-from davs_jax.media.video.streams import MediaError
 
 JPEG_QUALITY = 95
 LIPS_SIZE = 64  # pixels: image size at which the lips of several faces are compared
@@ -196,7 +196,7 @@ def _points(recording: Recording, clip: Clip, following: Mapping[str, Any]) -> t
             people = tracking.tracks(frames, finder, following["detect_every"], following["smooth"])
             track = by_lips(people, clip) if following["speaker"] == "lips" else people[0]
             points, found, lost = track.points, track.found_fraction, track.lost
-        except alignment.NoFace as error:
+        except tracking.NoFace as error:
             raise Unusable("face", str(error), "leave the file out, or give its points") from error
     for name, known in (("points", points), ("mouth_opening", recording.mouth_opening)):
         if known is not None and len(known) != len(frames):

@@ -20,7 +20,7 @@ from davs_jax.data import sources
 from davs_jax.data.sources import DataError
 from davs_jax.display import plots
 from davs_jax.display.progress import progress
-from davs_jax.media.video.streams import MediaError
+from davs_jax.errors import MediaError
 from davs_jax.media.video.write import Writer
 
 LABELS = ("word", "speaker", "identity")

@@ -11,7 +11,7 @@ from data_prep.clips import UNKNOWN, Unusable, add_detector, encode_jpeg
 from data_prep.folders import AnyPath
 from davs_jax.constants import stored_size
 from davs_jax.media.faces import alignment, detectors, tracking
-from davs_jax.media.photo import PhotoError, read_picture
+from davs_jax.media.images import PhotoError, read_image
 
 # Where the crops that recognition networks are trained on (ArcFace, InsightFace) have the face, in their 112 pixels.
 ARCFACE_SIDE = 112
@@ -88,7 +88,7 @@ def read(path: AnyPath, data: bytes | None = None) -> np.ndarray:
     if data is None and not folders.is_local(path):
         data = folders.read(path) or b""
     try:
-        return read_picture(path, data)
+        return read_image(path, data)
     except PhotoError as error:
         raise Unusable.because("read", path, error) from error
 
@@ -111,5 +111,5 @@ def _template_points(photo: np.ndarray, _) -> np.ndarray:
 def _found_points(photo: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
     try:
         return tracking.track(photo[None], detectors.detector(options.get("detector", detectors.DEFAULT))).points[0]
-    except alignment.NoFace as error:
+    except tracking.NoFace as error:
         raise Unusable("face", "no face was found in it", "leave the photo out, or give its points") from error

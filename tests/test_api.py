@@ -10,6 +10,7 @@ from scipy.io import wavfile
 
 import davs_jax
 from davs_jax.api import Model
+from davs_jax.errors import MediaError
 from davs_jax.generate.drivers import Live, Speech, read_speech
 from davs_jax.generate.follow import GenerationError
 from davs_jax.media import video
@@ -99,7 +100,7 @@ def test_the_whole_picture_is_given_unless_the_crop_is_wanted(model, folder):
 def test_mistakes_are_told_at_once(model, folder):
     with pytest.raises(GenerationError, match="one of audio and video"):
         model.talk("me.jpg")
-    with pytest.raises(video.MediaError, match="no such file"):
+    with pytest.raises(MediaError, match="no such file"):
         model.talk(folder / "photo.png", "none.wav")
     with pytest.raises(GenerationError, match=r"driver\.mp4: has 17 frames at 25 fps; reading takes 29"):
         model.read_lips(folder / "driver.mp4")

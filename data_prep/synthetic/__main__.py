@@ -22,7 +22,7 @@ import cv2
 from data_prep.synthetic.corpus import SPLITS, Settings, Task, make_clip, plan, run_task, write_last
 from data_prep.synthetic.speech import SpeechError, Voice, say
 from davs_jax.display.progress import progress
-from davs_jax.media.video.streams import MediaError
+from davs_jax.errors import MediaError
 
 
 class CorpusError(Exception):

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from davs_jax.media.faces import tracking
-from davs_jax.media.photo import POINTS, find_faces, read_picture
+from davs_jax.media.images import read_image
+from davs_jax.media.photo import POINTS, find_faces
 
 LONGEST = 1024  # pixels of the picture that is clicked on, on its longer side
 NAMES = POINTS.split(", as ")[0].split(", ")
@@ -46,7 +47,7 @@ def look(path: Path) -> Choice:
     Raises:
       PhotoError: it is no picture.
     """
-    photo = read_picture(path)
+    photo = read_image(path)
     faces = find_faces(photo)
     size = photo.shape[1], photo.shape[0]
     scale = min(1.0, LONGEST / max(size))
@@ -86,7 +87,7 @@ def hint(choice: Choice) -> str:
     found = (
         "" if choice.faces or len(choice.points) else "No face is found here (for animals and drawings that is usual). "
     )
-    return f"{found}Click on the **{NAMES[len(choice.points)]}**, as seen in the picture."
+    return f"{found}Click on the **{NAMES[len(choice.points)]}**, as seen in the image."
 
 
 def drawn(choice: Choice) -> np.ndarray:

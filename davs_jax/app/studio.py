@@ -10,12 +10,12 @@ from pathlib import Path
 from davs_jax.app import face_picker
 from davs_jax.app.face_picker import Choice
 from davs_jax.constants import FPS
+from davs_jax.errors import MediaError
 from davs_jax.generate.follow import GenerationError
 from davs_jax.generate.jobs import Job, Style, make, read_driver
 from davs_jax.inference import Davs
 from davs_jax.media import video
 from davs_jax.media.photo import PhotoError
-from davs_jax.media.video.streams import MediaError
 from davs_jax.provenance.credentials import ProvenanceError
 
 REFUSALS = (GenerationError, MediaError, PhotoError, ProvenanceError)
@@ -127,7 +127,7 @@ def page(studio: Studio):
                     height=340,
                     elem_id="photo",
                 )
-                # The file as it is: what it holds is for `read_picture` to find out, and to say.
+                # The file as it is: what it holds is for `read_image` to find out, and to say.
                 photo.preprocess = lambda payload: payload and payload.path
                 hint = gr.Markdown("", elem_id="hint")
                 with gr.Row():

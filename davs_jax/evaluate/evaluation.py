@@ -19,6 +19,7 @@ from davs_jax.checkpoint.export import DEMO, CheckpointError, add_gain_options, 
 from davs_jax.data.pipeline import eval_batches, open_clips, open_faces
 from davs_jax.data.sources import ClipSource, DataError, FaceSource
 from davs_jax.display.progress import progress
+from davs_jax.errors import MediaError
 from davs_jax.evaluate import landmarks, metrics, mouth, pictures, recognition, swap
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.evaluate.perceptual import ALEXNET, INCEPTION, Judge
@@ -26,7 +27,6 @@ from davs_jax.evaluate.recognition import Vectors
 from davs_jax.evaluate.report import compare, page, results
 from davs_jax.evaluate.report.results import Evaluation
 from davs_jax.inference import Davs
-from davs_jax.media.video.streams import MediaError
 from davs_jax.parallel import processes, sharding
 from davs_jax.training.state import fresh_weights
 

@@ -17,7 +17,7 @@ from davs_jax.checkpoint.export import CheckpointError
 from davs_jax.constants import FPS, MFCC_PER_FRAME, SAMPLES_PER_FRAME
 from davs_jax.import_official import syncnet as import_syncnet
 from davs_jax.media.audio import syncnet_features
-from davs_jax.media.faces import alignment, tracking
+from davs_jax.media.faces import tracking
 from davs_jax.models.syncnet import COLUMNS, FRAMES, SIZE, SyncNet
 
 REACH = 15  # frames of offset, to either side
@@ -155,7 +155,7 @@ def track_crops(frames: np.ndarray, detector: tracking.Detector | None = None) -
             seen.append(i)
             boxes.append(max(found, key=lambda f: f.box[2] * f.box[3]).box)
     if not seen:
-        raise alignment.NoFace(f"no face in any of the {len(frames)} frames")
+        raise tracking.NoFace(f"no face in any of the {len(frames)} frames")
     boxes = np.stack([np.interp(np.arange(len(frames)), seen, side) for side in np.stack(boxes).T], 1)
     geometry = np.stack([np.maximum(boxes[:, 2], boxes[:, 3]) / 2, *(boxes[:, :2] + boxes[:, 2:] / 2).T], 1)
     return np.stack([_crop(frame, *row) for frame, row in zip(frames, _median(geometry), strict=True)])

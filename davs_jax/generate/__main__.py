@@ -16,15 +16,16 @@ from davs_jax import checkpoint
 from davs_jax.checkpoint.export import DEMO, CheckpointError, add_gain_options, with_gains
 from davs_jax.constants import FPS
 from davs_jax.display import plots
+from davs_jax.errors import MediaError
 from davs_jax.generate.film import Film
 from davs_jax.generate.follow import GenerationError
 from davs_jax.generate.jobs import Job, Style, make
 from davs_jax.generate.manifest import read_manifest, run_manifest
 from davs_jax.inference import Davs
-from davs_jax.media.photo import POINTS, PhotoError, find_faces, parse_points, read_picture
-from davs_jax.media.video.streams import MediaError
+from davs_jax.media.images import read_image
+from davs_jax.media.photo import POINTS, PhotoError, find_faces, parse_points
 from davs_jax.parallel.compilation import keep_compilations
-from davs_jax.provenance import credentials
+from davs_jax.provenance import credentials, verification
 from davs_jax.provenance.credentials import ProvenanceError
 
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
@@ -99,7 +100,7 @@ def _report(args: argparse.Namespace, made: Film) -> None:
 def _show_faces(args: argparse.Namespace) -> None:
     if not args.photo:
         raise GenerationError("--faces: shows the faces of a photo; give --photo")
-    picture = read_picture(args.photo)
+    picture = read_image(args.photo)
     faces = find_faces(picture)
     _write_png(args.faces, plots.numbered(picture, [face.box for face in faces]))
     what = "numbered for --face from the largest" if faces else f"none of a human; give --points ({POINTS})"
@@ -181,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--mark", action="store_true", help='write "AI-generated" into a corner of the picture')
     add("--certificate", type=Path, metavar="PEM", help="sign with this certificate (default: one made for you, once)")
     add("--key", type=Path, metavar="PEM", help="its private key")
-    add("--verify", action=credentials.Verify, metavar="FILE", help=credentials.Verify.HELP)
+    add("--verify", action=verification.Verify, metavar="FILE", help=verification.Verify.HELP)
     add("--contact-sheet", type=Path, metavar="PNG", help="also write frames of the result side by side")
     return parser
 

@@ -11,13 +11,14 @@ import numpy as np
 
 from davs_jax.constants import FPS, SAMPLE_RATE
 from davs_jax.display.progress import progress
+from davs_jax.errors import MediaError
 from davs_jax.generate.follow import follow
 from davs_jax.inference import Davs
 from davs_jax.media import video
 from davs_jax.media.audio import frames_of, stream_windows
 from davs_jax.media.faces import tracking
-from davs_jax.media.photo import aligned_crop, is_still
-from davs_jax.media.video.streams import MediaError
+from davs_jax.media.faces.alignment import aligned_crop
+from davs_jax.media.images import is_still
 from davs_jax.media.video.write import AAC_RATES
 
 LEVEL_SAMPLES = 320  # samples of one level: 20 ms
@@ -104,10 +105,10 @@ class Recording(Driver):
         return frames_of(self.length, self.fps)
 
     def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        return stream_windows(video.read_sound(self.path), self.fps)
+        return stream_windows(video.read_audio_blocks(self.path), self.fps)
 
     def sound(self) -> Iterator[np.ndarray]:
-        return video.read_sound(self.path, self.rate)
+        return video.read_audio_blocks(self.path, self.rate)
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class Performance(Driver):
         return model.wid_from_video(inputs)
 
     def sound(self) -> Iterator[np.ndarray] | None:
-        return video.read_sound(self.path, self.rate) if self.speaks else None
+        return video.read_audio_blocks(self.path, self.rate) if self.speaks else None
 
     def pictures(self) -> Iterator[np.ndarray]:
         return video.read_frames(self.path, self.fps)
@@ -187,7 +188,7 @@ def read_speech(path: Path, fps: int = FPS) -> Recording:
     media = video.probe(path)
     length, levels, rest = 0, [], np.zeros(0, np.float32)
     with progress(total=round(media.duration), desc="listening", unit="s", leave=False) as bar:
-        for block in video.read_sound(path):
+        for block in video.read_audio_blocks(path):
             if not np.isfinite(block).all():
                 raise MediaError(f"{path}: its sound holds numbers that are not finite; convert it to wav or mp3")
             length += len(block)

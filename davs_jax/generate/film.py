@@ -18,6 +18,7 @@ from davs_jax.generate.drivers import Driver
 from davs_jax.generate.talk import Paster, Source, shots, steadied
 from davs_jax.inference import Davs
 from davs_jax.media.faces.steady import Steady
+from davs_jax.media.images import shrink
 from davs_jax.media.photo import Photo, reduced
 from davs_jax.media.video.sinks import open_sink
 from davs_jax.provenance.credentials import METADATA
@@ -101,7 +102,7 @@ def write_film(
                 break
     made.close()
     if sheet:
-        sheet.insert(0, _framed(first.crop if crop or first.points is None else first.picture, sheet[0].shape))
+        sheet.insert(0, _framed(first.crop if crop or first.points is None else first.image, sheet[0].shape))
     rows = [sheet[i : i + SHEET_COLUMNS] for i in range(0, len(sheet), SHEET_COLUMNS)]
     return Film(written, plots.sheet(rows), stages, calm, written < frames)
 
@@ -123,7 +124,7 @@ class _Finish:
         picture = marked(picture) if self._mark else picture
         if not self._beside:
             return picture
-        left = photo.crop if self._crop else photo.picture
+        left = photo.crop if self._crop else photo.image
         left = left if self._partner is None else next(self._partner)
         return np.concatenate([_as_high(left, picture.shape[0]), picture], 1)
 
@@ -144,7 +145,7 @@ def _framed(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _small(picture: np.ndarray) -> np.ndarray:
-    return reduced(Photo(picture, None, picture), SHEET_SIDE).picture
+    return shrink(picture, SHEET_SIDE)
 
 
 @contextmanager

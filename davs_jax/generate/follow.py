@@ -7,7 +7,7 @@ import numpy as np
 from davs_jax.constants import FPS
 from davs_jax.display.progress import progress
 from davs_jax.media import video
-from davs_jax.media.faces import alignment, tracking
+from davs_jax.media.faces import tracking
 
 
 class GenerationError(ValueError):
@@ -27,7 +27,7 @@ def follow(path: Path, remedy: str, fps: int = FPS) -> tracking.Track:
     """
     try:
         return tracking.track(_Frames(path, fps))
-    except alignment.NoFace as error:
+    except tracking.NoFace as error:
         raise GenerationError(f"{path}: {error}; {remedy}") from error
 
 

@@ -10,10 +10,13 @@ import cv2
 import numpy as np
 
 from davs_jax.constants import FPS
+from davs_jax.errors import MediaError
 from davs_jax.generate.follow import GenerationError, follow
 from davs_jax.media import video
 from davs_jax.media.faces import tracking
-from davs_jax.media.photo import Photo, PhotoError, aligned_crop, is_still, photo_of, read_picture, reduced
+from davs_jax.media.faces.alignment import aligned_crop
+from davs_jax.media.images import PhotoError, is_still, read_image
+from davs_jax.media.photo import Photo, photo_of, reduced
 
 QUALITY = 97  # of the JPEGs in which the frames wait for their way back
 
@@ -50,10 +53,10 @@ class Footage:
                 scene = self._scene(picture, points[i], bool(lost[i]))
                 yield scene
                 if again:
-                    jpeg = cv2.imencode(".jpg", scene.picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+                    jpeg = cv2.imencode(".jpg", scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
                     aside.write(jpeg.tobytes())
                     ends.append(aside.tell())
-            stretch = np.array(scene.picture.shape[1::-1]) / picture.shape[1::-1]
+            stretch = np.array(scene.image.shape[1::-1]) / picture.shape[1::-1]
             last = len(ends) - 2
             for i in itertools.cycle([*range(last - 1, -1, -1), *range(1, last + 1)] or [0]):
                 aside.seek(ends[i])
@@ -90,7 +93,7 @@ def read_source(
       MediaError: the video cannot be read to its end.
     """
     try:
-        picture = read_picture(path)
+        picture = read_image(path)
     except PhotoError:
         if is_still(path) or not _is_video(path):
             raise
@@ -107,7 +110,7 @@ def read_source(
 def _is_video(path: Path) -> bool:
     try:
         return video.probe(path).has_video
-    except video.MediaError:
+    except MediaError:
         return False
 
 

@@ -94,8 +94,8 @@ def make(
     if isinstance(source, Footage):
         for line in follow.describe(source.track, style.fps):
             say(f"{job.photo}: {line}")
-    elif source.doubt:
-        say(f"warning: {source.doubt}")
+    elif source.warning:
+        say(f"warning: {source.warning}")
     driver = driver or read_driver(job, style.fps, say)
     frames = min(driver.frames, PREVIEW_SECONDS * style.fps) if style.preview else driver.frames
     if isinstance(source, Footage) and frames > len(source.track.points):
@@ -121,7 +121,7 @@ def _size(model: Davs, source: Source, style: Style) -> tuple[int, int]:
     if style.crop or (not isinstance(source, Footage) and source.points is None):
         height = width = model.image_size
     else:
-        height, width = (source.first if isinstance(source, Footage) else source).picture.shape[:2]
+        height, width = (source.first if isinstance(source, Footage) else source).image.shape[:2]
         scale = min(1.0, style.longest / max(height, width))
         height, width = math.ceil(height * scale), math.ceil(width * scale)
     return height, width * (2 if style.beside else 1)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from davs_jax.errors import DavsError, MediaError
 from davs_jax.generate import film
 from davs_jax.generate.drivers import Driver
 from davs_jax.generate.follow import GenerationError
 from davs_jax.generate.jobs import Job, Style, make, read_driver
 from davs_jax.inference import Davs
 from davs_jax.media.photo import PhotoError, parse_points
-from davs_jax.media.video.streams import MediaError
 from davs_jax.provenance.credentials import ProvenanceError
 
 FIELDS = ("photo", "audio", "video", "output", "points", "aligned", "face")
@@ -107,7 +107,7 @@ def _job(path: Path, number: int, row: dict | str) -> Job:
             points = parse_points([f"{x},{y}" for x, y in points])
         aligned = str(given.get("aligned", "")).lower() in ("1", "true", "yes")
         return Job(**places, points=points, aligned=aligned, face=int(given.get("face", 1)))
-    except (ValueError, TypeError) as error:  # PhotoError and JSONDecodeError are ValueErrors
+    except (DavsError, ValueError, TypeError) as error:  # JSONDecodeError is a ValueError
         raise GenerationError(f"{path}, line {number}: {error}; correct it") from error
 
 

@@ -10,7 +10,7 @@ from davs_jax.constants import SAMPLE_RATE
 from davs_jax.generate.drivers import Driver, Recording
 from davs_jax.generate.follow import GenerationError
 from davs_jax.media.video.sinks import check_name
-from davs_jax.media.video.write import naming
+from davs_jax.media.video.write import media_errors
 
 SILENT = -55.0  # dBFS; where even the loudest twentieth of the sound is below, nobody speaks
 STEADY = 6.0  # dB between loud and quiet parts; speech, with its pauses, has 20 and more
@@ -29,7 +29,7 @@ def make_room(output: Path) -> None:
       MediaError: the output's name says nothing that can be written, or its folder cannot be made.
     """
     check_name(output)
-    with naming(output, "written"):
+    with media_errors(output, "written"):
         output.parent.mkdir(parents=True, exist_ok=True)
 
 

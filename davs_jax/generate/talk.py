@@ -84,9 +84,9 @@ class Paster:
         if photo.points is None:
             return crop
         if photo.lost:
-            return photo.picture
+            return photo.image
         if photo is not self._photo:
-            self._photo, self._canvas = photo, Canvas(photo.picture, photo.points, photo.crop)
+            self._photo, self._canvas = photo, Canvas(photo.image, photo.points, photo.crop)
         return self._canvas.paste(crop)
 
 

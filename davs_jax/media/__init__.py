@@ -1,1 +1,1 @@
-"""Sound and pictures, shared by data preparation and generation. Nothing here needs JAX."""
+"""Audio, video and images, shared by data preparation and generation. Nothing here needs JAX."""

@@ -1,25 +1,24 @@
-"""By how many frames a clip's sound is late: pure functions of the distances between its picture's and its sound's
-vectors."""
+"""The audio-visual offset of a clip, from the distances between its video and audio vectors."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-REACH = 5  # frames of offset looked for in a clip of 29 frames; at 25 fps ±0.2 s
-SHIFTS = (-3, -2, -1, 0, 1, 2, 3)  # frames, by which sound is moved to see whether the move is found
+REACH = 5  # frames: the largest offset searched in a clip of 29 frames, ±0.2 s at 25 fps
+SHIFTS = (-3, -2, -1, 0, 1, 2, 3)  # frames by which the audio is moved, to test whether the shift is found
 
 
 class Offset(NamedTuple):
-    """What was found of a clip."""
+    """The measured offset of a clip."""
 
-    frames: int  # the sound is that many frames late; negative: early
-    distance: float  # the mean at that offset
-    confidence: float  # the median over all offsets less that
+    frames: int  # by which the audio is late; negative: early
+    distance: float  # mean distance at that offset
+    confidence: float  # median over all offsets minus that
 
 
 def frame_distances(video: np.ndarray, audio: np.ndarray) -> np.ndarray:
-    """Euclidean distances between the normalised vectors of every picture and every sound, `[…, T, E]` twice →
-    float32 `[…, T, T]` (picture, sound)."""
+    """Euclidean distances between the normalised vectors of all frames: `[…, T, E]` twice → float32 `[…, T, T]`
+    (video frame, audio frame)."""
     video, audio = (v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12) for v in (video, audio))
     return np.sqrt(np.maximum(2 - 2 * video @ np.swapaxes(audio, -1, -2), 0)).astype(np.float32)
 
@@ -27,22 +26,23 @@ def frame_distances(video: np.ndarray, audio: np.ndarray) -> np.ndarray:
 def offset_distances(distances: np.ndarray, reach: int, first: int = 0, moved: int = 0) -> np.ndarray:
     """Mean distance at every offset: distances `[…, T, T]` → `[…, 2·reach + 1]`, for offsets −reach … reach.
 
-    At offset s picture t meets sound t + s, and every offset is a mean over the same pictures, those whose sounds
-    all lie in the clip: nothing is padded. (Means over what happens to overlap compare different pictures.)
+    At offset s video frame t is compared with audio frame t + s. Every offset is a mean over the same video frames,
+    those whose audio frames all lie in the clip; nothing is padded. (Means over each offset's own overlap would
+    compare different frames.)
 
     Args:
-      first: pictures left out at both ends beyond those that `reach` costs.
-      moved: the sound is taken from that many frames earlier, as if it were that much later.
+      first: video frames left out at both ends in addition to the `reach` that offsets need.
+      moved: the audio is taken from that many frames earlier, as if it were that much later.
 
     Raises:
       ValueError: the clip is too short.
     """
     margin = reach + first
-    pictures = np.arange(margin, distances.shape[-1] - margin)
-    if not len(pictures) or abs(moved) > first:
+    frames = np.arange(margin, distances.shape[-1] - margin)
+    if not len(frames) or abs(moved) > first:
         raise ValueError(f"{distances.shape[-1]} frames are too few for offsets of ±{reach} with {first} to spare")
-    sounds = pictures[:, None] + np.arange(-reach, reach + 1) - moved
-    return distances[..., pictures[:, None], sounds].mean(-2)
+    heard = frames[:, None] + np.arange(-reach, reach + 1) - moved
+    return distances[..., frames[:, None], heard].mean(-2)
 
 
 def best_offset(means: np.ndarray) -> Offset:
@@ -52,10 +52,10 @@ def best_offset(means: np.ndarray) -> Offset:
 
 
 def shift_hits(distances: np.ndarray, tolerance: int) -> np.ndarray:
-    """Whether known shifts of the sound are found, `[N, T, T]` → bool `[N, shifts]`.
+    """Whether known shifts of the audio are found: `[N, T, T]` → bool `[N, len(SHIFTS)]`.
 
-    The sound of every clip is moved by each of SHIFTS, and counts as found where the offset of least distance is
-    that shift, give or take `tolerance` frames. Guessing finds (2·tolerance + 1) of 2·REACH + 1.
+    The audio of every clip is moved by each of SHIFTS; a hit is an offset of least distance within `tolerance` frames
+    of that shift. Chance is (2·tolerance + 1) / (2·REACH + 1).
     """
     hits = []
     for shift in SHIFTS:

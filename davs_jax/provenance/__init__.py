@@ -1,1 +1,1 @@
-"""What a generated file says of its origin: C2PA credentials, certificates, the visible mark."""
+"""Provenance of generated files: plain tags, signed C2PA manifests, the visible mark."""

@@ -1,6 +1,6 @@
-"""Who signs: a given certificate, or one that is made once for the user and kept in a file that only they can read.
+"""Signing certificates: a given one, or one made once for the user and kept in a file that only they can read.
 
-Needs the extra `provenance`; whoever imports this has made sure of it (`provenance.signer`).
+Needs the extra `provenance`; callers import this module only where it is installed.
 """
 
 import contextlib
@@ -17,23 +17,21 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from davs_jax.provenance.errors import CannotKeep, CertificateError
+
 # A signature without a time stamp from a third party holds for as long as its certificate does.
 YEARS = 30
 CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
 
-class CertificateError(ValueError):
-    """A certificate or its key cannot be used; the message names the file and the remedy."""
-
-
 @dataclass(frozen=True)
 class Credential:
-    """What signs.
+    """A certificate and its key.
 
     Attributes:
       chain: PEM of the certificate, then of those above it.
       key: PEM of its private key.
-      algorithm: COSE's name for the signature, e.g. ES256.
+      algorithm: COSE name of the signature algorithm, e.g. ES256.
     """
 
     chain: bytes
@@ -45,22 +43,22 @@ def kept() -> Path:
     """Where the user's self-made certificate and its key are kept.
 
     Raises:
-      CertificateError: the user has no home folder.
+      CannotKeep: the user has no home folder.
     """
     try:
         folder = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
     except RuntimeError as error:
-        raise CertificateError("there is no home folder to keep a certificate in; set XDG_CONFIG_HOME") from error
+        raise CannotKeep("a certificate cannot be kept without a home folder", "set XDG_CONFIG_HOME") from error
     return Path(folder) / "davs_jax" / "signing.pem"
 
 
 def load(certificate: Path, key: Path) -> Credential:
-    """Reads a certificate with its chain, and its key; both PEM, and maybe in one file, the key first.
+    """Reads a certificate with its chain, and its key: PEM files, or one file with the key first.
 
     Raises:
-      CertificateError: a file is missing or is not what it should be, or the two do not belong together.
+      CertificateError: a file is missing or invalid, or the two do not belong together.
     """
-    chain = _parsed(certificate, x509.load_pem_x509_certificates, "a PEM certificate, its own before those above it")
+    chain = _parsed(certificate, x509.load_pem_x509_certificates, "a PEM certificate, followed by those that issued it")
     private = _parsed(
         key, lambda data: serialization.load_pem_private_key(data, None), "a PEM private key without a password"
     )
@@ -70,9 +68,9 @@ def load(certificate: Path, key: Path) -> Credential:
         kinds = ((ed25519.Ed25519PrivateKey, "ED25519"), (rsa.RSAPrivateKey, "PS256"))
         algorithm = next((name for kind, name in kinds if isinstance(private, kind)), None)
     if algorithm is None:
-        raise CertificateError(f"{key}: C2PA knows no such key; give one of P-256, P-384, P-521, Ed25519 or RSA")
+        raise CertificateError(f"{key}: C2PA has no such keys", "give one of P-256, P-384, P-521, Ed25519 or RSA")
     if chain[0].public_key() != private.public_key():
-        raise CertificateError(f"{key}: is not the key of {certificate}; give the two that belong together")
+        raise CertificateError(f"{key}: is not the key of {certificate}", "give the two that belong together")
     return Credential(b"".join(map(_pem, chain)), _private_pem(private), algorithm)
 
 
@@ -80,36 +78,36 @@ def own() -> tuple[Credential, bool]:
     """The user's self-made certificate, and whether it was made just now.
 
     Raises:
-      CertificateError: it cannot be kept, or the kept one is damaged.
+      CannotKeep: there is none yet, and a new one cannot be kept.
+      CertificateError: the kept one is damaged.
     """
     path = kept()
-    made = not path.exists()
-    if made:
-        try:
+    try:
+        if made := not path.exists():
             _keep(path, _make())
-        except OSError as error:
-            raise CertificateError(f"{path}: a certificate cannot be kept there ({error.strerror})") from error
+    except OSError as error:
+        raise CannotKeep(f"{path}: a certificate cannot be kept there ({error.strerror})") from error
     return load(path, path), made
 
 
 def _keep(path: Path, data: bytes) -> None:
-    """Writes a file that only its owner can read, whole or not at all; one that appeared meanwhile is left alone."""
+    """Writes a file that only its owner can read, whole or not at all; an existing file is left alone."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, part = tempfile.mkstemp(dir=path.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-        with contextlib.suppress(FileExistsError):  # another process was first: its certificate is the one
+        with contextlib.suppress(FileExistsError):  # another process was first: its certificate is kept
             os.link(part, path)
     finally:
         os.unlink(part)
 
 
 def _make() -> bytes:
-    """A key, its certificate, and that of the authority which signs it: C2PA takes none that signed itself.
+    """PEM of a key, its certificate, and that of the authority that signed it: C2PA rejects self-signed certificates.
 
-    The authority's key is forgotten, so nobody can make a second certificate of this name. The name is random: it
-    says nothing of the user, but two files signed with it can be seen to come from one.
+    The authority's key is discarded, so nobody can make a second certificate of this name. The name is random: it does
+    not identify the user, but shows that two files signed with it come from the same one.
     """
     authority, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     name = f"davs_jax user {secrets.token_hex(4)}"
@@ -168,6 +166,6 @@ def _parsed(path: Path, parse, wanted: str):
     try:
         return parse(path.read_bytes())
     except OSError as error:
-        raise CertificateError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        raise CertificateError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"{path}: is not what is needed here, {wanted}") from error
+        raise CertificateError(f"{path}: cannot be read as {wanted}") from error

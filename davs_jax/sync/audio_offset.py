@@ -12,6 +12,7 @@ import numpy as np
 from davs_jax import checkpoint
 from davs_jax.checkpoint.export import DEMO, CheckpointError
 from davs_jax.constants import FPS
+from davs_jax.errors import DavsError, MediaError
 from davs_jax.evaluate import lip_sync
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.generate.drivers import read_performance
@@ -20,8 +21,7 @@ from davs_jax.inference import Davs
 from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.offsets import Offset, best_offset, frame_distances, offset_distances
 from davs_jax.media.video.read import read_audio, read_clip
-from davs_jax.media.video.remux import shift_sound
-from davs_jax.media.video.streams import MediaError
+from davs_jax.media.video.remux import shift_audio
 
 REACH = 15  # frames of offset looked for, as SyncNet does: ±0.6 s
 BLOCK = 250  # frames whose distances are taken at once, with REACH on either side: 10 s
@@ -92,7 +92,7 @@ def judged(scorer: Scorer, path: Path) -> list[str]:
     samples = np.clip(np.rint(clip.samples * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
     try:
         scores = scorer(clip.frames, samples) | {"face-track": scorer.face_track(clip.frames, samples)}
-    except ValueError as error:
+    except (DavsError, ValueError) as error:
         raise SyncError(f"{path}: {error}") from error
     return [lip_sync.describe(name, scores[name]) for name in lip_sync.VARIANTS]
 
@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
             for line in judged(Scorer.load(args.syncnet), args.file):
                 print(line)
         if args.fix:
-            shift_sound(args.file, args.fix, offset.frames / FPS)
+            shift_audio(args.file, args.fix, offset.frames / FPS)
             print(f"{args.fix}: written, sound moved by {-offset.frames} frames; pictures and sound as they were")
     except (CheckpointError, GenerationError, MediaError, SyncError) as error:
         raise SystemExit(f"{parser.prog}: {error}") from error

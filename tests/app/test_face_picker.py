@@ -72,7 +72,7 @@ def test_clicks_beyond_the_edge_count_as_on_it(tmp_path):
 
 def test_what_is_no_picture_is_refused(tmp_path):
     (tmp_path / "letter.jpg").write_text("Dear Jane")
-    with pytest.raises(PhotoError, match="cannot be read as a picture"):
+    with pytest.raises(PhotoError, match="cannot be read as an image"):
         look(tmp_path / "letter.jpg")
 
 

@@ -83,7 +83,7 @@ def test_the_microphone_drives(visitor, folder):
 
 def test_wrong_files_give_a_message_to_read(visitor, folder):
     visitor.give("#photo", folder / "letter.png")
-    visitor.until(lambda: "letter.png: cannot be read as a picture" in visitor.text("#hint"))
+    visitor.until(lambda: "letter.png: cannot be read as an image" in visitor.text("#hint"))
     visitor.give("#photo", folder / "photo.png")
     visitor.until(lambda: "The face is found" in visitor.text("#hint"))
     visitor.click("#start")
@@ -93,7 +93,7 @@ def test_wrong_files_give_a_message_to_read(visitor, folder):
     visitor.give("#voice", folder / "letter.wav")
     visitor.until(lambda: visitor.all("#voice button[aria-label='Clear']") or "letter.wav" in visitor.text("#voice"))
     visitor.click("#start")
-    visitor.until(lambda: "letter.wav: cannot be read as sound or video" in visitor.text("body"))
+    visitor.until(lambda: "letter.wav: cannot be read as audio or video" in visitor.text("body"))
 
 
 def test_a_file_that_is_removed_by_now_gives_a_message_to_read(visitor, folder):

@@ -67,7 +67,7 @@ def test_the_mark_is_written_into_the_picture(talk):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("photo.png", "letter.wav"), "letter.wav: cannot be read as sound or video"),
+        (("photo.png", "letter.wav"), "letter.wav: cannot be read as audio or video"),
         (("photo.png", "photo.png"), "photo.png: is a picture, without sound"),
         (("photo.png", "long.wav"), "long.wav: lasts 25 s, and here 20 s are allowed; cut it"),
         (("photo.png", None, "silent.mp4"), "silent.mp4: no face in any of .* or drive by sound by a voice"),
@@ -84,7 +84,7 @@ def test_what_cannot_be_done_is_said_without_folders_of_this_computer(talk, argu
 
 def test_a_photo_that_is_none_is_named_beside_it(client, gradio_client, folder):
     answer = client.predict(gradio_client.handle_file(folder / "letter.png"), api_name="/look")
-    assert "letter.png: cannot be read as a picture" in str(answer)
+    assert "letter.png: cannot be read as an image" in str(answer)
     assert str(folder) not in str(answer)
 
 

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 
 from data_prep import folders
+from davs_jax.errors import MediaError
 from davs_jax.media.faces.detectors import DETECTORS, detector
-from davs_jax.media.photo import PhotoError, read_picture
+from davs_jax.media.images import PhotoError, read_image
 from davs_jax.media.video.read import read_clip
-from davs_jax.media.video.streams import MediaError
 
 VIDEOS, PHOTOS = (".mp4", ".mpg"), (".jpg", ".jpeg", ".png")
 MOST = 20  # videos of one folder
@@ -32,7 +32,7 @@ def pictures(folder: Path, frames: int):
         kind = Path(file).suffix.lower()
         try:
             if kind in PHOTOS:
-                yield read_picture(folder / file)
+                yield read_image(folder / file)
             elif kind in VIDEOS and used[Path(file).parent] < MOST:
                 used[Path(file).parent] += 1
                 shown = read_clip(folder / file).frames

@@ -108,7 +108,7 @@ def test_a_missing_file_is_rejected(tmp_path):
 def test_a_recording_without_a_face_is_rejected(tmp_path, write_video, one_face):
     one_face(0)
     (rejection,) = outcomes(write_video(tmp_path / "a.mp4"))
-    assert (rejection.stage, rejection.reason) == ("face", "no face in any of the 7 frames looked at (of 29)")
+    assert (rejection.stage, rejection.reason) == ("face", "no face in any of the 7 frames searched (of 29)")
 
 
 def test_a_cut_in_which_the_face_is_out_of_sight_is_rejected_and_the_others_are_kept(tmp_path, write_video, one_face):
@@ -127,7 +127,7 @@ def test_points_of_another_number_of_frames_are_rejected(tmp_path, write_video):
 def test_points_that_make_no_face_are_rejected(tmp_path, write_video):
     (rejection,) = outcomes(write_video(tmp_path / "a.mp4"), points=np.zeros((29, 5, 2)))
     assert rejection.stage == "face"
-    assert "do not make a face" in rejection.reason
+    assert "do not form a face" in rejection.reason
 
 
 def test_a_cut_beyond_the_recordings_end_is_rejected_and_the_others_are_kept(tmp_path, write_video):

@@ -78,7 +78,7 @@ def test_videos_are_fetched_one_by_one(bucket, tmp_path, write_video, one_face, 
     bucket["store/grid/s1/bbaf3n.align"] = b"17000 23000 bin\n"
     assert grid.main(["--input", "gs://store/grid", "--output", str(tmp_path / "out"), *FLAGS, "1"]) == 0
     (rejected,) = map(json.loads, (tmp_path / "out" / "rejected.jsonl").read_text().splitlines())
-    assert rejected["file"] == "s1/bbaf3n.mp4" and "cannot be read as sound or video" in rejected["reason"]
+    assert rejected["file"] == "s1/bbaf3n.mp4" and "cannot be read as audio or video" in rejected["reason"]
     assert len(sources.open_clips(str(tmp_path / "out"), "val")) == 2
 
 

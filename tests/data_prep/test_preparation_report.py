@@ -104,7 +104,7 @@ def test_identities_get_a_page_of_their_own_kind(photos):
     shown = page(photos)
     assert "<td>A</td><td>4</td></tr>" in shown
     assert "<td>B</td><td>5</td></tr>" in shown
-    assert "cannot be read as a picture" in shown
+    assert "cannot be read as an image" in shown
     assert "face size, px" in shown and "sharpness" in shown
     assert "loudness" not in shown and "Sound against picture" not in shown
 

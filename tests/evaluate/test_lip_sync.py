@@ -3,8 +3,7 @@ import pytest
 
 from davs_jax.evaluate import lip_sync
 from davs_jax.evaluate.lip_sync import Scorer, score, track_crops
-from davs_jax.media.faces.alignment import NoFace
-from davs_jax.media.faces.tracking import Face
+from davs_jax.media.faces.tracking import Face, NoFace
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from scipy.io import wavfile
 
+from davs_jax.errors import MediaError
 from davs_jax.generate import film
 from davs_jax.generate.__main__ import main
 from davs_jax.generate.drivers import Performance, Speech, read_speech
@@ -18,7 +19,6 @@ from davs_jax.generate.film import write_film
 from davs_jax.inference import Davs
 from davs_jax.media import video
 from davs_jax.media.photo import read_photo
-from davs_jax.media.video.streams import MediaError
 from support import talking_files
 from support.tiny_model import random_model
 
@@ -86,7 +86,7 @@ def test_side_by_side_shows_the_driver_on_the_left(model, photo, folder, tmp_pat
     assert np.abs(frame[:, :300].astype(int) - driver).mean() < 4
     write_film(model, photo, Speech(np.zeros(640, np.float32)), tmp_path / "b.mp4", beside=True)
     frame = next(video.read_frames(tmp_path / "b.mp4"))
-    assert np.abs(frame[:, :300].astype(int) - photo.picture).mean() < 4
+    assert np.abs(frame[:, :300].astype(int) - photo.image).mean() < 4
 
 
 @pytest.mark.parametrize(

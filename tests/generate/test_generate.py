@@ -16,7 +16,7 @@ from davs_jax.inference import Davs
 from davs_jax.media import audio, video
 from davs_jax.media.faces import tracking
 from davs_jax.media.photo import aligned_crop, read_photo
-from davs_jax.provenance import credentials
+from davs_jax.provenance import credentials, verification
 from support import talking_files
 from support.tiny_model import random_model, random_weights
 
@@ -106,14 +106,14 @@ def test_a_driver_without_sound_gives_a_silent_video(folder, checkpoint, model, 
     ("arguments", "message"),
     [
         (("--photo", "@none.jpg", "--audio", "@speech.wav"), r"none\.jpg: no such file"),
-        (("--photo", "@speech.wav", "--audio", "@speech.wav"), "cannot be read as a picture"),
+        (("--photo", "@speech.wav", "--audio", "@speech.wav"), "cannot be read as an image"),
         (("--photo", "@photo.png", "--audio", "@photo.png"), r"photo\.png: is a picture, without sound"),
         (("--photo", "@photo.png", "--video", "@photo.png"), r"photo\.png: is a picture that does not move"),
         (("--photo", "@photo.png", "--audio", "@."), "is a folder; name a file in it"),
         (("--photo", "@.", "--audio", "@speech.wav"), "is a folder; name a file in it"),
         (("--photo", "@photo.png", "--audio", "@none.wav"), r"none\.wav: no such file"),
         (("--photo", "@photo.png", "--video", "@silent.mp4"), r"silent\.mp4: no face.*--audio"),
-        (("--photo", "@photo.png", "--audio", "@speech.wav", "--points", "1,2"), "--points 1,2: cannot be read"),
+        (("--photo", "@photo.png", "--audio", "@speech.wav", "--points", "1,2"), "points 1,2: cannot be read"),
         (("--photo", "@photo.png", "--audio", "@speech.wav", "--output", "@out.avi"), "end its name in .mp4"),
         (("--photo", "@photo.png", "--audio", "@speech.wav", "--audio-gain", "0"), "--audio-gain 0.0: must be above 0"),
         (("--photo", "@photo.png", "--video", "@driver.mp4", "--output", "@driver.mp4"), "would be overwritten"),
@@ -134,7 +134,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(folder, checkpoint, argumen
 def test_gains_are_given_on_the_command_line(folder, checkpoint, monkeypatch):
     gains, made = [], Film(1, np.zeros((1, 1, 3), np.uint8), Stages(), None, False)
     monkeypatch.setattr(jobs, "write_film", lambda model, *_: gains.append(model.gains) or made)
-    monkeypatch.setattr(jobs.provenance, "sign", lambda *_: None)  # there is no file to sign
+    monkeypatch.setattr(jobs.credentials, "sign", lambda *_: None)  # there is no file to sign
     drive = ("--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS)
     run(folder, checkpoint, *drive)
     run(folder, checkpoint, *drive, "--audio-gain", "2", "--video-gain", "0.5")
@@ -170,8 +170,8 @@ def test_every_kind_of_result_is_signed(folder, checkpoint, output):
     assert run(folder, checkpoint, *drive, "--output", output) == 0
     result = folder / output[1:]
     for file in sorted(result.iterdir()) if result.is_dir() else [result]:
-        state, text = credentials.verify(file)
-        assert state == credentials.State.SIGNED
+        state, text = verification.verify(file)
+        assert state == verification.State.SIGNED
         assert "that it is AI-generated" in text and "photo, speech" in text
 
 

@@ -37,7 +37,7 @@ def moving(path, frames: int, lost=()) -> Footage:
 
 
 def brightness(scenes) -> list[float]:
-    return [float(s.picture.mean()) for s in scenes]
+    return [float(s.image.mean()) for s in scenes]
 
 
 def test_a_videos_frames_run_back_and_forth(tmp_path):
@@ -54,7 +54,7 @@ def test_a_reduced_videos_points_lie_where_its_face_is_on_the_way_back_too(tmp_p
     source = moving(tmp_path / "a.mp4", 2)
     small = Footage(source.path, source.track, 64, 150)
     for scene in small.scenes(5):
-        assert scene.picture.shape == (150, 150, 3)
+        assert scene.image.shape == (150, 150, 3)
         np.testing.assert_allclose(scene.points, (POINTS + 0.5) / 2 - 0.5, atol=1e-4)
 
 
@@ -71,7 +71,7 @@ def test_every_frame_of_a_video_is_redrawn_with_its_own_word(model, tmp_path):
 def test_a_frame_without_its_face_stays_as_it_is(model, tmp_path):
     source = moving(tmp_path / "a.mp4", 3, lost=[1])
     made = list(pictures(model, source, Speech(talking_files.sound(0.12))))
-    changed = [bool((p != s.picture).any()) for p, s in zip(made, source.scenes(3), strict=True)]
+    changed = [bool((p != s.image).any()) for p, s in zip(made, source.scenes(3), strict=True)]
     assert changed == [True, False, True]
 
 
@@ -96,13 +96,13 @@ def test_a_source_is_a_photo_or_a_video(folder, tmp_path):
     assert isinstance(read_source(folder / "driver.mp4", 64, 1920), Footage)
     with pytest.raises(GenerationError, match=r"driver\.mp4: is a video, whose face is found"):
         read_source(folder / "driver.mp4", 64, 1920, number=2)
-    with pytest.raises(PhotoError, match=r"silent\.mp4: no face of a human"):  # its one frame is a photo
+    with pytest.raises(PhotoError, match=r"silent\.mp4: no human face"):  # its one frame is a photo
         read_source(folder / "silent.mp4", 64, 1920)
     points = np.array(talking_files.POINTS) / 4
     assert isinstance(read_source(folder / "silent.mp4", 64, 1920, points), Photo)
-    with pytest.raises(PhotoError, match=r"photo\.png: --face 2: it has 1"):
+    with pytest.raises(PhotoError, match=r"photo\.png: there is no face 2 among the 1 found"):
         read_source(folder / "photo.png", 64, 1920, number=2)
-    with pytest.raises(PhotoError, match=r"speech\.wav: cannot be read as a picture"):
+    with pytest.raises(PhotoError, match=r"speech\.wav: cannot be read as an image"):
         read_source(folder / "speech.wav", 64, 1920)
 
 

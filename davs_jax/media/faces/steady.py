@@ -1,21 +1,21 @@
-"""Temporal consistency of a face generated from one photo: what is not speech holds still."""
+"""Temporal smoothing of a face generated from one photo: outside the mouth it does not flicker."""
 
 import cv2
 import numpy as np
 
 from davs_jax.constants import mouth_box
 
-KEEP = 0.75  # of the frame before, outside the mouth: a time constant of 3.5 frames, 0.14 s at 25 fps
-REACH = 0.06  # parts of the side by which the mouth's mask is wider than its box, for the jaw, and over which it fades
+KEEP = 0.75  # weight of the previous average: a time constant of 3.5 frames, 0.14 s at 25 fps
+REACH = 0.06  # of the side: by how much the mouth's mask is wider than its box, for the jaw, and its fade
 
 
 class Steady:
-    """Averages generated crops over time outside the mouth, where a photo does not move; the mouth stays as it is.
+    """Averages generated crops over time outside the mouth, where a photo does not move; the mouth is unchanged.
 
-    The average is causal, so it costs no delay: a_t = KEEP · a_{t−1} + (1 − KEEP) · x_t.
+    The average is causal and adds no delay: a_t = KEEP · a_{t−1} + (1 − KEEP) · x_t.
 
     Attributes:
-      before, after: flicker outside the mouth, as it came and as it went: the mean absolute second difference over
+      before, after: flicker outside the mouth before and after smoothing: the mean absolute second difference over
         time, gray levels per frame²; 0 below three frames.
     """
 
@@ -25,10 +25,10 @@ class Steady:
         self._flicker = _Flicker(1 - self._mouth), _Flicker(1 - self._mouth)
 
     def __call__(self, crop: np.ndarray) -> np.ndarray:
-        """uint8 `[S, S, 3]` → the same, steadied."""
-        picture = crop.astype(np.float32)
-        self._average = picture if self._average is None else KEEP * self._average + (1 - KEEP) * picture
-        steady = np.rint(self._average + self._mouth * (picture - self._average)).astype(np.uint8)
+        """The next frame uint8 `[S, S, 3]` → the same, smoothed."""
+        frame = crop.astype(np.float32)
+        self._average = frame if self._average is None else KEEP * self._average + (1 - KEEP) * frame
+        steady = np.rint(self._average + self._mouth * (frame - self._average)).astype(np.uint8)
         for flicker, shown in zip(self._flicker, (crop, steady), strict=True):
             flicker.add(shown)
         return steady
@@ -43,7 +43,7 @@ class Steady:
 
 
 def mouth_mask(size: int) -> np.ndarray:
-    """1 at the mouth and the jaw below it, 0 elsewhere, soft in between: float32 `[size, size]`."""
+    """float32 `[size, size]`: 1 at the mouth and the jaw below it, 0 elsewhere, smooth in between."""
     rows, columns = mouth_box(size)
     reach = round(REACH * size)
     mask = np.zeros((size, size), np.float32)
@@ -52,6 +52,8 @@ def mouth_mask(size: int) -> np.ndarray:
 
 
 class _Flicker:
+    """Mean absolute second difference over time of frames `[S, S, 3]`, weighted by `[S, S, 1]`."""
+
     def __init__(self, weight: np.ndarray):
         self._weight = weight / max(float(weight.sum()) * 3, 1e-6)
         self._last: list[np.ndarray] = []

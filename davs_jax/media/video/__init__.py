@@ -1,19 +1,25 @@
-"""Video and audio streams of files: read, written, remuxed."""
+"""Media files: read as frames and audio, written as mp4, GIF or PNG files, remuxed."""
 
-from davs_jax.media.video.read import Clip, Media, probe, read_audio, read_clip, read_frames, read_sound
-from davs_jax.media.video.streams import MediaError
-from davs_jax.media.video.write import AAC_RATES, Writer, naming
+from davs_jax.media.video.read import Clip, Media, probe, read_audio, read_audio_blocks, read_clip, read_frames
+from davs_jax.media.video.remux import shift_audio
+from davs_jax.media.video.sinks import Sink, check_name, open_sink
+from davs_jax.media.video.streams import resampled
+from davs_jax.media.video.write import AAC_RATES, Writer, media_errors
 
 __all__ = [
     "AAC_RATES",
     "Clip",
     "Media",
-    "MediaError",
+    "Sink",
     "Writer",
-    "naming",
+    "check_name",
+    "media_errors",
+    "open_sink",
     "probe",
     "read_audio",
+    "read_audio_blocks",
     "read_clip",
     "read_frames",
-    "read_sound",
+    "resampled",
+    "shift_audio",
 ]

@@ -1,47 +1,40 @@
-"""Moves a file's sound against its pictures without coding either anew."""
+"""Moves a file's audio against its video without re-encoding either."""
 
 import math
-import shutil
-import tempfile
 from pathlib import Path
 
 import av
 
-from davs_jax.media.video.streams import MediaError, audio_stream, opened, video_stream
+from davs_jax.errors import MediaError
+from davs_jax.files import replacing
+from davs_jax.media.video.streams import audio_stream, opened, video_stream
 
 
-def shift_sound(path: str | Path, output: str | Path, seconds: float) -> None:
-    """Writes `path` again with its sound `seconds` earlier (negative: later) than it was; packets are copied.
+def shift_audio(path: str | Path, output: str | Path, seconds: float) -> None:
+    """Writes a copy of `path` with its audio `seconds` earlier (negative: later); packets are copied.
 
-    Where the sound must come earlier, the pictures come later instead: no time of the file becomes negative. Sound
-    from before the first picture stays in the file, and players skip it. Streams other than the first picture
-    and the first sound are left out; the container's tags are kept.
+    Where the audio must come earlier, the video is delayed instead, so that no timestamp becomes negative. Audio before
+    the first frame stays in the file, and players skip it. Only the first video and the first audio stream are kept,
+    with the container's tags.
 
     Raises:
-      MediaError: the file cannot be read, lacks picture or sound, or cannot be written in the output's format.
+      MediaError: the file cannot be read, lacks video or audio, or cannot be written in the output's format.
     """
     path, output = Path(path), Path(output)
     with opened(path) as source:
-        streams = {"picture": video_stream(source), "sound": audio_stream(source)}
+        streams = {"video": video_stream(source), "audio": audio_stream(source)}
         for name, stream in streams.items():
             if stream is None:
-                raise MediaError(f"{path}: has no {name}, so there is no offset between the two; give a talking video")
-        delays = {streams["picture"].index: max(seconds, 0.0), streams["sound"].index: max(-seconds, 0.0)}
-        # Beside the output, so that a failure leaves no half file under its name.
-        with tempfile.TemporaryDirectory(dir=_folder(output)) as place:
-            part = Path(place) / f"part{output.suffix}"
-            try:
-                _copy(source, part, list(streams.values()), delays)
-                shutil.move(part, output)
-            except (av.error.FFmpegError, OSError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or str(error)
-                raise MediaError(f"{output}: cannot be written ({reason}); end its name as {path.name} does") from error
-
-
-def _folder(output: Path) -> Path:
-    if not output.parent.is_dir():
-        raise MediaError(f"{output}: cannot be written (no such folder); make {output.parent} first")
-    return output.parent
+                raise MediaError(f"{path}: has no {name} track, so there is no offset", "give a talking video")
+        delays = {streams["video"].index: max(seconds, 0.0), streams["audio"].index: max(-seconds, 0.0)}
+        if not output.parent.is_dir():
+            raise MediaError(f"{output}: cannot be written (no such folder)", f"make {output.parent} first")
+        try:
+            with replacing(output) as draft:
+                _copy(source, draft, list(streams.values()), delays)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise MediaError(f"{output}: cannot be written ({reason})", f"end its name as {path.name} does") from error
 
 
 def _copy(source, path: Path, streams: list, delays: dict[int, float]) -> None:

@@ -11,12 +11,12 @@ from davs_jax.media import audio
 from davs_jax.media.audio import features
 
 
-def reference_mfcc(sound: np.ndarray) -> np.ndarray:
-    """HTK's definition, column by column; `sound` is on int16's scale."""
-    emphasised = scipy.signal.lfilter([1, -0.97], [1], sound.astype(np.float64))
+def reference_mfcc(samples: np.ndarray) -> np.ndarray:
+    """HTK's definition, column by column; `samples` is on int16's scale."""
+    emphasised = scipy.signal.lfilter([1, -0.97], [1], samples.astype(np.float64))
     hamming = np.array([0.54 - 0.46 * np.cos(2 * np.pi * i / 399) for i in range(400)])
     columns = []
-    for start in range(0, len(sound) - 399, 160):
+    for start in range(0, len(samples) - 399, 160):
         magnitude = np.abs(np.fft.fft(emphasised[start : start + 400] * hamming, 512))[:257]
         log_energies = [np.log(sum(reference_filter(m) * magnitude)) for m in range(13)]
         column = []
@@ -36,22 +36,22 @@ def reference_filter(m: int) -> np.ndarray:
 
 
 @pytest.fixture
-def sound() -> np.ndarray:
+def samples() -> np.ndarray:
     """A third of a second of int16 noise under a gliding tone."""
     t = np.arange(5_333) / 16_000
     tone = 8_000 * np.sin(2 * np.pi * (300 + 2_000 * t) * t)
     return (tone + np.random.default_rng(0).normal(0, 500, len(t))).astype(np.int16)
 
 
-def test_mfcc_equals_the_definition(sound):
-    np.testing.assert_allclose(audio.mfcc(sound, 16_000), reference_mfcc(sound), rtol=1e-6, atol=1e-5)
+def test_mfcc_equals_the_definition(samples):
+    np.testing.assert_allclose(audio.mfcc(samples, 16_000), reference_mfcc(samples), rtol=1e-6, atol=1e-5)
 
 
-def test_mfcc_of_the_cosine_transform_of_scipy_agrees(sound):
-    magnitude = np.abs(np.fft.rfft(scipy.signal.lfilter([1, -0.97], [1], sound)[:400] * np.hamming(400), 512))
+def test_mfcc_of_the_cosine_transform_of_scipy_agrees(samples):
+    magnitude = np.abs(np.fft.rfft(scipy.signal.lfilter([1, -0.97], [1], samples)[:400] * np.hamming(400), 512))
     energies = [np.log(reference_filter(m) @ magnitude) for m in range(13)]
     cepstrum = scipy.fft.dct(energies, norm="ortho")[1:] * (1 + 11 * np.sin(np.pi * np.arange(1, 13) / 22))
-    np.testing.assert_allclose(audio.mfcc(sound, 16_000)[0], cepstrum, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(audio.mfcc(samples, 16_000)[0], cepstrum, rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize(("samples", "columns"), [(0, 0), (399, 0), (400, 1), (559, 1), (560, 2), (16_000, 98)])
@@ -61,24 +61,24 @@ def test_mfcc_has_a_column_for_each_whole_25_ms_without_padding(samples, columns
     assert result.dtype == np.float32
 
 
-def test_float_sound_is_scaled_to_int16(sound):
-    expected = audio.mfcc(sound, 16_000)
-    np.testing.assert_allclose(audio.mfcc(sound.astype(np.float32) / 2**15, 16_000), expected, atol=1e-5)
+def test_float_audio_is_scaled_to_int16(samples):
+    expected = audio.mfcc(samples, 16_000)
+    np.testing.assert_allclose(audio.mfcc(samples.astype(np.float32) / 2**15, 16_000), expected, atol=1e-5)
 
 
-def test_digital_silence_gives_finite_coefficients_and_changes_no_other_column(sound):
+def test_digital_silence_gives_finite_coefficients_and_changes_no_other_column(samples):
     silent = np.zeros(1_600, np.int16)
-    result = audio.mfcc(np.concatenate([silent, sound]), 16_000)
+    result = audio.mfcc(np.concatenate([silent, samples]), 16_000)
     assert np.isfinite(result).all()
     np.testing.assert_allclose(result[:8], 0, atol=1e-6)  # columns 0…7 end before sample 1,600
-    # From column 11 on the sound is heard alone: only its very first sample's pre-emphasis could tell.
-    np.testing.assert_array_equal(result[11:], audio.mfcc(sound, 16_000)[1:])
+    # Columns from 11 on hold no silence; only the pre-emphasis of the very first sample could differ.
+    np.testing.assert_array_equal(result[11:], audio.mfcc(samples, 16_000)[1:])
 
 
-def test_long_sound_is_computed_in_blocks_without_a_seam(sound, monkeypatch):
-    whole = audio.mfcc(sound, 16_000)
+def test_long_audio_is_computed_in_blocks_without_a_seam(samples, monkeypatch):
+    whole = audio.mfcc(samples, 16_000)
     monkeypatch.setattr(features, "_BLOCK", 7)
-    np.testing.assert_allclose(audio.mfcc(sound, 16_000), whole, atol=1e-6)
+    np.testing.assert_allclose(audio.mfcc(samples, 16_000), whole, atol=1e-6)
 
 
 def test_other_rates_are_resampled():
@@ -100,38 +100,38 @@ def test_other_rates_are_resampled():
         (np.full(500, np.nan, np.float32), "not finite"),
     ],
 )
-def test_unusable_sound_is_refused(samples, message):
+def test_invalid_audio_is_refused(samples, message):
     with pytest.raises(ValueError, match=message):
         audio.mfcc(samples, 16_000)
 
 
-def test_the_window_of_a_frame_is_columns_4l_minus_8_to_4l_plus_11_of_the_sound():
-    sound = np.random.default_rng(1).normal(0, 1_000, 29 * 640).astype(np.int16)
-    unpadded, padded = audio.mfcc(sound, 16_000), audio.clip_mfcc(sound, 29)
+def test_the_window_of_a_frame_is_columns_4l_minus_8_to_4l_plus_11_of_the_audio():
+    samples = np.random.default_rng(1).normal(0, 1_000, 29 * 640).astype(np.int16)
+    unpadded, padded = audio.mfcc(samples, 16_000), audio.clip_mfcc(samples, 29)
     assert padded.shape == (4 * 29 + 16, 12)
-    inner = np.arange(3, 26)  # frames whose window lies within the sound, clear of the first column's pre-emphasis
+    inner = np.arange(3, 26)  # frames whose window lies within the audio, clear of the first column's pre-emphasis
     expected = np.stack([unpadded[4 * l - 8 : 4 * l + 12] for l in inner])  # noqa: E741
     np.testing.assert_allclose(audio.windows(padded, inner), expected, atol=1e-5)
 
 
-def test_a_click_in_a_frame_is_heard_in_the_middle_of_its_window():
-    sound = np.zeros(29 * 640, np.int16)
-    sound[10 * 640 + 320] = 20_000
-    loud = np.abs(audio.windows(audio.clip_mfcc(sound, 29), [10])[0]).sum(1) > 1e-3
+def test_a_click_in_a_frame_lies_in_the_middle_of_its_window():
+    samples = np.zeros(29 * 640, np.int16)
+    samples[10 * 640 + 320] = 20_000
+    loud = np.abs(audio.windows(audio.clip_mfcc(samples, 29), [10])[0]).sum(1) > 1e-3
     heard = np.flatnonzero(loud)
     assert heard.min() >= 8 and heard.max() <= 11
 
 
 @pytest.mark.parametrize("length", [0, 1_000, 5 * 640, 5 * 640 + 999])
-def test_clip_mfcc_takes_exactly_the_sound_of_its_frames(length):
-    sound = np.random.default_rng(2).normal(0, 1_000, length).astype(np.int16)
+def test_clip_mfcc_takes_exactly_the_audio_of_its_frames(length):
+    samples = np.random.default_rng(2).normal(0, 1_000, length).astype(np.int16)
     exact = np.zeros(5 * 640, np.int16)
-    exact[: min(length, len(exact))] = sound[: len(exact)]
-    np.testing.assert_array_equal(audio.clip_mfcc(sound, 5), audio.clip_mfcc(exact, 5))
+    exact[: min(length, len(exact))] = samples[: len(exact)]
+    np.testing.assert_array_equal(audio.clip_mfcc(samples, 5), audio.clip_mfcc(exact, 5))
 
 
 def test_windows_outside_the_clip_are_refused():
-    with pytest.raises(IndexError, match="3…5 asked of a clip of 5 frames"):
+    with pytest.raises(IndexError, match="3…5 are outside a clip of 5 frames"):
         audio.windows(np.zeros((36, 12)), [3, 5])
     with pytest.raises(IndexError):
         audio.windows(np.zeros((36, 12)), [-1])
@@ -139,30 +139,30 @@ def test_windows_outside_the_clip_are_refused():
 
 @pytest.mark.parametrize("sizes", [[160], [1], [16_000], [7, 640, 3_000, 1, 401]])
 @pytest.mark.parametrize("length", [1, 640, 641, 5_000])
-def test_windows_of_a_sound_that_arrives_bit_by_bit_are_those_of_the_whole(sizes, length):
-    sound = np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)
+def test_windows_of_streamed_audio_equal_those_of_the_whole(sizes, length):
+    samples = np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)
     blocks, cuts, size = [], 0, itertools.cycle(sizes)
     while cuts < length:
         step = next(size)
-        blocks.append(sound[cuts : cuts + step])
+        blocks.append(samples[cuts : cuts + step])
         cuts += step
     count = audio.frames_of(length)
-    whole = audio.windows(audio.clip_mfcc(sound, count), np.arange(count))
+    whole = audio.windows(audio.clip_mfcc(samples, count), np.arange(count))
     np.testing.assert_array_equal(np.concatenate(list(audio.stream_windows(blocks))), whole)
 
 
-def test_a_frames_window_comes_as_soon_as_its_sound_is_there():
-    sound = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+def test_a_frames_window_comes_as_soon_as_its_samples_have_arrived():
+    samples = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
     given = []
 
     def blocks():
-        for start in range(0, len(sound), 80):
+        for start in range(0, len(samples), 80):
             given.append(start + 80)
-            yield sound[start : start + 80]
+            yield samples[start : start + 80]
 
     frame = 0
     for found in audio.stream_windows(blocks()):
-        if given[-1] < len(sound):
+        if given[-1] < len(samples):
             assert len(found) == 1
             assert given[-1] - 80 < 640 * frame + 2_160 <= given[-1]  # 135 ms after the frame's start, not before
         frame += len(found)
@@ -171,10 +171,10 @@ def test_a_frames_window_comes_as_soon_as_its_sound_is_there():
 
 @pytest.mark.parametrize("fps", [24, 30, 60])
 def test_at_another_frame_rate_a_window_is_the_nearest_in_time(fps):
-    sound = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
-    found = np.concatenate(list(audio.stream_windows([sound], fps)))
+    samples = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    found = np.concatenate(list(audio.stream_windows([samples], fps)))
     assert len(found) == fps
-    columns = audio.clip_mfcc(sound, 26)
+    columns = audio.clip_mfcc(samples, 26)
     for frame in range(fps):
         first = int(100 * frame / fps + 0.5)
         np.testing.assert_array_equal(found[frame], columns[first : first + 20])

@@ -1,4 +1,4 @@
-"""What finds faces, one interface for all."""
+"""All detectors, by their one interface."""
 
 import cv2
 import numpy as np

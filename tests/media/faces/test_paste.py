@@ -3,8 +3,8 @@ import pytest
 from skimage import data
 
 from davs_jax.constants import mouth_box
+from davs_jax.media.faces.alignment import aligned_crop, crop_matrix
 from davs_jax.media.faces.paste import Canvas, feathered_mask, match_colours
-from davs_jax.media.photo import Photo, aligned_crop, crop_matrix, reduced
 
 POINTS = np.array([[199, 100], [251, 100], [225, 135], [202, 156], [248, 157]], float)
 
@@ -52,18 +52,9 @@ def test_a_tint_of_the_generated_face_is_taken_off(portrait):
     assert np.abs(tinted.astype(int) - crop).mean() > 8
 
 
-def test_a_face_at_the_edge_of_its_picture_is_put_back_as_far_as_it_reaches(portrait):
+def test_a_face_at_the_edge_of_its_image_is_pasted_as_far_as_it_reaches(portrait):
     cut = portrait[90:, 190:]
     points = POINTS - (190, 90)
     crop = aligned_crop(cut, points, 64)
     np.testing.assert_array_equal(Canvas(cut, points, crop).paste(crop), cut)
     assert Canvas(cut, points, crop).paste(255 - crop).shape == cut.shape
-
-
-def test_a_reduced_photo_has_the_same_face(portrait):
-    photo = Photo(portrait, POINTS, aligned_crop(portrait, POINTS, 64))
-    small = reduced(photo, 256)
-    assert small.picture.shape == (256, 256, 3)
-    again = aligned_crop(small.picture, small.points, 64)
-    assert np.abs(again.astype(int) - photo.crop).mean() < 4
-    assert reduced(photo, 512) is photo

@@ -1,4 +1,4 @@
-"""Pictures and sound come back at the times at which they went in; bad files are named, not crashed on."""
+"""Frames and audio come back at the times at which they were written; bad files are named in one sentence."""
 
 import struct
 from fractions import Fraction
@@ -8,12 +8,11 @@ import av
 import numpy as np
 import pytest
 
+from davs_jax.errors import MediaError
 from davs_jax.media.video.read import probe, read_audio, read_clip, read_frames
-from davs_jax.media.video.streams import MediaError
 from davs_jax.media.video.write import Writer
 from support.recordings import RECORDINGS
 
-REAL = RECORDINGS
 TICK = 1 / 25
 
 
@@ -49,22 +48,22 @@ def write(path: Path, frames: np.ndarray, **options) -> Path:
 def write_offset(path: Path, video_start: float, audio_start: float, hole: tuple[float, float] = (9, 9)) -> Path:
     """A Matroska file whose streams start apart: flash and click are both at 1.2 s on its clock.
 
-    Sound within `hole` (seconds) is left out of the file, without a substitute.
+    Audio within `hole` (seconds) is left out of the file.
     """
     rate = 16_000
-    sound, pictures = click(2.4, 1.2, rate), flash(2.4, 1.2)
+    track, frames = click(2.4, 1.2, rate), flash(2.4, 1.2)
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         audio = container.add_stream("pcm_s16le", rate=rate, layout="mono")
         video.height, video.width, video.pix_fmt = 64, 96, "yuv420p"
         for index in range(round(video_start * 25), 60):
-            frame = av.VideoFrame.from_ndarray(pictures[index], format="rgb24")
+            frame = av.VideoFrame.from_ndarray(frames[index], format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, 25)
             container.mux(video.encode(frame))
-        for start in range(round(audio_start * rate), len(sound), 640):
+        for start in range(round(audio_start * rate), len(track), 640):
             if hole[0] <= start / rate < hole[1]:
                 continue
-            samples = (sound[start : start + 640] * 32_767).astype(np.int16)
+            samples = (track[start : start + 640] * 32_767).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
             container.mux(audio.encode(frame))
@@ -84,21 +83,21 @@ def test_flash_and_click_stay_together_through_h264_and_aac(tmp_path, rate, fps)
 
 
 @pytest.mark.parametrize(("video_start", "audio_start"), [(0, 0.4), (0.4, 0), (0.6, 0.2), (0, 0)])
-def test_sound_is_placed_by_the_clock_of_the_container_not_by_its_first_sample(tmp_path, video_start, audio_start):
+def test_audio_is_placed_by_the_clock_of_the_container_not_by_its_first_sample(tmp_path, video_start, audio_start):
     clip = read_clip(write_offset(tmp_path / "a.mkv", video_start, audio_start))
     assert brightest(clip.frames) == pytest.approx(1.2 - video_start)
     assert loudest(clip.samples) == pytest.approx(1.2 - video_start, abs=0.004)
     assert len(clip.samples) == len(clip.frames) * 640
 
 
-def test_missing_sound_becomes_silence_and_moves_nothing(tmp_path):
+def test_missing_audio_becomes_silence_and_moves_nothing(tmp_path):
     clip = read_clip(write_offset(tmp_path / "a.mkv", 0, 0, hole=(0.4, 0.8)))
     assert loudest(clip.samples) == pytest.approx(1.2, abs=0.004)
     assert not clip.samples[round(0.45 * 16_000) : round(0.75 * 16_000)].any()
 
 
 @pytest.mark.parametrize("seconds", [0.5, 3])
-def test_sound_ends_with_the_pictures_whatever_its_length(tmp_path, seconds):
+def test_audio_ends_with_the_video_whatever_its_length(tmp_path, seconds):
     path = write(tmp_path / "a.mp4", flash(2, 1.2), samples=click(seconds, 0.2, 16_000))
     assert len(read_audio(path)) / 16_000 == pytest.approx(2, abs=TICK)
     with av.open(str(path)) as container:
@@ -106,7 +105,7 @@ def test_sound_ends_with_the_pictures_whatever_its_length(tmp_path, seconds):
     assert ends == pytest.approx([2, 2], abs=TICK)
 
 
-def test_pictures_keep_their_colours_and_odd_sizes_grow_by_the_edge(tmp_path):
+def test_frames_keep_their_colours_and_odd_sizes_grow_by_the_edge(tmp_path):
     frame = np.zeros((63, 95, 3), np.uint8)
     frame[:, :48], frame[:, 48:] = (200, 60, 40), (30, 90, 180)
     frames = list(read_frames(write(tmp_path / "a.mp4", [frame] * 5)))
@@ -116,7 +115,7 @@ def test_pictures_keep_their_colours_and_odd_sizes_grow_by_the_edge(tmp_path):
 
 
 def test_a_variable_frame_rate_is_resampled_by_timestamps(tmp_path):
-    shown = [0.0, 0.04, 0.2, 0.24, 0.28]  # the picture of 0.04 s stands still until 0.2 s
+    shown = [0.0, 0.04, 0.2, 0.24, 0.28]  # the frame of 0.04 s is shown until 0.2 s
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
@@ -178,21 +177,21 @@ def test_any_file_name_is_a_file_name(tmp_path, name):
     assert len(read_clip(write(tmp_path / name, flash(0.4, 0), samples=click(0.4, 0.2, 16_000))).frames) == 10
 
 
-def test_probe_tells_what_a_file_holds(tmp_path):
+def test_probe_reports_what_a_file_holds(tmp_path):
     path = write(tmp_path / "a.mp4", flash(1, 0, fps=30), fps=30, samples=click(1, 0, 16_000))
     media = probe(path)
     assert (media.has_video, media.has_audio, media.width, media.height) == (True, True, 96, 64)
     assert media.fps == 30 and media.duration == pytest.approx(1, abs=TICK) and media.sample_rate == 16_000
 
 
-def test_a_clip_without_sound_is_read_and_says_so(tmp_path):
+def test_a_clip_without_audio_has_no_samples(tmp_path):
     path = write(tmp_path / "a.mp4", flash(0.4, 0))
     assert read_clip(path).samples is None
-    with pytest.raises(MediaError, match=r"a\.mp4: has no sound"):
+    with pytest.raises(MediaError, match=r"a\.mp4: has no audio track"):
         read_audio(path)
 
 
-def test_sound_without_pictures_is_read_by_read_audio_only(tmp_path):
+def test_audio_without_video_is_read_by_read_audio_only(tmp_path):
     with av.open(str(tmp_path / "a.wav"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=48_000, layout="mono")
         samples = (click(1, 0.7, 48_000) * 32_767).astype(np.int16)
@@ -202,13 +201,13 @@ def test_sound_without_pictures_is_read_by_read_audio_only(tmp_path):
         container.mux(stream.encode(None))
     samples = read_audio(tmp_path / "a.wav")
     assert len(samples) == 16_000 and loudest(samples) == pytest.approx(0.7, abs=0.003)
-    with pytest.raises(MediaError, match="has no picture"):
+    with pytest.raises(MediaError, match="has no video track"):
         read_clip(tmp_path / "a.wav")
 
 
 def test_bad_files_are_named_with_the_remedy(tmp_path):
     (tmp_path / "empty.mp4").touch()
-    (tmp_path / "text.mp4").write_text("this is not a film")
+    (tmp_path / "text.mp4").write_text("this is not a video")
     for name, message in [
         ("absent.mp4", "no such file"),
         ("empty.mp4", "is empty"),
@@ -223,8 +222,8 @@ def test_bad_files_are_named_with_the_remedy(tmp_path):
 def test_a_truncated_file_is_an_error_not_a_shorter_clip(tmp_path, part):
     noise = np.random.default_rng(0)
     frames = noise.integers(0, 255, (29, 64, 64, 3), np.uint8)
-    sound = noise.normal(0, 0.1, 29 * 640).astype(np.float32)
-    path = write(tmp_path / "a.mp4", frames, samples=sound)
+    samples = noise.normal(0, 0.1, 29 * 640).astype(np.float32)
+    path = write(tmp_path / "a.mp4", frames, samples=samples)
     path.write_bytes(path.read_bytes()[: round(path.stat().st_size * part)])
     with pytest.raises(MediaError, match=r"a\.mp4: .*truncated"):
         read_clip(path)
@@ -243,9 +242,11 @@ def test_frames_of_another_size_and_unknown_sample_rates_are_refused(tmp_path):
         Writer(tmp_path / "b.mp4", samples=np.zeros(9, np.float32), sample_rate=12_345)
 
 
-@pytest.mark.skipif(not (REAL / "grid").exists(), reason="no real recordings in shared/data beside the repository")
+@pytest.mark.skipif(
+    not (RECORDINGS / "grid").exists(), reason="no real recordings in shared/data beside the repository"
+)
 def test_an_original_grid_recording_speaks_where_its_alignment_says():
-    video = REAL / "grid" / "s1" / "bgah2p.mpg"
+    video = RECORDINGS / "grid" / "s1" / "bgah2p.mpg"
     spoken = np.zeros(75 * 640, bool)
     for line in video.with_suffix(".align").read_text().splitlines():
         start, end, word = line.split()
