@@ -16,15 +16,13 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
+from davs_jax.errors import CheckpointError
+
 CONFIG, WEIGHTS = "config.json", "weights.npz"
 DEMO = os.path.join(
     os.path.dirname(os.path.dirname(__file__)), "demo"
 )  # the exported folder that comes with the package
 Tree = Mapping[str, Any]
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged, does not fit or cannot be written; the message says what to do."""
 
 
 @contextlib.contextmanager
