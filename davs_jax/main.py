@@ -1,15 +1,15 @@
-"""Trains one stage of DAVS, or goes on with it from its newest checkpoint.
+"""Trains one stage of DAVS, or resumes it from its newest checkpoint.
 
 example: python -m davs_jax.main --config configs/common.py --workdir runs/joint --config.data.batch_size=32
 
-  --config FILE[:STAGE]  a configuration file; configs/common.py states every setting, its unit and its reason
+  --config FILE[:STAGE]  a config file; configs/common.py documents every setting with unit and reason
   --config.KEY=VALUE   changes one setting, as --config.model.width=0.5 or --config.loss.gan_frame=1
-  --workdir FOLDER     checkpoints, metrics.jsonl, tensorboard/ and images/ go here; local, or gs://…
+  --workdir FOLDER     for checkpoints, metrics.jsonl, tensorboard/ and images/; local, or gs://…
   --help               this text
 
-Run the same command again to resume a run that was stopped or killed. A workdir takes one run at a time: a second one
-is refused, and changes nothing. The exit status is 0 when all steps are done, 75 when SIGTERM or Ctrl-C stopped the run
-(saved; run it again), 2 for a wrong command line, 1 for any other error.
+Rerun the same command to resume a run that was stopped or killed. A workdir takes one run at a time: a second one is
+refused and changes nothing. The exit status is 0 when all steps are done, 75 when SIGTERM or Ctrl-C stopped the run
+(it is saved; rerun the command), 2 for a wrong command line, 1 for any other error.
 """
 
 import signal
@@ -19,45 +19,39 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from davs_jax import command_line
+from davs_jax.errors import DavsError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 PROGRAM = "davs_jax.main"
-STOPPED = 75  # EX_TEMPFAIL: not done, worth trying again
+STOPPED = 75  # EX_TEMPFAIL: not finished, rerun the command
 
 
 def main(argv: list[str]) -> int:
-    """Runs the job that the parsed flags describe; returns the exit status."""
-    # Here, because a wrong command line should be told at once, without the seconds that JAX takes to load.
-    from davs_jax.checkpoint import CheckpointError
-    from davs_jax.data.sources import DataError
-    from davs_jax.monitor.monitor import NotFiniteError
-    from davs_jax.monitor.writers import WriterError
+    """Trains as the parsed flags say; returns the exit status."""
+    # Imported here, so that a wrong command line is refused without the seconds that JAX takes to load.
     from davs_jax.parallel import processes
     from davs_jax.training import loop
 
-    logging.set_verbosity(logging.WARNING)  # app.run's own choice lets Orbax tell every file it writes
+    logging.set_verbosity(logging.WARNING)  # app.run's default makes Orbax log every file it writes
     try:
         job = processes.initialize()
         print(f"training in {_WORKDIR.value}: {job}")
         if loop.train(_CONFIG.value, _WORKDIR.value):
             return 0
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is saved: another one shall not change the exit status
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # everything is saved: a second one must not change the status
         return STOPPED
-    except (
-        *(processes.JobError, loop.ConfigError, DataError, CheckpointError),
-        *(NotFiniteError, WriterError),
-    ) as error:
-        print(f"davs_jax.main: {error}", file=sys.stderr)
+    except DavsError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
     except KeyboardInterrupt:  # the second Ctrl-C; the first one saves
-        print("davs_jax.main: interrupted before the step was saved", file=sys.stderr)
+        print(f"{PROGRAM}: interrupted before the step was saved", file=sys.stderr)
     except OSError as error:  # a full disk, most likely
-        print(f"davs_jax.main: {error}; --workdir={_WORKDIR.value} keeps its checkpoints", file=sys.stderr)
+        print(f"{PROGRAM}: {error}; --workdir={_WORKDIR.value} keeps its checkpoints", file=sys.stderr)
     return 1
 
 
 def parse(argv: list[str]) -> list[str]:
-    """Parses the flags; whatever is wrong with them ends the process with one sentence and status 2."""
+    """Parses the flags; an invalid one ends the process with one sentence and status 2."""
     rest = command_line.parse(PROGRAM, __doc__, argv)
     if not _WORKDIR.value:
         command_line.refuse(PROGRAM, "--workdir is missing; see --help")

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# One training stage on Cloud TPU VMs, got as a queued resource; needs gcloud, logged in.
+# One training stage on Cloud TPU VMs, requested as a queued resource; needs gcloud, logged in.
 #
-#   launch/tpu_vm.sh request                                   asks for the slice (it may take hours to come)
+#   launch/tpu_vm.sh request                                   requests the slice (which may take hours)
 #   launch/tpu_vm.sh state                                     WAITING_FOR_RESOURCES, …, ACTIVE
 #   launch/tpu_vm.sh setup                                     copies this repository there and installs it
 #   launch/tpu_vm.sh train configs/lrw_word.py /mnt/davs/runs/lrw_word [--config.data.batch_size=256 …]
-#   launch/tpu_vm.sh delete                                    gives it back: it costs money until then
+#   launch/tpu_vm.sh delete                                    releases it: it costs money until then
 #
 # Data and workdir must lie on a disk that all hosts have mounted (Filestore, Cloud Storage FUSE). A spot slice may be
-# taken away: request, setup and train again, and the run goes on from its newest checkpoint.
+# preempted: request, setup and train again, and the run resumes from its newest checkpoint.
 set -euo pipefail
 
 : "${PROJECT:?the Google Cloud project}"
@@ -16,7 +16,7 @@ ZONE=${ZONE:-us-west4-a}
 NAME=${NAME:-davs}                        # of the request and of the slice
 TYPE=${TYPE:-v5litepod-16}                # v5litepod-16, v6e-256, v5p-128 (counts cores), …
 RUNTIME=${RUNTIME:-v2-alpha-tpuv5-lite}   # v2-alpha-tpuv6e, v2-alpha-tpuv5, …
-SPOT=${SPOT:---spot}                      # empty: not to be taken away, and dearer
+SPOT=${SPOT:---spot}                      # empty: not preemptible, and more expensive
 PYTHON=${PYTHON:-python3.11}              # on the hosts
 
 at=(--project="$PROJECT" --zone="$ZONE")
@@ -46,7 +46,7 @@ case ${1:-} in
     config=${2:?second argument: a configuration, as configs/lrw_word.py}
     workdir=${3:?third argument: a folder that all hosts see, as /mnt/davs/runs/NAME}
     shift 3
-    # DAVS_JOB=tpu: on these machines only the metadata server knows of the other hosts.
+    # DAVS_JOB=tpu: on these machines only the metadata server knows the other hosts.
     everywhere bash -c 'cd davs_jax && DAVS_JOB=tpu exec .venv/bin/python -m davs_jax.main "$@"' davs \
       --config "$config" --workdir "$workdir" "$@"
     ;;

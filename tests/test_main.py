@@ -50,7 +50,7 @@ def test_a_run_that_cannot_start_is_one_sentence_and_status_1(tmp_path):
     assert not (tmp_path / "w").exists()
 
 
-def test_a_setting_that_cannot_be_is_named(tmp_path):
+def test_an_invalid_setting_is_named(tmp_path):
     status, _, error = run(COMMON, f"--workdir={tmp_path / 'w'}", "--config.model.image_size=100")
     assert status == 1
     assert error == "davs_jax.main: config.model.image_size is 100; it must be one of (64, 128, 256, 512)\n"

@@ -1,125 +1,84 @@
-"""Records → windows → batches on the mesh. The only home of Grain.
+"""Makes batches of the records: training batches on the device mesh, evaluation batches on the host.
 
-Order, windows and augmentation are pure functions of (seed, index of the example in the endless stream), so the
-position in the data is one number, the step: resuming is exact, and the number of hosts may change between runs.
+A training batch is made in three stages:
+
+1. `_stream` numbers the examples of an endless, reshuffled stream of records, and gives each its own random generator.
+2. `examples.clip_example` or `face_example` makes one example of one record: it chooses windows in time, decodes only
+   their frames, and flips and crops them.
+3. `host_batches` stacks examples and joins the streams; `train_batches` puts each row on the device that needs it.
+
+Order, windows and augmentation are pure functions of (config.seed, number of the example). The position in the data is
+therefore a single number, the step: a resumed run continues exactly, and the number of hosts may change between runs.
+This module is the only one that uses Grain.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import cv2
 import grain
 import jax
 import numpy as np
 
 from davs_jax import constants
-from davs_jax.data.sources import ClipSource, DataError, FaceSource, decode, open_clips, open_faces, text
-from davs_jax.media.audio import syncnet_features, windows
-from davs_jax.models import syncnet
+from davs_jax.data.examples import USED_FRAMES, View, clip_example, face_example
+from davs_jax.data.sources import ClipSource, FaceSource, open_clips, open_faces, text
+from davs_jax.errors import ConfigError, DataError
+from davs_jax.media.audio import windows
 from davs_jax.parallel import sharding
 
-FIRST_FRAME = 2  # training reads frames 2…26 of a clip, as the official code
-USED_FRAMES = 25
-ORDER, EXAMPLE = 0, 1  # what random numbers are for
-FACE_KEYS = {"faces", "face_id"}  # of a batch; the others are of the clips
+ORDER, EXAMPLE = 0, 1  # purposes of random numbers: the order of an epoch, one example
+FACE_KEYS = {"faces", "face_id"}  # keys of a batch that come from identity images; all others come from clips
 
 
-@dataclasses.dataclass(frozen=True)
-class View:
-    """How one clip, or one identity image, is looked at: one flip, one crop offset, one colour change."""
+def open_sources(config, keys: Sequence[str]) -> dict[str, ClipSource | FaceSource]:
+    """Opens what a batch with these keys needs, `clips`, `faces` or both, and checks it against the model's sizes.
 
-    flip: bool
-    top: int
-    left: int
-    size: int
-    colors: np.ndarray | None  # uint8 [1, 256, 3], a look-up table
-
-    @classmethod
-    def central(cls, size: int) -> "View":
-        margin = constants.stored_size(size) - size
-        return cls(False, margin // 2, margin // 2, size, None)
-
-    @classmethod
-    def drawn(cls, rng: np.random.Generator, size: int, data) -> "View":
-        """Draws a view as `config.data` allows; every number is drawn in any case, so options do not shift others."""
-        margin = constants.stored_size(size) - size
-        flip, (top, left) = rng.random() < 0.5, rng.integers(margin + 1, size=2)
-        brightness, contrast, *tint = 1 + data.color_jitter * rng.uniform(-1, 1, 5)
-        colors = None
-        if data.color_jitter:
-            levels = ((np.arange(256)[:, None] - 128) * contrast + 128) * brightness * np.array(tint)
-            colors = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[None]
-        if not data.crop:
-            top = left = margin // 2
-        return cls(bool(flip and data.flip), int(top), int(left), size, colors)
-
-    def __call__(self, jpeg: bytes, what: str) -> np.ndarray:
-        """Decodes and cuts one picture: uint8 [S, S, 3]."""
-        image = decode(jpeg, what)[self.top : self.top + self.size, self.left : self.left + self.size]
-        image = image[:, ::-1] if self.flip else image
-        return np.ascontiguousarray(image) if self.colors is None else cv2.LUT(image, self.colors)
-
-
-def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[str]) -> dict[str, np.ndarray]:
-    """One clip's share of a batch: those of the clip keys in `keys`, decoding no frame that they do not need.
-
-    Windows as in the official code: every second frame from a random one of two starts, a run of them to generate,
-    any frame as the identity, and consecutive frames for the word adversary.
+    Raises:
+      ConfigError: the model's windows do not fit into a clip.
+      DataError: a folder is unusable, or its sizes differ from the config's.
     """
-    model = config.model
-    start = FIRST_FRAME + int(rng.integers(2))
-    generate_start = rng.integers(model.word_frames - model.sequence_frames + 1)
-    identity = int(rng.integers(constants.CLIP_FRAMES))
-    # the official code never draws the last possible start
-    adversary = FIRST_FRAME + int(rng.integers(max(USED_FRAMES - model.adversary_frames, 1)))
-    view = View.drawn(rng, model.image_size, config.data)
-    spoken = list(range(start, start + 2 * model.word_frames, 2))
-    wanted = {
-        "frames": spoken,
-        "identity_frame": [identity],
-        "adversary_frames": list(range(adversary, adversary + model.adversary_frames)),
-        "sync_frames": list(range(syncnet.CLIP_WINDOWS + syncnet.FRAMES - 1)),
-    }
-    name = f"clip {text(record['clip_id'])}"
-    needed = sorted({i for key, frames in wanted.items() if key in keys for i in frames})
-    pictures = {i: view(record["frames"][i], f"{name}, frame {i},") for i in needed}
-    example = {
-        "mfcc": windows(record["mfcc"], spoken),
-        "word": np.int32(record["word"]),
-        "generate_start": np.int32(generate_start),
-    }
-    example |= {key: np.stack([pictures[i] for i in frames]) for key, frames in wanted.items() if key in keys}
-    if "sync_mfcc" in keys:
-        columns = syncnet_features.mfcc(record["audio"]).astype(np.float32)
-        starts = constants.MFCC_PER_FRAME * np.arange(syncnet.CLIP_WINDOWS)
-        example["sync_mfcc"] = columns[starts[:, None] + np.arange(syncnet.COLUMNS)]
-    if "identity_frame" in example:
-        example["identity_frame"] = example["identity_frame"][0]
-    if "word" in keys and record["word"] < 0:
-        raise DataError(f"{name} has no word label, which this stage needs; leave such clips out of the split")
-    return {key: value for key, value in example.items() if key in keys}
+    sources: dict[str, ClipSource | FaceSource] = {}
+    if set(keys) - FACE_KEYS:
+        _check_windows(config.model)
+        sources["clips"] = clips = open_clips(config.data.clips, config.data.split)
+        _check_size(clips, "words", len(clips.words), config.model, "num_words")
+    if FACE_KEYS & set(keys):
+        sources["faces"] = faces = open_faces(config.data.faces, config.data.split)
+        _check_size(faces, "identities", len(faces.identities), config.model, "num_identities")
+    for source in sources.values():
+        _check_size(source, "pixels a side", source.image_size, config.model, "image_size")
+    return sources
 
 
-def face_example(record: dict, rng: np.random.Generator, config) -> dict[str, np.ndarray]:
-    """One identity image's share of a batch: `faces` [S, S, 3] and `face_id`."""
-    view = View.drawn(rng, config.model.image_size, config.data)
-    name = f"face {text(record['face_id'])}"
-    if record["identity"] < 0:
-        raise DataError(f"{name} has no identity label; leave such images out of the split")
-    return {"faces": view(record["image"], name), "face_id": np.int32(record["identity"])}
+def _check_windows(model) -> None:
+    limits = {"word_frames": 12, "sequence_frames": model.word_frames, "adversary_frames": USED_FRAMES}
+    for name, limit in limits.items():
+        if not 1 <= model[name] <= limit:
+            raise ConfigError(f"config.model.{name} is {model[name]}; a clip allows 1…{limit}")
+
+
+def _check_size(source: ClipSource | FaceSource, what: str, found: int, model, name: str) -> None:
+    if found != model[name]:
+        raise DataError(
+            f"{source.folder} has {found} {what} but config.model.{name} is {model[name]}",
+            f"set config.model.{name} to {found}, or choose another folder",
+            command_line=f"set --config.model.{name}={found} or choose another folder",
+        )
 
 
 def _stream(config, number: int, source, example, first: int, batch_size: int, rows: Sequence[int]):
-    """These rows of every global batch of an endless, reshuffled stream of `source`, read ahead by threads.
+    """An endless, reshuffled stream of examples, read ahead by threads and stacked.
 
     Args:
-      number: of the stream; each has its own random numbers.
-      example: (record, random numbers) → one example.
+      number: of the stream; every stream has its own random numbers.
+      source: of the records.
+      example: function (record, random generator) → one example.
       first: step at which to start.
+      batch_size: examples per step, over all processes.
+      rows: of each batch, those that this process loads.
     """
     order_seed = int(np.random.SeedSequence((config.seed, number, ORDER)).generate_state(1)[0])
-    order = grain.MapDataset.range(len(source)).shuffle(seed=order_seed).repeat()
+    order = grain.MapDataset.range(len(source)).shuffle(seed=order_seed).repeat()  # each epoch has its own order
 
     def load(position: int) -> dict[str, np.ndarray]:
         step, place = divmod(position, len(rows))
@@ -132,51 +91,19 @@ def _stream(config, number: int, source, example, first: int, batch_size: int, r
     return positions.map(load).to_iter_dataset(ahead).batch(len(rows))
 
 
-def open_sources(config, keys: Sequence[str]) -> dict[str, ClipSource | FaceSource]:
-    """Opens what a batch with these keys is made of: `clips`, `faces` or both, checked against the model's sizes.
-
-    Raises:
-      DataError: a folder that cannot be used, or sizes that differ from the configuration's.
-    """
-    sources: dict[str, ClipSource | FaceSource] = {}
-    if set(keys) - FACE_KEYS:
-        sources["clips"] = clips = open_clips(config.data.clips, config.data.split)
-        _agree(clips, "words", len(clips.words), config.model, "num_words")
-        _check_windows(config.model)
-    if FACE_KEYS & set(keys):
-        sources["faces"] = faces = open_faces(config.data.faces, config.data.split)
-        _agree(faces, "identities", len(faces.identities), config.model, "num_identities")
-    for source in sources.values():
-        _agree(source, "pixels a side", source.image_size, config.model, "image_size")
-    return sources
-
-
-def _agree(source: ClipSource | FaceSource, what: str, found: int, model, name: str) -> None:
-    if found != model[name]:
-        raise DataError(
-            f"{source.folder} has {found} {what} but config.model.{name} is {model[name]}; "
-            f"set --config.model.{name}={found} or choose another folder"
-        )
-
-
-def _check_windows(model) -> None:
-    limits = {"word_frames": 12, "sequence_frames": model.word_frames, "adversary_frames": USED_FRAMES}
-    for name, limit in limits.items():
-        if not 1 <= model[name] <= limit:
-            raise DataError(f"config.model.{name} is {model[name]}; a clip allows 1…{limit}")
-
-
 def host_batches(
     config, keys: Sequence[str], first: int = 0, rows: Callable[[int], Sequence[int]] = range
 ) -> grain.IterDataset[dict[str, np.ndarray]]:
-    """Batches of numpy arrays, endless, from step `first` on.
+    """Endless training batches of numpy arrays.
 
     Args:
-      keys: those of a training batch (docs/architecture.md) that the step wants.
-      rows: from the size of a global batch to the rows of it that this process loads; all of them by default.
+      config: of the run.
+      keys: of a training batch (docs/architecture.md) that the step needs.
+      first: step at which to start.
+      rows: function from the size of a global batch to the rows of it that this process loads; all rows by default.
 
     Raises:
-      DataError: data that does not fit the configuration; while reading, a damaged record.
+      ConfigError, DataError: as `open_sources`; while reading, DataError for a damaged record.
     """
     examples = {
         "clips": (functools.partial(clip_example, config=config, keys=keys), config.data.batch_size),
@@ -196,31 +123,38 @@ def host_batches(
 def train_batches(
     config, mesh: jax.sharding.Mesh, spec: Mapping[str, jax.ShapeDtypeStruct], start_step: int = 0
 ) -> Iterator[dict[str, jax.Array]]:
-    """Device batches from step `start_step` on, endless; `config.data.prefetch` of them wait ready on the devices.
+    """Endless training batches on the devices, `config.data.prefetch` of them ready in advance.
 
-    Every process loads the rows that its own devices hold.
+    Every process loads only the rows that its own devices hold.
 
     Args:
-      spec: global shapes and types of the batch that the step wants (`step.batch_spec`).
+      config: of the run.
+      mesh: over whose devices the first axis of a batch is sharded.
+      spec: global shapes and types of the batch that the step needs (`step.batch_spec`).
+      start_step: step at which to start.
 
     Raises:
-      DataError: data that does not fit the configuration; while reading, a damaged record.
+      ConfigError: a batch size does not divide over the devices; as `open_sources`.
+      DataError: as `open_sources`; while reading, a damaged record.
     """
     layout = sharding.batch_sharding(mesh)
     shares = mesh.size * config.accumulate
     for name in {"face_batch_size" if key in FACE_KEYS else "batch_size" for key in spec}:
         if (size := config.data[name]) % shares:
             parts = f" in {config.accumulate} parts each" if config.accumulate > 1 else ""
-            raise DataError(
-                f"config.data.{name} is {size}, which does not divide over {mesh.size} devices{parts}; "
-                f"set --config.data.{name}={-(-size // shares) * shares}"
+            raise ConfigError(
+                f"config.data.{name} is {size}, which does not divide over {mesh.size} devices{parts}",
+                f"set config.data.{name} to {-(-size // shares) * shares}",
+                command_line=f"set --config.data.{name}={-(-size // shares) * shares}",
             )
 
     def rows(size: int) -> list[int]:
+        """Rows of a global batch of this size that this process's devices hold."""
         parts = layout.addressable_devices_indices_map((size,)).values()
         return sorted({row for (part,) in parts for row in range(size)[part]})
 
     def put(name: str, values: np.ndarray) -> jax.Array:
+        """The global array of which this process holds `values`, its own rows."""
         size, own = spec[name].shape[0], rows(spec[name].shape[0])
 
         def shard(index: tuple[slice, ...]) -> np.ndarray:
@@ -236,12 +170,14 @@ def train_batches(
 
 
 def eval_batches(source: ClipSource, batch_size: int, threads: int = 8) -> Iterator[dict[str, np.ndarray]]:
-    """Every clip of the split exactly once, in order; the last batch is padded with its first clip.
+    """Batches of every clip of the split exactly once, in order, all of one size B.
+
+    The last batch is padded with its first clip.
 
     Returns:
-      dictionaries of `frames` uint8 [B, 29, S, S, 3] (central crop), `mfcc` float32 [B, 29, 20, 12], `word` and
-      `speaker` int32 [B], `mouth_opening` float32 [B, 29] (NaN where unknown), `mask` bool [B] (False is padding)
-      and `index` int32 [B].
+      dictionaries of `frames` uint8 `[B, 29, S, S, 3]` (central crop), `mfcc` float32 `[B, 29, 20, 12]`, `word` and
+      `speaker` int32 `[B]`, `mouth_opening` float32 `[B, 29]` (NaN where unknown), `mask` bool `[B]` (False is padding)
+      and `index` int32 `[B]`.
 
     Raises:
       DataError: while reading, a damaged record.

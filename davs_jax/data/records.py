@@ -1,7 +1,7 @@
-"""What one record holds. `data_prep/` writes these, `data.py` reads them; nothing else defines a field.
+"""The fields of a record: `data_prep` writes them, `davs_jax.data` reads them.
 
-Clips and faces are TFDS feature dictionaries. Pictures stay JPEG byte strings, so that a reader decodes only
-the frames of its window (decoding every image on read is 10–40 times slower).
+Clips and faces are TFDS feature dictionaries. Images stay JPEG byte strings, so that a reader decodes only the frames
+of its window (decoding every image on read is 10–40 times slower).
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from davs_jax.constants import MFCC_WIDTH
 
 
 def clip_features(words: Sequence[str], speakers: Sequence[str]) -> tfds.features.FeaturesDict:
-    """Features of a clip record; a label of −1 means unknown.
+    """Features of a clip record. A label of −1 means unknown.
 
     Args:
-      words: the vocabulary; a word's label is its position in this (sorted) list.
-      speakers: names of the speakers, where the corpus knows them.
+      words: the vocabulary, sorted; a word's label is its position in it.
+      speakers: names of the speakers, where the corpus has them.
     """
     return tfds.features.FeaturesDict(
         {
@@ -34,7 +34,11 @@ def clip_features(words: Sequence[str], speakers: Sequence[str]) -> tfds.feature
 
 
 def face_features(identities: Sequence[str]) -> tfds.features.FeaturesDict:
-    """Features of an identity image."""
+    """Features of an identity image.
+
+    Args:
+      identities: names of the people; the label is the position.
+    """
     return tfds.features.FeaturesDict(
         {
             "face_id": tfds.features.Text(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jax.sharding import Mesh
 
-from davs_jax.data.pipeline import FIRST_FRAME, View
+from davs_jax.data.examples import FIRST_FRAME, View
 from davs_jax.data.sources import FaceSource
 from davs_jax.evaluate import metrics
 from davs_jax.evaluate.probes import FOLDS, KINDS, probe

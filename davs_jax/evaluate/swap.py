@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from davs_jax.data.pipeline import View
+from davs_jax.data.examples import View
 from davs_jax.data.sources import ClipSource, text
 from davs_jax.evaluate import metrics
 from davs_jax.evaluate.pictures import PHOTO_FRAME

@@ -1,1 +1,1 @@
-"""Files of others: official weights and PyTorch's format."""
+"""Official PyTorch weights, of DAVS and SyncNet, in our layout."""

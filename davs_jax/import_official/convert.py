@@ -1,14 +1,10 @@
-"""The official PyTorch weights, in our layout and back (state dicts of Hangz-nju-cuhk/Talking-Face-Generation-DAVS).
+"""Converts the official PyTorch weights (Hangz-nju-cuhk/Talking-Face-Generation-DAVS) to our layout and back.
 
-    python -m davs_jax.import_official 101_DAVS_checkpoint.pth.tar weights/official
-    python -m davs_jax.import_official --export weights/official official.pth.tar
-
-What differs is the order of axes and the names: a convolution's OIHW is our HWIO, a transposed convolution of
-stride 1 is a convolution with its kernel mirrored, and a linear layer's matrix is transposed. No flattened map has
-both space and channels, so no linear layer needs its inputs permuted.
+Axis order and names differ: a convolution's OIHW is our HWIO, a transposed convolution of stride 1 is a convolution
+with its kernel mirrored, and a linear layer's matrix is transposed. No flattened map has both space and channels, so no
+linear layer needs its inputs permuted.
 """
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,11 +15,12 @@ from ml_collections import ConfigDict
 
 from configs import common
 from davs_jax import checkpoint, models
-from davs_jax.checkpoint.export import CheckpointError, save_weights
+from davs_jax.checkpoint.export import save_weights
+from davs_jax.errors import CheckpointError
 from davs_jax.import_official import torch_file
 from davs_jax.import_official.layers import LAYERS, NETWORKS, UNUSED
 
-GENERATION = ("ID_encoder", "lip_feature_encoder", "mfcc_encoder", "Decoder")  # sure to be in every copy
+GENERATION = ("ID_encoder", "lip_feature_encoder", "mfcc_encoder", "Decoder")  # every usable checkpoint has these
 ORIGIN = "official weights of Hangz-nju-cuhk/Talking-Face-Generation-DAVS: non-commercial research and education only"
 AUDIO_GAIN, VIDEO_GAIN = 1.5, 0.8  # of wid, in the official Test_Audio_Model.py and Test_Video_Model.py
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
@@ -33,18 +30,18 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def convert(state_dicts: Mapping[str, Arrays], model: ConfigDict | None = None) -> tuple[dict, dict]:
-    """Official weights → ours.
+    """Converts official weights to ours.
 
     Args:
-      state_dicts: by official network name (any of `NETWORKS`), arrays by key, with or without `module.` before it.
-      model: `config.model`, by default the published one; another vocabulary or other clip lengths have other shapes.
+      state_dicts: by official network name (any of `NETWORKS`), arrays by key, with or without the prefix `module.`.
+      model: `config.model`, by default the published one; the vocabulary and the clip lengths determine shapes.
 
     Returns:
       params and batch_stats by our network name, float32; networks without batch norm have `{}` statistics.
 
     Raises:
-      ValueError: a network or key that the official layout does not have, or a missing or misshapen one; every one is
-        named, with network, key, expected and found shape.
+      CheckpointError: a network or key is unknown, missing or has another shape; the message names each of them with
+        network, key, expected and found shape.
     """
     problems = [
         f"{name}: not an official network; they are {', '.join(NETWORKS)}" for name in set(state_dicts) - set(NETWORKS)
@@ -61,20 +58,20 @@ def convert(state_dicts: Mapping[str, Arrays], model: ConfigDict | None = None) 
         )
         params[network], batch_stats[network] = tree["params"], tree.get("batch_stats", {})
     if problems:
-        raise ValueError("these are not weights of the official networks:\n" + "\n".join(problems))
+        raise CheckpointError("these are not weights of the official networks:\n" + "\n".join(problems))
     return params, batch_stats
 
 
 def export(params: Mapping[str, dict], batch_stats: Mapping[str, dict]) -> dict[str, dict[str, np.ndarray]]:
-    """Ours → official state dicts, the exact inverse of `convert`; layers that no forward runs are left out.
+    """Converts our weights to official state dicts: the inverse of `convert`, without the layers that no forward runs.
 
     Raises:
-      ValueError: a network or a layer that the official system does not have.
+      CheckpointError: the official system does not have a network or a layer.
     """
     state_dicts = {}
     for network, tree in params.items():
         if network not in LAYERS:
-            raise ValueError(f"{network} has no official counterpart; leave it out (these have: {', '.join(LAYERS)})")
+            raise CheckpointError(f"{network} has no official counterpart", f"export only {', '.join(LAYERS)}")
         variables = {"params": tree, "batch_stats": batch_stats.get(network, {})}
         state_dicts[network] = {
             _key(network, path): _to_official(network, path, np.asarray(leaf))
@@ -134,7 +131,7 @@ def _key(network: str, path) -> str:
     """Official key of one of our leaves; `path` starts with its collection."""
     layer = _layer(path)
     if layer not in LAYERS[network]:
-        raise ValueError(f"{network} has a layer {layer!r} that the official network has not")
+        raise CheckpointError(f"{network} has a layer {layer!r}, which the official network does not have")
     return f"{LAYERS[network][layer]}.{_LEAVES[path[-1].key]}"
 
 
@@ -156,20 +153,23 @@ def _to_official(network: str, path, tensor: np.ndarray) -> np.ndarray:
 
 
 def import_checkpoint(path: Path, folder: str) -> None:
-    """The official checkpoint → an exported folder, float32, of every network that it holds; prints what is unused.
+    """Converts every network of the official checkpoint into an exported folder, float32; prints what is unused.
 
     Raises:
-      CheckpointError: the file cannot be read safely or lacks a network of generation, or the folder cannot be written.
-      ValueError: as `convert`.
+      CheckpointError: the file cannot be read safely, lacks a network of generation or does not fit; or the folder
+        cannot be written.
     """
     stored = torch_file.read(path)
     networks = [name for name in NETWORKS if isinstance(stored, Mapping) and isinstance(stored.get(name), Mapping)]
     if missing := [name for name in GENERATION if name not in networks]:
         raise CheckpointError(
-            f"{path}: has no state dict named {', '.join(missing)}; give a whole copy of the released checkpoint"
+            f"{path}: has no state dict named {', '.join(missing)}", "give a complete copy of the released checkpoint"
         )
     state_dicts = {name: stored[name] for name in networks}
-    params, batch_stats = convert(state_dicts)
+    try:
+        params, batch_stats = convert(state_dicts)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.reason}", error.remedy) from error
     config = common.get_config()
     config.origin, config.audio_gain, config.video_gain = ORIGIN, AUDIO_GAIN, VIDEO_GAIN
     save_weights(folder, config, params, batch_stats, "float32")
@@ -179,46 +179,22 @@ def import_checkpoint(path: Path, folder: str) -> None:
 
 
 def export_checkpoint(source: str, path: Path) -> None:
-    """A run of the published model, or an exported folder of one → the official checkpoint's layout.
+    """Writes the weights of a run or an exported folder in the official checkpoint's layout.
 
     Raises:
-      CheckpointError: there are no weights, they are another model's than the published one, or the file cannot be
-        written.
+      CheckpointError: there are no weights, their model differs from the published one, or the file cannot be written.
     """
     config, params, batch_stats = checkpoint.load_weights(source)
     try:
         state_dicts = export({name: tree for name, tree in params.items() if name in LAYERS}, batch_stats)
         convert(state_dicts)  # refuses what the official networks could not load
-    except ValueError as error:
+    except CheckpointError as error:
         differing = "; ".join(checkpoint.changes(common.get_config().model, config.model))
         raise CheckpointError(
-            f"{source}: the official code cannot load this model ({str(error).splitlines()[-1]}); export one whose "
-            f"config.model is as published (published → here: {differing or 'no setting differs'})"
+            f"{source}: the official code cannot load this model ({error.reason.splitlines()[-1]})",
+            f"export one whose config.model is as published (published → here: {differing or 'no setting differs'})",
         ) from error
     torch_file.write(path, {"step": 0, "epoch": 0} | state_dicts)  # the official code asks for both numbers
     for name in params.keys() - LAYERS.keys():
-        print(f"left out: {name}, which the official system has not")
+        print(f"left out: {name}, which the official system does not have")
     print(f"{path}: {', '.join(state_dicts)}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line: the official checkpoint into our format, or ours into its."""
-    parser = argparse.ArgumentParser(
-        prog="davs-import-official",
-        description="Make the official PyTorch checkpoint usable here. Needs PyTorch: pip install 'davs_jax[torch]'",
-        epilog="example: davs-import-official 101_DAVS_checkpoint.pth.tar weights/official",
-    )
-    parser.add_argument("source", metavar="IN", help="the official .pth.tar; with --export, a workdir or our folder")
-    parser.add_argument("out", metavar="OUT", help="folder to write; with --export, the .pth.tar to write")
-    parser.add_argument("--export", action="store_true", help="the other way: our weights → the official layout")
-    args = parser.parse_args(argv)
-    try:
-        if args.export:
-            export_checkpoint(args.source, Path(args.out))
-        else:
-            import_checkpoint(Path(args.source), args.out)
-    except CheckpointError as error:
-        raise SystemExit(f"{parser.prog}: {error}") from error
-    except ValueError as error:
-        raise SystemExit(f"{parser.prog}: {args.source}: {error}") from error
-    return 0

@@ -1,8 +1,8 @@
-"""What the official networks, and the layers of their state dicts, are called here."""
+"""Names of the official networks and layers, and ours."""
 
 from collections.abc import Iterator
 
-# Names of the networks: the official checkpoint's, ours.
+# Official network → ours.
 NETWORKS = {
     "ID_encoder": "person_encoder",
     "lip_feature_encoder": "visual_encoder",
@@ -14,7 +14,7 @@ NETWORKS = {
     "netD_mul": "sequence_discriminator",
     "netD": "frame_discriminator",
 }
-# Layers that the official networks define and no official forward runs; a state dict may hold them.
+# Layers that the official networks define but never run; a state dict may hold them.
 UNUSED = {
     "lip_feature_encoder": ("model.conv5", "model.conv6", "model.fc"),
     "mfcc_encoder": ("model1.bn5",),
@@ -86,7 +86,7 @@ def _discriminator_layers() -> Iterator[tuple[str, str]]:
         yield from ((ours, conv), (f"{ours}_norm", norm))
 
 
-# By our network: our layer → the official one.
+# Our network → our layer → the official one.
 LAYERS = {
     "person_encoder": dict(_person_layers()),
     "visual_encoder": dict(_visual_layers()),

@@ -1,4 +1,4 @@
-"""The released SyncNet (`syncnet_v2.model`, a flat PyTorch state dict) in our layout."""
+"""Converts the released SyncNet (`syncnet_v2.model`, a flat PyTorch state dict) to our layout."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,11 +7,11 @@ import jax
 import numpy as np
 from jax.tree_util import tree_flatten_with_path, tree_unflatten
 
-from davs_jax.checkpoint.export import CheckpointError
+from davs_jax.errors import CheckpointError
 from davs_jax.models.syncnet import COEFFICIENTS, COLUMNS, FRAMES, SIZE, SyncNet
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-_CONVOLUTIONS = (0, 4, 8, 11, 14, 18)  # places in the official sequences; each norm is the next one
+_CONVOLUTIONS = (0, 4, 8, 11, 14, 18)  # positions in the official `nn.Sequential`; each norm follows its convolution
 
 
 def _layers() -> Iterator[tuple[str, str]]:
@@ -27,10 +27,10 @@ LAYERS = dict(_layers())  # our layer → the official one
 
 
 def convert(state_dict: Mapping[str, np.ndarray]) -> tuple[dict, dict]:
-    """The official state dict → params and batch_stats of `models.syncnet.SyncNet`, float32.
+    """Converts the official state dict to params and batch_stats of `models.syncnet.SyncNet`, float32.
 
     Raises:
-      ValueError: a missing, misshapen or unknown key; every one is named.
+      CheckpointError: a key is missing, unknown or has another shape; the message names each of them.
     """
     found = {key.removeprefix("module."): np.asarray(value) for key, value in state_dict.items()}
     inputs = (
@@ -49,7 +49,7 @@ def convert(state_dict: Mapping[str, np.ndarray]) -> tuple[dict, dict]:
             problems.append(f"{key}: {'missing' if tensor is None else f'found {found[key].shape}'}, ours {leaf.shape}")
         tensors.append(tensor)
     if problems:
-        raise ValueError("these are not weights of SyncNet:\n" + "\n".join(sorted(problems)))
+        raise CheckpointError("these are not weights of SyncNet:\n" + "\n".join(sorted(problems)))
     variables = tree_unflatten(structure, tensors)
     return variables["params"], variables["batch_stats"]
 
@@ -58,11 +58,11 @@ def read(path: str | Path) -> tuple[dict, dict]:
     """Reads `syncnet_v2.model`, or the same arrays by key as a NumPy .npz, which needs no PyTorch.
 
     Raises:
-      CheckpointError: no such file, not such weights, or PyTorch is needed and is not installed.
+      CheckpointError: there is no such file, it holds other weights, or PyTorch is needed and not installed.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; name the released syncnet_v2.model, or its arrays as .npz")
+        raise CheckpointError(f"{path}: no such file", "give the released syncnet_v2.model, or its arrays as .npz")
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as stored:
@@ -73,11 +73,11 @@ def read(path: str | Path) -> tuple[dict, dict]:
         return convert({key: tensor.numpy() for key, tensor in tensors.items()})
     except ImportError as error:
         raise CheckpointError(
-            f"{path}: needs PyTorch: pip install 'davs_jax[torch]', or give its arrays as .npz"
+            f"{path}: needs PyTorch", "pip install 'davs_jax[torch]', or give its arrays as .npz"
         ) from error
     except Exception as error:
         reason = str(error).strip().replace("\n", "; ")[:300]
-        raise CheckpointError(f"{path}: cannot be read as SyncNet's weights ({reason}); download it again") from error
+        raise CheckpointError(f"{path}: cannot be read as SyncNet's weights ({reason})", "download it again") from error
 
 
 def _key(path) -> str:
@@ -87,6 +87,6 @@ def _key(path) -> str:
 
 def _ours(tensor: np.ndarray) -> np.ndarray:
     tensor = tensor.astype(np.float32)
-    if tensor.ndim == 5:  # [out, in, time, h, w]: frames are stacked on our channels, time-major
+    if tensor.ndim == 5:  # [out, in, time, h, w]: we stack frames on channels, time-major
         tensor = tensor.transpose(0, 2, 1, 3, 4).reshape(len(tensor), -1, *tensor.shape[3:])
     return tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T

@@ -1,6 +1,6 @@
-"""PyTorch's checkpoint files, written, and read without running anything that they hold.
+"""Reads PyTorch checkpoint files without running any code in them, and writes such files.
 
-PyTorch is the optional extra `torch`, and is imported only when a file is read or written.
+PyTorch is the optional extra `torch`; it is imported only when a file is read or written.
 """
 
 import io
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from davs_jax.checkpoint.export import CheckpointError
+from davs_jax.errors import CheckpointError, first_line
 
 # A file of PyTorch before 1.6 is five pickles (this magic number, the protocol's version, the system, the object, the
 # storages' names), then the storages' bytes.
@@ -26,27 +26,27 @@ PICKLES = 5
 
 
 def read(path: Path) -> Any:
-    """What the file holds, of any PyTorch since 0.1.10 and of Python 2 or 3; tensors are NumPy arrays.
+    """Reads a file of any PyTorch since 0.1.10, written by Python 2 or 3; tensors become NumPy arrays.
 
     Raises:
-      CheckpointError: no such file, PyTorch is not installed, the file asks for more than PyTorch's safe reader builds
-        (tensors and plain containers), or is no checkpoint.
+      CheckpointError: there is no such file, PyTorch is not installed, the file needs more than PyTorch's safe reader
+        allows (tensors and plain containers), or it is not a checkpoint.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
+        raise CheckpointError(f"{path}: no such file", "give the path of a PyTorch checkpoint")
     torch = _torch(path)
     try:
         with path.open("rb") as file:
             old = file.read(len(MAGIC)) == MAGIC
             file.seek(0)
-            stored = torch.load(in_words_of_python_3(file) if old else file, map_location="cpu", weights_only=True)
+            stored = torch.load(with_python_3_opcodes(file) if old else file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(f"{path}: {_reason(error)}") from error
+        raise _refusal(path, error) from error
     return _with_arrays(stored, torch)
 
 
 def write(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes dictionaries of arrays (as tensors) and of anything plain, in the form that PyTorch reads since 0.4.
+    """Writes nested dictionaries of arrays (as tensors) and plain values, in the format that PyTorch reads since 0.4.
 
     Raises:
       CheckpointError: PyTorch is not installed, or the file cannot be written.
@@ -55,14 +55,16 @@ def write(path: Path, value: Mapping[str, Any]) -> None:
     try:
         torch.save(_with_tensors(value, torch), path, _use_new_zipfile_serialization=False)
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: cannot be written ({error}); check its folder, and make room") from error
+        raise CheckpointError(
+            f"{path}: cannot be written ({first_line(error)})", "check its folder and the free space"
+        ) from error
 
 
-def in_words_of_python_3(file: BinaryIO) -> io.BytesIO:
-    """The same file, its pickles spelt as Python 3 spells them; the safe reader knows no other spelling.
+def with_python_3_opcodes(file: BinaryIO) -> io.BytesIO:
+    """Rewrites a file's pickles with the opcodes of Python 3; the safe reader knows no others.
 
-    Python 2 wrote strings as bytes and integers beyond 32 bits (they name the parameters in an optimizer's state) as
-    text. Opcodes are replaced one by one and none is run, so this lets nothing through that the reader would refuse.
+    Python 2 wrote strings as bytes, and integers beyond 32 bits (they name the parameters in an optimizer's state) as
+    text. Opcodes are replaced one by one and none is run, so the reader still refuses whatever it would refuse.
     """
     copy = io.BytesIO()
     for _ in range(PICKLES):
@@ -87,22 +89,25 @@ def _torch(path: Path) -> ModuleType:
     try:
         import torch
     except ImportError as error:
-        raise CheckpointError(f"{path}: this needs PyTorch: pip install 'davs_jax[torch]'") from error
+        raise CheckpointError(f"{path}: this needs PyTorch", "pip install 'davs_jax[torch]'") from error
     return torch
 
 
-def _reason(error: Exception) -> str:
-    """One sentence out of what PyTorch says in many, the advice to load unsafely left out."""
+def _refusal(path: Path, error: Exception) -> CheckpointError:
+    """One sentence out of PyTorch's many, without its advice to load unsafely."""
     text = str(error)
     if refused := re.search(r"GLOBAL (\S+)", text):
-        return (
-            f"asks for {refused[1]}, which could run code, and is refused: save its state dicts alone, without that, "
-            "where you trust the file"
+        return CheckpointError(
+            f"{path}: asks for {refused[1]}, which could run code, and is refused",
+            "if you trust the file, save its state dicts alone, without that",
         )
     if "legacy .tar format" in text:
-        return "is a tar of PyTorch before 0.1.10, which cannot be read safely; save it again with a later PyTorch"
-    reason = text.partition("WeightsUnpickler error:")[2].strip() or text.strip() or type(error).__name__
-    return f"cannot be read as a PyTorch checkpoint ({reason.splitlines()[0][:200]}); download it again"
+        return CheckpointError(
+            f"{path}: is a tar of PyTorch before 0.1.10, which cannot be read safely",
+            "save it again with a later PyTorch",
+        )
+    reason = first_line(text.partition("WeightsUnpickler error:")[2].strip() or error)
+    return CheckpointError(f"{path}: cannot be read as a PyTorch checkpoint ({reason})", "download it again")
 
 
 def _with_arrays(value: Any, torch: ModuleType) -> Any:

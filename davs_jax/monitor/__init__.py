@@ -1,1 +1,1 @@
-"""What a run leaves behind for people: its writers, its account of time, profiles, and the page that shows them."""
+"""Monitors a training run: metrics and images, time accounting, profiles, and a status page in the terminal."""

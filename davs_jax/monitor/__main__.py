@@ -1,4 +1,4 @@
-"""Shows a training run on one page of the terminal."""
+"""Shows a training run on one page of the terminal: `python -m davs_jax.monitor WORKDIR`."""
 
 import argparse
 import shutil
@@ -7,15 +7,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from davs_jax.errors import DavsError
 from davs_jax.monitor import status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Shows a run; returns the exit status."""
     parser = argparse.ArgumentParser(prog="davs_jax.monitor", description="Shows a run on one page of the terminal.")
-    parser.add_argument("workdir", type=Path)
-    parser.add_argument("--once", action="store_true", help="once, and not again and again")
-    parser.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between looks; default: 2")
+    parser.add_argument("workdir", type=Path, help="folder of the run")
+    parser.add_argument("--once", action="store_true", help="print the page once and exit")
+    parser.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between updates; default: 2")
     args = parser.parse_args(argv)
     try:
         if args.once or not sys.stdout.isatty():
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status.follow(
                 args.workdir, args.every, shutil.get_terminal_size, lambda text: print(text, end="", flush=True)
             )
-    except (status.StatusError, OSError) as error:
+    except (DavsError, OSError) as error:
         print(f"davs_jax.monitor: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

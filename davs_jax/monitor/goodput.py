@@ -1,7 +1,7 @@
-"""A run's account of its time, over all its starts: what went into steps, and what into everything else.
+"""Accounts for a run's time over all its starts: how much went into steps, and how much into everything else.
 
-`goodput.jsonl` in the workdir grows by a line at every log, save and end: how long this start has lasted, and how much
-of that went where. What a killed run did after the checkpoint from which the next start went on counts as lost.
+`goodput.jsonl` in the workdir gets a line at every log, save and end: the time since this start, by kind of work. The
+work of a killed run after the checkpoint from which the next start resumed counts as lost.
 """
 
 import collections
@@ -15,18 +15,18 @@ from etils import epath
 from davs_jax.monitor.writers import append
 
 FILE = "goodput.jsonl"
-# Starting is everything before the first step but the compilation: opening data, weights or a checkpoint.
+# "start" is everything before the first step except compilation: opening data, weights or a checkpoint.
 KINDS = ("step", "data", "compile", "start", "evaluation", "checkpoint", "other", "lost")
 
 
 class Account:
-    """The account of this start.
+    """Accounts for the time of this start of a run.
 
     Args:
       workdir: folder of the run.
-      first: step from which it starts or goes on.
+      first: step from which it starts or resumes.
       last: step at which it will end.
-      writes: whether this process keeps the file.
+      writes: whether this process writes the file.
     """
 
     def __init__(self, workdir: epath.Path, first: int, last: int, writes: bool):
@@ -37,7 +37,7 @@ class Account:
 
     @contextlib.contextmanager
     def spending(self, kind: str) -> Iterator[None]:
-        """To be wrapped around work of one of KINDS."""
+        """Counts the time of the block as work of this kind, one of KINDS."""
         began = time.perf_counter()
         try:
             yield
@@ -45,10 +45,11 @@ class Account:
             self.add(kind, time.perf_counter() - began)
 
     def add(self, kind: str, seconds: float) -> None:
+        """Adds to the time of one of KINDS."""
         self._spent[kind] += seconds
 
     def note(self, step: int) -> None:
-        """Writes a line: how matters stand after this step."""
+        """Appends a line with the times after this step."""
         if self._writes:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             append(self._file, self._line(step))
@@ -59,12 +60,12 @@ class Account:
         return json.dumps(place | {kind: round(seconds, 3) for kind, seconds in spent.items()})
 
     def total(self, step: int) -> dict[str, float]:
-        """Seconds by kind over all starts, after this step."""
+        """Seconds by kind over all starts, up to this step."""
         return totals([*self._before, self._line(step)])
 
 
 def read(lines: Iterable[str]) -> list[dict]:
-    """The lines of a file; what was being written when a run was killed is left out."""
+    """Parses the lines of a file, except one that a killed run left incomplete."""
     found = []
     for line in lines:
         with contextlib.suppress(json.JSONDecodeError):
@@ -73,7 +74,7 @@ def read(lines: Iterable[str]) -> list[dict]:
 
 
 def totals(lines: Iterable[str]) -> dict[str, float]:
-    """Seconds by kind, over all starts of a run; their sum is the time that its processes have lived."""
+    """Seconds by kind, over all starts of a run; their sum is the total time that its processes ran."""
     starts: list[list[dict]] = []
     for line in read(lines):
         if not starts or line["began"] != starts[-1][-1]["began"]:
@@ -94,13 +95,13 @@ def totals(lines: Iterable[str]) -> dict[str, float]:
 
 
 def shares(seconds: Mapping[str, float]) -> dict[str, float]:
-    """`goodput/KIND`: the share of all time."""
+    """The metrics `goodput/KIND`: each kind's share of the total time."""
     whole = sum(seconds.values()) or 1.0
     return {f"goodput/{kind}": value / whole for kind, value in seconds.items()}
 
 
 def sentence(seconds: Mapping[str, float]) -> str:
-    """`time: 1 h 03 min, of which step 81%, compile 9%, …`; what is below half a percent is left out."""
+    """`time: 1 h 03 min, of which step 81%, compile 9%, …`; kinds below half a percent are left out."""
     whole = sum(seconds.values())
     parts = sorted(((value / (whole or 1.0), kind) for kind, value in seconds.items()), reverse=True)
     listed = ", ".join(f"{kind} {share:.0%}" for share, kind in parts if share >= 0.005)

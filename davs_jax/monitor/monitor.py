@@ -1,10 +1,7 @@
-"""What a training run says of itself: throughput, the progress bar, the NaN stop, and what all writers are told.
+"""Training metrics, throughput, progress bar and NaN guard of a run.
 
-    python -m davs_jax.monitor W           shows the run in the workdir W on one page, live; Ctrl-C ends it
-    python -m davs_jax.monitor W --once    shows it once
-
-In the workdir: `metrics.jsonl` (one JSON object per event: `step` and scalars), `tensorboard/`, `images/` (PNG) and
-`goodput.jsonl` (the account of time).
+The workdir gets `metrics.jsonl` (one JSON object per event: `step` and scalars), `tensorboard/`, `images/` (PNG) and
+`goodput.jsonl` (see `goodput`). `python -m davs_jax.monitor WORKDIR` shows them on one page of the terminal.
 """
 
 import collections
@@ -19,32 +16,35 @@ from etils import epath
 from tqdm import tqdm
 
 from davs_jax.display.progress import progress
+from davs_jax.errors import DavsError
 from davs_jax.monitor import goodput
 from davs_jax.monitor.goodput import Account
 from davs_jax.monitor.writers import Files, TensorBoard, WeightsAndBiases, Writer
 
-DELAY = 2  # steps after which a step's metrics are looked at: the devices always have work, and never too much
-# Beside the progress bar, where the stage has them.
+DELAY = 2  # steps after which a step's metrics are read, so that the devices always have dispatched work
+# Shown beside the progress bar, where the stage has them.
 SHOWN = ("time/clips_per_second", "time/waiting_for_data", "loss/total", "loss/l1_audio", "accuracy/word_video")
 
 
-class NotFiniteError(ArithmeticError):
-    """A metric became NaN or infinite; the message names step and terms."""
+class NotFiniteError(DavsError):
+    """A metric became NaN or infinite; the message names the step and the metric."""
 
 
 class Monitor:
-    """Follows the steps of one run; every process makes the same calls, only the first writes.
+    """Monitors the steps of one run. Every process makes the same calls; only process 0 writes.
+
+    Each step is `with monitor.waiting(): batch = next(batches)`, dispatch, `monitor.step(number, metrics)`.
 
     Args:
       workdir: folder of the run.
-      first: step at which the run starts or goes on; events after it, of a run that was killed, are cut off.
+      first: step from which the run starts or resumes; later events, of a killed run, are removed.
       last: step at which it ends.
       clips: examples per step, for the throughput.
-      account: of the run's time; a new one where none is given.
-      wandb: project of Weights & Biases; "" is none.
+      account: of the run's time; a new one by default.
+      wandb: project at Weights & Biases; "" is none.
 
     Raises:
-      WriterError: Weights & Biases is asked for and cannot be used.
+      WriterError: Weights & Biases is requested and cannot be used.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Monitor:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """To be wrapped around the wait for the next batch: a step's time begins here."""
+        """Times the wait for the next batch, in which a step's time begins."""
         self._began = time.perf_counter()
         yield
         waited = time.perf_counter() - self._began
@@ -73,47 +73,54 @@ class Monitor:
         self._account.add("step", -waited)  # `step` counts from when the wait began
 
     def step(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
-        """Takes note of a dispatched step, and looks at the one `DELAY` steps before.
+        """Records the metrics of a dispatched step, and reads those of the step `DELAY` steps before.
+
+        Args:
+          step: its number, from 1.
+          metrics: scalars, still on the devices.
 
         Raises:
-          NotFiniteError: that earlier step's metrics are not all finite.
+          NotFiniteError: a metric of the earlier step is not finite.
         """
         for value in metrics.values():
             value.copy_to_host_async()
         self._pending.append((step, metrics))
         self._settle(DELAY)
         self._steps += 1
-        self._work(self._began)
+        self._count(self._began)
         self._bar.update()
 
     def settle(self) -> None:
-        """Looks at all steps so far: to be called before their state is saved.
+        """Reads the metrics of all steps so far; to be called before their state is saved.
 
         Raises:
-          NotFiniteError: metrics of a step are not all finite.
+          NotFiniteError: a metric is not finite.
         """
         began = time.perf_counter()
         self._settle(0)
-        self._work(began)
+        self._count(began)
 
-    def _work(self, began: float) -> None:
+    def _count(self, began: float) -> None:
+        """Counts the time since `began` as step time."""
         seconds = time.perf_counter() - began
         self._busy += seconds
         self._account.add("step", seconds)
 
     def _settle(self, left: int) -> None:
+        """Reads the metrics of pending steps until `left` are pending."""
         while len(self._pending) > left:
             step, metrics = self._pending.popleft()
             values = {name: float(value) for name, value in metrics.items()}
             if bad := [f"{name} is {value}" for name, value in sorted(values.items()) if not math.isfinite(value)]:
                 raise NotFiniteError(
-                    f"step {step}: {', '.join(bad)}; stopped before saving it. Lower config.optim.learning_rate or set "
-                    "config.optim.clip_norm, and run again: it goes on from the last checkpoint"
+                    f"step {step}: {', '.join(bad)}; stopped before saving it",
+                    "lower config.optim.learning_rate or set config.optim.clip_norm, and rerun the command: it resumes "
+                    "from the last checkpoint",
                 )
             self._sums.update(values)
 
     def log(self, step: int) -> None:
-        """Writes the metrics' means, and the throughput, over the steps since the last call.
+        """Writes the mean metrics and the throughput of the steps since the last call.
 
         Raises:
           NotFiniteError: as `settle`.
@@ -135,10 +142,10 @@ class Monitor:
             writer.scalars(step, scalars)
         self._account.note(step)
 
-    def image(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Writes a picture, uint8 RGB `[H, W, 3]`."""
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Writes an image, uint8 RGB `[H, W, 3]`."""
         for writer in self._writers:
-            writer.image(step, name, picture)
+            writer.image(step, name, image)
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""
@@ -146,6 +153,7 @@ class Monitor:
             tqdm.write(text)
 
     def close(self) -> None:
+        """Closes the progress bar and the writers."""
         self._bar.close()
         for writer in self._writers:
             writer.close()

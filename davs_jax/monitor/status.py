@@ -1,4 +1,4 @@
-"""The state of a run on one page of a terminal, read from its workdir only."""
+"""Status page of a run for the terminal, made from the files in its workdir."""
 
 import itertools
 import json
@@ -6,29 +6,31 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from davs_jax.errors import DavsError
 from davs_jax.monitor import goodput
 from davs_jax.monitor.writers import EVENTS
 
 BARS = "▁▂▃▄▅▆▇█"
-GROUPS = ("loss/", "accuracy/")  # of the curves that are shown; `loss/discriminator/` comes last
+GROUPS = ("loss/", "accuracy/")  # curves shown; `loss/discriminator/` comes last
 TITLE, VALUE = 34, 10  # columns
-SILENT = 600  # seconds without a line after which a run seems to be dead
+SILENT = 600  # seconds without a new event after which the run may be dead
 
 
-class StatusError(ValueError):
-    """A folder that holds no run."""
+class StatusError(DavsError):
+    """The folder is not the workdir of a run."""
 
 
 def read(workdir: Path) -> tuple[list[dict], list[dict]]:
-    """The events of a run, and the lines of its account; unfinished last lines are left out.
+    """Reads the events of a run and the lines of its time account, except incomplete last lines.
 
     Raises:
-      StatusError: the folder holds no run.
+      StatusError: the folder is not the workdir of a run.
     """
     file = workdir / EVENTS
     if not file.exists():
         raise StatusError(
-            f"{workdir} has no {EVENTS}: it is not the workdir of a run, or that has not begun its steps yet"
+            f"{workdir} has no {EVENTS}: it is not the workdir of a run, or the run has not taken a step yet",
+            "give the folder that davs_jax.main got as --workdir",
         )
     account = workdir / goodput.FILE
     return (
@@ -38,7 +40,7 @@ def read(workdir: Path) -> tuple[list[dict], list[dict]]:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Means of as many stretches as there are columns, from the least to the greatest of them."""
+    """Draws values as one line of bars: each column is the mean of its part, scaled from the least to the greatest."""
     count = min(width, len(values))
     cuts = [round(i * len(values) / count) for i in range(count + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(cuts)]
@@ -48,13 +50,13 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def page(workdir: Path, now: float, width: int, height: int) -> str:
-    """The page; at most `height` lines of at most `width` columns.
+    """Composes the page: at most `height` lines of at most `width` columns.
 
     Args:
       now: seconds since the epoch.
 
     Raises:
-      StatusError: the folder holds no run.
+      StatusError: the folder is not the workdir of a run.
     """
     events, account = read(workdir)
     lines = [*_progress(workdir, events, account, now), ""]
@@ -86,7 +88,7 @@ def _progress(workdir: Path, events: list[dict], account: list[dict], now: float
     if last and step >= last:
         lines.append("done")
     elif silence > SILENT:
-        lines.append(f"nothing was written for {goodput.duration(silence)}: is it still running?")
+        lines.append(f"no new event for {goodput.duration(silence)}: is the run still alive?")
     return lines
 
 
@@ -101,25 +103,25 @@ def _curves(events: list[dict], width: int) -> list[str]:
 
 
 def _files(workdir: Path) -> list[str]:
-    pictures: Mapping[str, Path] = {
+    newest: Mapping[str, Path] = {
         file.stem.rpartition("_")[0]: file for file in sorted((workdir / "images").glob("*_*.png"))
     }
-    return [f"{name}: {file.relative_to(workdir)}" for name, file in pictures.items()]
+    return [f"{name}: {file.relative_to(workdir)}" for name, file in newest.items()]
 
 
 def follow(workdir: Path, every: float, size, write) -> None:
-    """Shows the page again and again.
+    """Shows the page and updates it until interrupted.
 
     Args:
-      every: seconds between looks.
+      every: seconds between updates.
       size: () → (columns, lines) of the terminal.
       write: text → the terminal.
 
     Raises:
-      StatusError: the folder holds no run.
+      StatusError: the folder is not the workdir of a run.
     """
     while True:
         columns, lines = size()
         text = page(workdir, time.time(), columns, lines - 1)
-        write("\x1b[H\x1b[J" + text + "\n")  # home, clear what is below
+        write("\x1b[H\x1b[J" + text + "\n")  # cursor home, clear below
         time.sleep(every)

@@ -1,4 +1,4 @@
-"""Where metrics and pictures go: one interface, one class for each place. All scalars of a call are one event."""
+"""Writers of metrics and images: files, TensorBoard, Weights & Biases. All scalars of one call form one event."""
 
 import hashlib
 import json
@@ -10,47 +10,48 @@ from etils import epath
 from tensorboardX import SummaryWriter
 
 from davs_jax.display import plots
+from davs_jax.errors import DavsError, first_line
 
 EVENTS = "metrics.jsonl"
 
 
-class WriterError(RuntimeError):
-    """A place that cannot be written to; the message says what to do."""
+class WriterError(DavsError):
+    """A writer that cannot be used."""
 
 
 class Writer(Protocol):
-    """A place for metrics. Steps come in order; a run that goes on writes again what came after its checkpoint."""
+    """Writes metrics and images. Steps come in order; a resumed run rewrites the events after its checkpoint."""
 
     def scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Writes one event."""
 
-    def image(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Writes a picture, uint8 RGB `[H, W, 3]`."""
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Writes an image, uint8 RGB `[H, W, 3]`."""
 
     def close(self) -> None:
-        """Writes what is still held back."""
+        """Writes everything that is still buffered."""
 
 
 class Files:
     """`metrics.jsonl`, one JSON object per event, and `images/NAME_STEP.png`.
 
     Args:
-      first: events after this step, of a run that was killed, are cut off.
+      first: step from which the run starts or resumes; later events, of a killed run, are removed.
     """
 
     def __init__(self, workdir: epath.Path, first: int):
         self._images, self._events = workdir / "images", workdir / EVENTS
         self._images.mkdir(parents=True, exist_ok=True)
         lines = self._events.read_text().splitlines(keepends=True) if self._events.exists() else []
-        # The last line may have been being written when the run was killed.
+        # A killed run may have left the last line incomplete.
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= first]
         self._events.write_text("".join(kept))
 
     def scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         append(self._events, json.dumps({"step": step, **scalars}))
 
-    def image(self, step: int, name: str, picture: np.ndarray) -> None:
-        (self._images / f"{name}_{step:08d}.png").write_bytes(plots.png(picture))
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        (self._images / f"{name}_{step:08d}.png").write_bytes(plots.png(image))
 
     def close(self) -> None:
         pass
@@ -66,30 +67,32 @@ class TensorBoard:
         for name, value in scalars.items():
             self._board.add_scalar(name, value, step)
 
-    def image(self, step: int, name: str, picture: np.ndarray) -> None:
-        self._board.add_image(name, picture, step, dataformats="HWC")
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        self._board.add_image(name, image, step, dataformats="HWC")
 
     def close(self) -> None:
         self._board.close()
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases for each workdir, which goes on where that does; $WANDB_MODE=offline keeps it here.
+    """One Weights & Biases run per workdir; it resumes with the workdir. WANDB_MODE=offline keeps it on this machine.
 
     Args:
-      project: its name there.
+      project: name of the project at Weights & Biases.
 
     Raises:
-      WriterError: the package is not installed, or refuses.
+      WriterError: the package is not installed, or cannot start a run.
     """
 
     def __init__(self, workdir: epath.Path, project: str):
         try:
             import wandb
         except ImportError as error:
-            raise WriterError(f"config.log.wandb={project} needs the extra: pip install 'davs_jax[wandb]'") from error
+            raise WriterError(
+                f"config.log.wandb={project} needs the extra `wandb`", "pip install 'davs_jax[wandb]'"
+            ) from error
         name = workdir.resolve().as_posix()
-        self._picture = wandb.Image
+        self._image = wandb.Image
         try:
             self._run = wandb.init(
                 project=project,
@@ -101,23 +104,23 @@ class WeightsAndBiases:
             )
         except wandb.Error as error:
             raise WriterError(
-                f"config.log.wandb={project}: {error}; WANDB_MODE=offline keeps all on the disk"
+                f"config.log.wandb={project}: {first_line(error)}", "set WANDB_MODE=offline to log to the disk only"
             ) from error
-        # Its own counter only grows; a run that goes on must be able to write steps again.
+        # wandb's own counter only grows; a resumed run must be able to rewrite steps.
         self._run.define_metric("*", step_metric="step")
 
     def scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         self._run.log({"step": step, **scalars})
 
-    def image(self, step: int, name: str, picture: np.ndarray) -> None:
-        self._run.log({"step": step, name: self._picture(picture)})
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        self._run.log({"step": step, name: self._image(image)})
 
     def close(self) -> None:
         self._run.finish()
 
 
 def append(path: epath.Path, line: str) -> None:
-    """Appends a line to a file."""
+    """Appends a line to a file, local or in a bucket."""
     if "://" in str(path):  # object stores cannot append
         before = path.read_text() if path.exists() else ""
         path.write_text(f"{before}{line}\n")

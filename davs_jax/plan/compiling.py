@@ -23,6 +23,7 @@ import jaxlib
 from ml_collections import ConfigDict
 
 from davs_jax.display.progress import progress
+from davs_jax.errors import ConfigError
 from davs_jax.parallel import compilation, sharding
 from davs_jax.plan import collectives, cuda, flops, machines
 from davs_jax.plan.collectives import Collective
@@ -164,7 +165,7 @@ def _compile(config, machine: Machine) -> Compiled:
     try:
         mesh = sharding.make_mesh(config.mesh, devices)
         spec, abstract = step.batch_spec(config), state.abstract_state(config, mesh)
-    except ValueError as error:  # what the mesh, the networks, the losses and the optimizers refuse
+    except (ValueError, ConfigError) as error:  # what the mesh, the networks, the losses and the optimizers refuse
         raise PlanError(f"{machine.name}: {error}") from error
     traced = step.make_train_step(config, mesh).trace(abstract, spec)
     held = {

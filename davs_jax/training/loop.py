@@ -16,6 +16,7 @@ from davs_jax.checkpoint import Checkpoints, lock
 from davs_jax.data import pipeline
 from davs_jax.data.sources import ClipSource
 from davs_jax.display import plots
+from davs_jax.errors import ConfigError
 from davs_jax.evaluate.recognition import recognise
 from davs_jax.inference import Davs
 from davs_jax.monitor import goodput
@@ -43,10 +44,6 @@ SMALLEST = {
     "profile.steps": 0,
     "profile.after": 0,
 }
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be; the message names it and what it may be."""
 
 
 def train(config, workdir: str) -> bool:

@@ -11,7 +11,7 @@ import argparse
 import cv2
 import numpy as np
 
-from davs_jax.data.pipeline import View
+from davs_jax.data.examples import View
 from davs_jax.data.sources import open_clips
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.media import offsets

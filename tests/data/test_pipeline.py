@@ -4,10 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from davs_jax import constants
 from davs_jax.data import pipeline, records
-from davs_jax.data.pipeline import DataError
-from davs_jax.media.audio import syncnet_features
+from davs_jax.errors import ConfigError, DataError
 from davs_jax.parallel import sharding
 from davs_jax.training import step
 from support.tiny_data import SPEAKERS, WORDS, clip_record, write_shards
@@ -70,89 +68,6 @@ def test_every_epoch_visits_every_clip_once_in_a_new_order(word_config):
     assert clips[:16] != clips[16:]
 
 
-@pytest.fixture
-def plain_config(joint_config):
-    """Nothing is drawn but the windows."""
-    joint_config.data.update(flip=False, crop=False)
-    return joint_config
-
-
-def example(config, record, seed=0, keys=CLIP_KEYS):
-    return pipeline.clip_example(record, np.random.default_rng(seed), config, keys)
-
-
-def frame_numbers(pictures, record):
-    """Which frames of a record these central crops are."""
-    view = pipeline.View.central(64)
-    known = {view(jpeg, "").tobytes(): t for t, jpeg in enumerate(record["frames"])}
-    return [known[picture.tobytes()] for picture in pictures]
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_windows_are_those_of_the_published_sampling(plain_config, seed):
-    record = pipeline.open_clips(plain_config.data.clips, "train").record(3)
-    drawn = example(plain_config, record, seed)
-    frames = frame_numbers(drawn["frames"], record)
-    assert frames == list(range(frames[0], frames[0] + 24, 2)) and frames[0] in (2, 3)
-    for frame, window in zip(frames, drawn["mfcc"], strict=True):
-        np.testing.assert_array_equal(window, record["mfcc"][4 * frame : 4 * frame + 20])
-    adversary = frame_numbers(drawn["adversary_frames"], record)
-    assert adversary == list(range(adversary[0], adversary[0] + 20)) and 2 <= adversary[0] <= 6
-    assert 0 <= drawn["generate_start"] <= 6
-    assert len(frame_numbers([drawn["identity_frame"]], record)) == 1
-
-
-def test_only_the_frames_that_are_asked_for_are_decoded(plain_config):
-    record = pipeline.open_clips(plain_config.data.clips, "train").record(0)
-    whole = example(plain_config, record, seed=1)
-    (identity,) = frame_numbers([whole["identity_frame"]], record)
-    damaged = [jpeg if t == identity else b"damaged" for t, jpeg in enumerate(record["frames"])]
-    only = example(plain_config, record | {"frames": damaged}, seed=1, keys=("identity_frame",))
-    np.testing.assert_array_equal(only["identity_frame"], whole["identity_frame"])
-
-
-def test_a_clip_is_flipped_as_a_whole_or_not_at_all(plain_config):
-    record = pipeline.open_clips(plain_config.data.clips, "train").record(0)
-    flipped = []
-    for seed in range(8):
-        plain_config.data.flip = False
-        plain = example(plain_config, record, seed)
-        plain_config.data.flip = True
-        drawn = example(plain_config, record, seed)
-        mirrored = np.array_equal(drawn["frames"], plain["frames"][:, :, ::-1])
-        assert mirrored or np.array_equal(drawn["frames"], plain["frames"])
-        assert np.array_equal(drawn["identity_frame"], plain["identity_frame"][:, ::-1]) == mirrored
-        flipped.append(mirrored)
-    assert 0 < sum(flipped) < 8
-
-
-def test_crops_move_over_the_whole_margin(joint_config):
-    views = [pipeline.View.drawn(np.random.default_rng(i), 256, joint_config.data) for i in range(60)]
-    assert {view.top for view in views} == {view.left for view in views} == set(range(5))
-    assert (pipeline.View.central(256).top, pipeline.View.central(64).top) == (2, 0)
-
-
-def test_colour_jitter_is_one_change_per_clip_within_its_bound(plain_config):
-    record = pipeline.open_clips(plain_config.data.clips, "train").record(0)
-    plain = example(plain_config, record)["frames"]
-    plain_config.data.color_jitter = 0.1
-    drawn = example(plain_config, record)["frames"]
-    assert not np.array_equal(drawn, plain)
-    assert np.abs(drawn.astype(int) - plain).max() < 255 * 0.35  # three factors of at most 1 ± 0.1
-    for channel in range(3):
-        before, after = plain[..., channel].ravel(), drawn[..., channel].ravel()
-        assert all(len(set(after[before == level])) == 1 for level in np.unique(before))
-
-
-def test_syncnet_sees_every_window_of_a_clip_and_its_sound(plain_config):
-    record = pipeline.open_clips(plain_config.data.clips, "train").record(3)
-    example = pipeline.clip_example(record, np.random.default_rng(0), plain_config, ("sync_frames", "sync_mfcc"))
-    columns = syncnet_features.mfcc(record["audio"]).astype(np.float32)
-    view = pipeline.View.central(plain_config.model.image_size)
-    np.testing.assert_array_equal(example["sync_frames"], [view(jpeg, "") for jpeg in record["frames"][:28]])
-    np.testing.assert_array_equal(example["sync_mfcc"], [columns[4 * at : 4 * at + 20] for at in range(24)])
-
-
 def test_the_person_stage_needs_no_clips(joint_config):
     joint_config.data.clips = ""
     (batch,) = take(1, joint_config, ("faces", "face_id"))
@@ -191,31 +106,11 @@ def test_evaluation_gives_all_windows_and_the_openings_that_are_known(clips_fold
 
 
 @pytest.mark.parametrize(
-    ("folder", "split", "says"),
-    [
-        ("", "train", "config.data.clips is empty: set --config.data.clips=FOLDER"),
-        ("no/such/folder", "train", r"no/such/folder holds no finished shards .*data_prep\.lrw"),
-        (None, "dev", r"no split 'dev'; it has \['test', 'train', 'val'\]"),
-    ],
-)
-def test_a_folder_without_clips_is_named_with_the_remedy(clips_folder, folder, split, says):
-    with pytest.raises(DataError, match=says):
-        pipeline.open_clips(clips_folder if folder is None else folder, split)
-
-
-def test_faces_given_as_clips_are_refused(faces_folder):
-    with pytest.raises(DataError, match="holds other records"):
-        pipeline.open_clips(faces_folder, "train")
-
-
-@pytest.mark.parametrize(
     ("setting", "says"),
     [
         ({"num_words": 500}, "has 4 words but config.model.num_words is 500; set --config.model.num_words=4"),
         ({"num_identities": 9}, "set --config.model.num_identities=5"),
         ({"image_size": 128}, "has 64 pixels a side but config.model.image_size is 128"),
-        ({"word_frames": 13}, "config.model.word_frames is 13; a clip allows 1…12"),
-        ({"adversary_frames": 26}, "config.model.adversary_frames is 26; a clip allows 1…25"),
     ],
 )
 def test_sizes_that_differ_from_the_data_are_refused(joint_config, setting, says):
@@ -224,33 +119,25 @@ def test_sizes_that_differ_from_the_data_are_refused(joint_config, setting, says
         take(1, joint_config)
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"word_frames": 13}, "config.model.word_frames is 13; a clip allows 1…12"),
+        ({"adversary_frames": 26}, "config.model.adversary_frames is 26; a clip allows 1…25"),
+    ],
+)
+def test_windows_longer_than_a_clip_are_refused(joint_config, setting, says):
+    joint_config.model.update(setting)
+    with pytest.raises(ConfigError, match=says):
+        take(1, joint_config)
+
+
 def test_a_batch_that_does_not_divide_over_the_devices_is_refused(word_config):
     mesh = jax.sharding.AbstractMesh((3, 1), ("data", "fsdp"))
-    with pytest.raises(DataError, match=r"batch_size is 4, which does not divide over 3 .* --config.data.batch_size=6"):
-        pipeline.train_batches(word_config, mesh, step.batch_spec(word_config))
-
-
-def test_a_damaged_picture_is_named(plain_config):
-    record = pipeline.open_clips(plain_config.data.clips, "train").record(5)
-    with pytest.raises(DataError, match="clip HOUSE_00005, frame 2, is not a readable JPEG"):
-        example(plain_config, record | {"frames": [b"damaged"] * 29}, keys=("adversary_frames", "frames"), seed=9)
-
-
-def test_a_clip_without_a_label_is_refused_where_the_stage_reads_it(plain_config):
-    record = pipeline.open_clips(plain_config.data.clips, "train").record(5) | {"word": -1}
-    assert "word" not in example(plain_config, record, keys=("frames", "mfcc"))
-    with pytest.raises(DataError, match="clip HOUSE_00005 has no word label"):
-        example(plain_config, record, keys=("frames", "word"))
-
-
-def test_a_short_clip_is_refused(clips_folder):
-    source = pipeline.open_clips(clips_folder, "val")
-    short = [record | {"frames": record["frames"][:20]} for record in (source.record(0),)]
-    broken = pipeline.ClipSource("folder", "val", short, source.words, source.speakers, 64)
     with pytest.raises(
-        DataError, match=rf"has 20 frames and 132 MFCC columns, expected {constants.CLIP_FRAMES} and 132"
+        ConfigError, match=r"batch_size is 4, which does not divide over 3 .* --config.data.batch_size=6"
     ):
-        broken.record(0)
+        pipeline.train_batches(word_config, mesh, step.batch_spec(word_config))
 
 
 def test_a_damaged_record_ends_the_stream_with_its_name(word_config, tmp_path):

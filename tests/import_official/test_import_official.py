@@ -11,11 +11,12 @@ import pytest
 
 from configs import common
 from davs_jax import checkpoint
+from davs_jax.errors import CheckpointError
 from davs_jax.generate.adapt import OFFICIAL_STEPS, default_steps
 from davs_jax.generate.drivers import Speech
 from davs_jax.generate.talk import generate
 from davs_jax.import_official import convert, torch_file
-from davs_jax.import_official.convert import main
+from davs_jax.import_official.__main__ import main
 from davs_jax.inference import Davs
 from davs_jax.media.photo import Photo
 from support.tiny_model import random_weights
@@ -49,7 +50,7 @@ def test_every_wrong_key_is_named_with_its_shapes(state_dicts):
     del tensors["fc2.bias"]
     tensors["fc1.weight"] = np.ones((128, 256), np.float32)
     tensors["fc3.weight"] = np.ones(3, np.float32)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(CheckpointError) as error:
         convert.convert(state_dicts)
     assert "discriminator_audio.fc2.bias: missing; expected shape (1,)" in str(error.value)
     assert "discriminator_audio.fc1.weight: expected shape (256, 256), found (128, 256)" in str(error.value)
@@ -57,11 +58,11 @@ def test_every_wrong_key_is_named_with_its_shapes(state_dicts):
 
 
 def test_an_unknown_network_is_named(state_dicts):
-    with pytest.raises(ValueError, match="optimizer_G: not an official network"):
+    with pytest.raises(CheckpointError, match="optimizer_G: not an official network"):
         convert.convert(state_dicts | {"optimizer_G": {}})
 
 
-def test_what_no_forward_uses_is_listed():
+def test_tensors_that_no_forward_uses_are_listed():
     tensors = {"model.conv5.weight": 0, "model.conv6.bias": 0, "conv6.bias": 0, "bn1.num_batches_tracked": 0}
     assert convert.unused({"lip_feature_encoder": tensors}) == [
         "lip_feature_encoder.model.conv5.weight",
@@ -71,7 +72,7 @@ def test_what_no_forward_uses_is_listed():
 
 
 def test_a_network_without_official_counterpart_is_not_exported():
-    with pytest.raises(ValueError, match="person_adversary has no official counterpart"):
+    with pytest.raises(CheckpointError, match="person_adversary has no official counterpart"):
         convert.export({"person_adversary": {}}, {})
 
 
@@ -117,7 +118,7 @@ def test_the_four_networks_of_generation_are_enough_to_generate(weights, officia
     assert len(list(generate(model, Photo(crop, None, crop), Speech(np.zeros(1280, np.float32))))) == 2
 
 
-def test_what_is_not_used_is_printed(official_weights, tmp_path, monkeypatch, capsys):
+def test_unused_tensors_are_printed(official_weights, tmp_path, monkeypatch, capsys):
     official_weights["mfcc_encoder"]["module.model1.bn5.bias"] = np.zeros(512, np.float32)
     monkeypatch.setattr(torch_file, "read", lambda path: {"step": 1, "optimizer_G": {}} | official_weights)
     main(["official.pth.tar", str(tmp_path / "out")])
@@ -151,7 +152,7 @@ def test_another_model_than_the_published_one_is_not_exported(published, weights
 def test_without_pytorch_its_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "a.pth.tar").touch()
-    with pytest.raises(SystemExit, match=r"a\.pth\.tar: this needs PyTorch: pip install 'davs_jax\[torch\]'$"):
+    with pytest.raises(SystemExit, match=r"a\.pth\.tar: this needs PyTorch; pip install 'davs_jax\[torch\]'$"):
         main([str(tmp_path / "a.pth.tar"), str(tmp_path / "out")])
 
 
@@ -160,11 +161,11 @@ def test_a_missing_file_is_named(tmp_path):
         main([str(tmp_path / "none.pth.tar"), str(tmp_path / "out")])
 
 
-def test_pickles_of_python_2_say_the_same_in_the_words_of_python_3():
+def test_pickles_of_python_2_hold_the_same_values_after_rewriting():
     path = "é" * 150
     spelt = [b"U\x04caf\xe9", b"T" + struct.pack("<i", 150) + path.encode("latin1"), b"I139972318142480\n", b"I-5\n"]
     old = b"\x80\x02(" + b"".join(spelt) + b"K\x07X\x01\x00\x00\x00at."
-    new = torch_file.in_words_of_python_3(io.BytesIO(old * torch_file.PICKLES + b"storages"))
+    new = torch_file.with_python_3_opcodes(io.BytesIO(old * torch_file.PICKLES + b"storages"))
     for _ in range(torch_file.PICKLES):
         assert pickle.load(new, encoding="ASCII") == ("café", path, 139972318142480, -5, 7, "a")
     assert new.read() == b"storages"
@@ -201,7 +202,7 @@ def torch():
 @pytest.mark.parametrize(
     "form", [{}, {"_use_new_zipfile_serialization": False, "pickle_module": PYTHON_2}], ids=["new", "python 2"]
 )
-def test_the_way_in_and_out_again_is_exact(torch, form, official_weights, tmp_path, capsys):
+def test_importing_and_exporting_again_is_exact(torch, form, official_weights, tmp_path, capsys):
     stored = {
         name: {f"module.{key}": torch.from_numpy(np.array(tensor, order="C")) for key, tensor in tensors.items()}
         for name, tensors in official_weights.items()

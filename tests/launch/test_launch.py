@@ -11,6 +11,7 @@ import yaml
 
 import configs
 from davs_jax import command_line
+from davs_jax.parallel.processes import announced
 
 LAUNCH = Path(configs.__file__).parents[1] / "launch"
 JOBSETS = sorted(LAUNCH.glob("jobset_*.yaml"))
@@ -52,6 +53,15 @@ def test_a_jobset_gives_its_pods_what_the_command_line_takes(path, monkeypatch):
     arguments = container(jobset(path))["args"]
     command_line.check("test", arguments)
     assert "--workdir=/mnt/davs/runs/word" in arguments
+
+
+def test_a_pod_of_the_gpu_jobset_knows_its_place():
+    environ = {entry["name"]: entry.get("value") for entry in container(jobset(LAUNCH / "jobset_gpu.yaml"))["env"]}
+    assert environ["JAX_PROCESS_ID"] is None  # Kubernetes sets it from an annotation of the pod
+    kubernetes = {"KUBERNETES_SERVICE_HOST": "10.1.0.1", "JOB_COMPLETION_INDEX": "1"}
+    launcher, place = announced(kubernetes | environ | {"JAX_PROCESS_ID": "1"})
+    assert (launcher, place["num_processes"], place["process_id"]) == ("coordinator", 2, 1)
+    assert place["coordinator_address"] == "word-nodes-0-0.word:8476"
 
 
 @pytest.mark.parametrize("path", JOBSETS, ids=lambda path: path.stem)

@@ -32,6 +32,6 @@ def test_a_run_that_ends_within_its_profile_still_writes_it(tmp_path):
     assert list(tmp_path.glob("profile/plugins/profile/*/*.xplane.pb"))
 
 
-def test_without_a_wish_nothing_is_captured(tmp_path):
+def test_by_default_nothing_is_captured(tmp_path):
     assert run(tmp_path, steps=0, after=0, last=2) == []
     assert not (tmp_path / "profile").exists()

@@ -23,7 +23,7 @@ def workdir(tmp_path):
     return run
 
 
-def test_the_page_tells_progress_speed_time_losses_and_the_newest_pictures(workdir):
+def test_the_page_shows_progress_speed_time_losses_and_the_newest_images(workdir):
     text = status.page(workdir, time.time(), 100, 40)
     assert "step 150 of 1,000 (15%), 2 min 50 s to go" in text
     assert "80.0 clips/s, 5 steps/s, waiting for data 1.4%" in text
@@ -32,13 +32,13 @@ def test_the_page_tells_progress_speed_time_losses_and_the_newest_pictures(workd
     assert "generated: images/generated_00000150.png" in text
     assert text.startswith(str(workdir))
     assert "generated_00000050" not in text
-    assert "still running" not in text
+    assert "still alive" not in text
 
 
-def test_a_run_that_writes_no_more_is_doubted(workdir):
+def test_a_run_without_new_events_may_be_dead(workdir):
     hour_ago = time.time() - 3_600
     os.utime(workdir / "metrics.jsonl", (hour_ago, hour_ago))
-    assert "nothing was written for 1 h 00 min" in status.page(workdir, time.time(), 100, 40)
+    assert "no new event for 1 h 00 min" in status.page(workdir, time.time(), 100, 40)
 
 
 def test_the_page_fits_the_terminal(workdir):
@@ -61,12 +61,12 @@ def test_the_command_shows_a_run_once_where_it_has_no_terminal(workdir, capsys):
     assert "step 150 of 1,000" in capsys.readouterr().out
 
 
-def test_a_folder_that_is_no_run_is_one_sentence(tmp_path, capsys):
+def test_a_folder_without_a_run_is_refused_in_one_sentence(tmp_path, capsys):
     assert monitor.main([str(tmp_path)]) == 1
     assert "it is not the workdir of a run" in capsys.readouterr().err
 
 
-def test_following_looks_again_until_it_is_interrupted(workdir):
+def test_following_updates_the_page_until_it_is_interrupted(workdir):
     written = []
 
     def write(text):

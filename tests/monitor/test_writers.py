@@ -7,7 +7,7 @@ from etils import epath
 from davs_jax.monitor.writers import WeightsAndBiases, WriterError
 
 
-def test_weights_and_biases_gets_scalars_and_pictures_offline(tmp_path, monkeypatch):
+def test_weights_and_biases_gets_scalars_and_images_offline(tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     writer = WeightsAndBiases(epath.Path(tmp_path), "davs")
@@ -21,5 +21,7 @@ def test_weights_and_biases_gets_scalars_and_pictures_offline(tmp_path, monkeypa
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(WriterError, match=r"config\.log\.wandb=davs needs the extra: pip install 'davs_jax\[wandb\]'"):
+    with pytest.raises(
+        WriterError, match=r"config\.log\.wandb=davs needs the extra `wandb`; pip install 'davs_jax\[wandb\]'"
+    ):
         WeightsAndBiases(epath.Path(tmp_path), "davs")

@@ -10,7 +10,7 @@ import seeded
 import syncnet_inputs
 from official import assert_output
 
-from davs_jax.checkpoint.export import CheckpointError
+from davs_jax.errors import CheckpointError
 from davs_jax.evaluate import lip_sync
 from davs_jax.import_official import syncnet as import_syncnet
 from davs_jax.media.audio import syncnet_features
@@ -62,7 +62,7 @@ def test_a_scorer_cuts_the_windows_of_frames_and_sound(state_dict):
 def test_wrong_weights_are_named(state_dict, tmp_path):
     wrong = {key: value for key, value in state_dict.items() if key != "netfcaud.3.bias"}
     wrong |= {"netcnnlip.0.weight": np.zeros((96, 3, 5, 3, 3)), "extra.weight": np.zeros(2)}
-    with pytest.raises(ValueError, match="not weights of SyncNet") as refused:
+    with pytest.raises(CheckpointError, match="not weights of SyncNet") as refused:
         import_syncnet.convert(wrong)
     lines = str(refused.value).split("\n")[1:]
     assert [line.split(":")[0] for line in lines] == ["extra.weight", "netcnnlip.0.weight", "netfcaud.3.bias"]
