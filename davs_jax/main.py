@@ -1,15 +1,16 @@
-"""Trains one stage of DAVS, or goes on with it from its newest checkpoint.
+"""Trains one stage of DAVS, or resumes it from its newest checkpoint.
 
 example: python -m davs_jax.main --config configs/common.py --workdir runs/joint --config.data.batch_size=32
 
-  --config FILE[:STAGE]  a configuration file; configs/common.py states every setting, its unit and its reason
-  --config.KEY=VALUE   changes one setting, as --config.model.width=0.5 or --config.loss.gan_frame=1
-  --workdir FOLDER     checkpoints, metrics.jsonl, tensorboard/ and images/ go here; local, or gs://…
-  --help               this text
+  --config FILE[:STAGE]  a config file; configs/common.py states every setting, its unit and the reason for its default.
+                         configs/… is also found outside the checkout
+  --config.KEY=VALUE     changes one setting: --config.model.width=0.5, --config.loss.gan_frame=1
+  --workdir FOLDER       for checkpoints, metrics.jsonl, tensorboard/ and images/; local or gs://…
+  --help                 this text
 
-Run the same command again to resume a run that was stopped or killed. A workdir takes one run at a time: a second one
-is refused, and changes nothing. The exit status is 0 when all steps are done, 75 when SIGTERM or Ctrl-C stopped the run
-(saved; run it again), 2 for a wrong command line, 1 for any other error.
+Rerun the same command to resume a run that was stopped or killed. A workdir takes one run at a time: a second run is
+refused, and changes nothing. The exit status is 0 when all steps are done, 75 when SIGTERM or Ctrl-C stopped the run
+(saved; rerun it), 2 for a wrong command line, 1 for any other error.
 """
 
 import signal
@@ -28,26 +29,24 @@ STOPPED = 75  # EX_TEMPFAIL: not done, worth trying again
 
 def main(argv: list[str]) -> int:
     """Runs the job that the parsed flags describe; returns the exit status."""
-    # Here, because a wrong command line should be told at once, without the seconds that JAX takes to load.
+    # Imported here: a wrong command line is refused at once, without the seconds that JAX takes to load.
     from davs_jax.checkpoint import CheckpointError
     from davs_jax.data.sources import DataError
+    from davs_jax.errors import DavsError
     from davs_jax.monitor.monitor import NotFiniteError
     from davs_jax.monitor.writers import WriterError
     from davs_jax.parallel import processes
     from davs_jax.training import loop
 
-    logging.set_verbosity(logging.WARNING)  # app.run's own choice lets Orbax tell every file it writes
+    logging.set_verbosity(logging.WARNING)  # app.run's default lets Orbax log every file it writes
     try:
         job = processes.initialize()
         print(f"training in {_WORKDIR.value}: {job}")
         if loop.train(_CONFIG.value, _WORKDIR.value):
             return 0
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is saved: another one shall not change the exit status
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is saved: another one must not change the exit status
         return STOPPED
-    except (
-        *(processes.JobError, loop.ConfigError, DataError, CheckpointError),
-        *(NotFiniteError, WriterError),
-    ) as error:
+    except (DavsError, processes.JobError, DataError, CheckpointError, NotFiniteError, WriterError) as error:
         print(f"davs_jax.main: {error}", file=sys.stderr)
     except KeyboardInterrupt:  # the second Ctrl-C; the first one saves
         print("davs_jax.main: interrupted before the step was saved", file=sys.stderr)

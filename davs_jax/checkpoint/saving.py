@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
+from typing import TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -13,7 +14,8 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from davs_jax.checkpoint.export import CheckpointError, leaves, reading, writing
 from davs_jax.checkpoint.stored import changes, checkpoints_folder, metadata, read_config, unfinished
-from davs_jax.training.state import DavsState
+
+State = TypeVar("State")  # a training state: a tree of arrays
 
 
 class Checkpoints:
@@ -86,7 +88,7 @@ class Checkpoints:
         """
         return self._manager.reached_preemption(step)
 
-    def save(self, step: int, state: DavsState, config: ConfigDict, figures: Mapping[str, float] | None = None) -> None:
+    def save(self, step: int, state: State, config: ConfigDict, figures: Mapping[str, float] | None = None) -> None:
         """Starts to save; a step that is already there is left as it is.
 
         Args:
@@ -114,7 +116,7 @@ class Checkpoints:
                 "make room, or lower config.checkpoint.keep, and run again: it goes on from its last checkpoint"
             )
 
-    def restore_latest(self, config: ConfigDict, abstract_state: DavsState) -> tuple[DavsState, ConfigDict]:
+    def restore_latest(self, config: ConfigDict, abstract_state: State) -> tuple[State, ConfigDict]:
         """The newest checkpoint on the mesh of `abstract_state`, and the configuration it was saved with.
 
         Raises:
@@ -133,7 +135,7 @@ class Checkpoints:
         with reading(folder):
             return self._manager.restore(self.latest, args=items)["state"], saved
 
-    def _check_fits(self, folder: epath.Path, abstract_state: DavsState) -> None:
+    def _check_fits(self, folder: epath.Path, abstract_state: State) -> None:
         found = {name: tuple(leaf.shape) for name, leaf in leaves(metadata(folder)).items()}
         wanted = {name: leaf.shape for name, leaf in leaves(abstract_state).items()}
         differing = sorted(n for n in found.keys() | wanted.keys() if found.get(n) != wanted.get(n))

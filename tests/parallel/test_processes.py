@@ -15,6 +15,7 @@ from configs import common
 from davs_jax import checkpoint
 from davs_jax.checkpoint.export import leaves
 from davs_jax.parallel import sharding
+from davs_jax.training.stage import Stage
 from davs_jax.training.state import abstract_state
 from support.runs import events, wait_for
 from support.tiny_data import tiny
@@ -70,7 +71,9 @@ def final_state(workdir, config):
     here = config.copy_and_resolve_references()
     here.mesh.fsdp = 1
     mesh = sharding.make_mesh(here.mesh, jax.devices()[:1])
-    state, _ = checkpoint.Checkpoints(workdir, 3, "").restore_latest(here, abstract_state(here, mesh))
+    state, _ = checkpoint.Checkpoints(workdir, 3, "").restore_latest(
+        here, abstract_state(Stage.from_config(here), mesh)
+    )
     return leaves(state)
 
 
@@ -105,7 +108,7 @@ def test_a_death_ends_the_others_within_a_minute_and_the_restarted_job_goes_on_e
     assert last < job.config.steps
     statuses, said = finish(job(tmp_path))
     assert statuses == [0] * PROCESSES, said
-    assert "going on from step" in said[0]
+    assert "resuming from step" in said[0]
     assert_same(tmp_path, whole, job.config, rtol=0, atol=0)
 
 
@@ -122,7 +125,7 @@ def test_sigterm_saves_on_all_and_one_process_goes_on_alone(job, whole, tmp_path
     assert events(tmp_path)[-1]["step"] == last < job.config.steps
     statuses, said = finish(job(tmp_path, "--config.mesh.fsdp=1", processes=1))
     assert statuses == [0], said
-    assert f"going on from step {last}" in said[0]
+    assert f"resuming from step {last}" in said[0]
     # Another number of processes adds up in another order; Adam makes of noise in small gradients whole steps.
     told = [events(folder, "loss/word_ce")[-1] for folder in (tmp_path, whole)]
     for name, value in told[1].items():
