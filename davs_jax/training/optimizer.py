@@ -16,12 +16,10 @@ def schedule(optim, steps: int, peak: float) -> optax.Schedule:
       steps: optimizer steps of the run.
     """
     warmup = optim.warmup_steps
-    decay_steps = max(steps - warmup, 1)
-    after = (
-        optax.constant_schedule(peak)
-        if optim.schedule == "constant"
-        else optax.cosine_decay_schedule(peak, decay_steps)
-    )
+    if optim.schedule == "constant":
+        after = optax.constant_schedule(peak)
+    else:
+        after = optax.cosine_decay_schedule(peak, max(steps - warmup, 1))
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup]) if warmup else after
 
 
@@ -37,7 +35,8 @@ def make_optimizers(optim, steps: int) -> dict[str, optax.GradientTransformation
         transformations = [optax.adam(schedule(optim, steps, peak), b1=optim.b1, b2=optim.b2, eps=optim.eps)]
         if optim.clip_norm > 0:
             transformations.insert(0, optax.clip_by_global_norm(optim.clip_norm))
-        transformations += [_scaled(layer, factor) for layer, factor in multipliers.items()]
+        if multipliers:
+            transformations.append(_multiplied(multipliers))
         # A chain of one would nest the state once more, and earlier checkpoints could not be read.
         return optax.chain(*transformations) if len(transformations) > 1 else transformations[0]
 
@@ -47,11 +46,16 @@ def make_optimizers(optim, steps: int) -> dict[str, optax.GradientTransformation
     }
 
 
-def _scaled(layer: str, factor: float) -> optax.GradientTransformation:
-    """Multiplies the updates of one layer, named `network/layer`, and of all layers inside it."""
+def _multiplied(multipliers: Mapping[str, float]) -> optax.GradientTransformation:
+    """Multiplies the updates of layers, named `network/layer`, and of all layers inside them.
 
-    def mask(updates: optax.Updates) -> optax.Updates:
-        paths = flatten_dict(updates, sep="/")
-        return unflatten_dict({path: path.startswith(f"{layer}/") for path in paths}, sep="/")
+    Stateless, not `optax.masked`: a `MaskedState` would make earlier checkpoints unreadable.
+    """
 
-    return optax.masked(optax.scale(factor), mask)
+    def multiply(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
+        flat = flatten_dict(updates, sep="/")
+        for layer, factor in multipliers.items():
+            flat = {path: factor * step if path.startswith(f"{layer}/") else step for path, step in flat.items()}
+        return unflatten_dict(flat, sep="/")
+
+    return optax.stateless(multiply)

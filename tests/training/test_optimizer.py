@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,21 +26,25 @@ def test_a_multiplier_slows_its_layer_and_no_other():
     assert np.all(plain["conv1"]["kernel"] < 0)
 
 
+ADAM = ["ScaleByAdamState", "ScaleByScheduleState"]
+
+
 @pytest.mark.parametrize(
-    ("optim", "adam"),
+    ("optim", "kinds"),
     [
-        ({}, "[0]"),
-        ({"clip_norm": 1.0}, "[1][0]"),
-        ({"multipliers": {"encoder/conv": 0.1}}, "[0][0]"),
-        ({"clip_norm": 1.0, "multipliers": {"encoder/conv": 0.1}}, "[1][0]"),
+        ({}, ADAM),
+        ({"clip_norm": 1.0}, ["EmptyState", ADAM]),
+        ({"multipliers": {"encoder/conv": 0.1, "encoder": 0.5}}, [ADAM, "EmptyState"]),
+        ({"clip_norm": 1.0, "multipliers": {"encoder/conv": 0.1}}, ["EmptyState", ADAM, "EmptyState"]),
     ],
 )
-def test_the_optimizers_state_keeps_the_paths_of_earlier_checkpoints(optim, adam):
-    state = make(**optim).init({"encoder": {"conv": {"kernel": jnp.ones(3)}}})
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(state)]
-    kernel = "['encoder']['conv']['kernel']"
-    schedule_count = f"{adam.removesuffix('[0]')}[1].count"
-    assert paths == [f"{adam}.count", f"{adam}.mu{kernel}", f"{adam}.nu{kernel}", schedule_count]
+def test_the_optimizers_state_keeps_the_structure_of_earlier_checkpoints(optim, kinds):
+    """Orbax compares it on restoring, entries without arrays included."""
+
+    def kinds_of(state):
+        return [kinds_of(entry) for entry in state] if type(state) is tuple else type(state).__name__
+
+    assert kinds_of(make(**optim).init({"encoder": {"conv": {"kernel": jnp.ones(3)}}})) == kinds
 
 
 def test_the_learning_rate_warms_up_and_decays_to_zero_at_the_last_step():
