@@ -5,6 +5,7 @@ import difflib
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import NoReturn
 
 from absl import flags
@@ -43,35 +44,67 @@ def refuse(program: str, sentence: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def parse(program: str, about: str, argv: list[str]) -> list[str]:
-    """Parses the flags and returns what is none, the program's name; `--help` prints `about`.
+def parse(program: str, about: str, argv: list[str], default: str = "") -> list[str]:
+    """Parses the flags and returns the other arguments: the program's name. `--help` prints `about`.
 
-    Whatever is wrong ends the process with one sentence and status 2.
+    An invalid command line ends the process with one sentence and status 2.
+
+    Args:
+      default: config file where the command line names none; "" makes `--config` required.
     """
     if {"--help", "-h", "-help"} & set(argv):
         print(about)
         raise SystemExit(0)
+    argv = located(argv, default)
     check(program, argv)
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:
         refuse(program, str(error))
     if len(rest) > 1:
-        refuse(program, f"{rest[1]!r} is not a flag; settings are given as --config.KEY=VALUE")
+        refuse(program, f"{rest[1]!r} is not a flag; give settings as --config.KEY=VALUE")
     return rest
 
 
+def located(argv: list[str], default: str = "") -> list[str]:
+    """The command line with `--config` naming a file that exists, if there is one.
+
+    A relative path that does not exist is looked up beside the installed package, where the wheel puts `configs/`.
+    (ml_collections opens the file itself, so the argument is rewritten before it is parsed.)
+    """
+    argv, index = list(argv), _config_index(argv)
+    if index is None:
+        # First, because it defines the flags --config.KEY.
+        return [argv[0], f"--config={_installed(default)}", *argv[1:]] if default else argv
+    if argv[index].startswith("--config="):
+        argv[index] = "--config=" + _installed(argv[index].removeprefix("--config="))
+    elif index + 1 < len(argv):
+        argv[index + 1] = _installed(argv[index + 1])
+    return argv
+
+
+def _config_index(argv: list[str]) -> int | None:
+    """Index of the argument `--config` or `--config=FILE`."""
+    return next((i for i, argument in enumerate(argv) if argument.partition("=")[0] == "--config"), None)
+
+
+def _installed(file: str) -> str:
+    path, colon, argument = file.partition(":")
+    found = Path(__file__).parents[1] / path
+    return f"{found}{colon}{argument}" if path and not Path(path).exists() and found.is_file() else file
+
+
 def check(program: str, argv: list[str]) -> None:
-    """Refuses a missing or broken configuration file, and settings that it does not have."""
-    names, following = [argument.partition("=") for argument in argv], [*argv[1:], ""]
-    files = [value or after for (name, _, value), after in zip(names, following, strict=True) if name == "--config"]
-    if not files or not files[0]:
+    """Refuses a missing or broken config file, and settings that it does not have."""
+    names, index = [argument.partition("=") for argument in argv], _config_index(argv)
+    file = "" if index is None else names[index][2] or (argv[index + 1] if index + 1 < len(argv) else "")
+    if not file:
         refuse(program, "--config is missing; see --help")
     try:
-        path, _, argument = files[0].partition(":")  # as config_flags: FILE:ARGUMENT
+        path, _, argument = file.partition(":")  # as config_flags: FILE:ARGUMENT
         known = list(_keys(runpy.run_path(path)["get_config"](*[argument] if argument else [])))
     except Exception as error:  # the file is the user's own code: it may raise anything
-        refuse(program, f"--config={files[0]} cannot be loaded ({type(error).__name__}: {error})")
+        refuse(program, f"--config={file} cannot be loaded ({type(error).__name__}: {error})")
     for name, _, _ in names:
         key = name.removeprefix("--").removeprefix("no").removeprefix("config.")
         if name.endswith("config." + key) and key not in known:

@@ -2,14 +2,15 @@
 
 example: python -m davs_jax.main --config configs/common.py --workdir runs/joint --config.data.batch_size=32
 
-  --config FILE[:STAGE]  a config file; configs/common.py documents every setting with unit and reason
-  --config.KEY=VALUE   changes one setting, as --config.model.width=0.5 or --config.loss.gan_frame=1
-  --workdir FOLDER     for checkpoints, metrics.jsonl, tensorboard/ and images/; local, or gs://…
-  --help               this text
+  --config FILE[:STAGE]  a config file; configs/common.py states every setting, its unit and the reason for its default.
+                         configs/… is also found outside the checkout
+  --config.KEY=VALUE     changes one setting: --config.model.width=0.5, --config.loss.gan_frame=1
+  --workdir FOLDER       for checkpoints, metrics.jsonl, tensorboard/ and images/; local or gs://…
+  --help                 this text
 
-Rerun the same command to resume a run that was stopped or killed. A workdir takes one run at a time: a second one is
-refused and changes nothing. The exit status is 0 when all steps are done, 75 when SIGTERM or Ctrl-C stopped the run
-(it is saved; rerun the command), 2 for a wrong command line, 1 for any other error.
+Rerun the same command to resume a run that was stopped or killed. A workdir takes one run at a time: a second run is
+refused, and changes nothing. The exit status is 0 when all steps are done, 75 when SIGTERM or Ctrl-C stopped the run
+(saved; rerun it), 2 for a wrong command line, 1 for any other error.
 """
 
 import signal

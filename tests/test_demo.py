@@ -8,12 +8,11 @@ from data_prep.synthetic.performance import perform, speak_word
 from data_prep.synthetic.speech import SpeechError, Voice, say
 from davs_jax import checkpoint
 from davs_jax.checkpoint.export import DEMO
-from davs_jax.constants import CLIP_FRAMES
+from davs_jax.constants import CLIP_FRAMES, mouth_box
 from davs_jax.evaluate import recognition
 from davs_jax.inference import Davs
 from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.photo import aligned_crop
-from davs_jax.training.losses import mouth_box
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import configs
-from davs_jax.training import state, step
+from davs_jax.training.stage import Stage
 
 COMMON = "--config=configs/common.py"
 REPOSITORY = Path(configs.__file__).parent.parent
@@ -50,7 +50,7 @@ def test_a_run_that_cannot_start_is_one_sentence_and_status_1(tmp_path):
     assert not (tmp_path / "w").exists()
 
 
-def test_an_invalid_setting_is_named(tmp_path):
+def test_an_invalid_config_value_is_named_with_what_is_allowed(tmp_path):
     status, _, error = run(COMMON, f"--workdir={tmp_path / 'w'}", "--config.model.image_size=100")
     assert status == 1
     assert error == "davs_jax.main: config.model.image_size is 100; it must be one of (64, 128, 256, 512)\n"
@@ -68,6 +68,6 @@ CONFIGURATIONS = [m.name for m in pkgutil.walk_packages(configs.__path__, "confi
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_every_configuration_describes_a_stage(name):
-    config = importlib.import_module(name).get_config()
-    assert step.batch_spec(config)
-    assert set(config.trained) <= set(state.used_networks(config))
+    stage = Stage.from_config(importlib.import_module(name).get_config())
+    assert stage.batch
+    assert set(stage.trained) <= set(stage.networks)

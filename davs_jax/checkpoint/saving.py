@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -28,7 +29,8 @@ from davs_jax.checkpoint.stored import (
     unfinished,
 )
 from davs_jax.errors import CheckpointError
-from davs_jax.training.state import DavsState
+
+State = TypeVar("State")  # a training state: a tree of arrays
 
 TOLD = 512  # bytes of what one process tells the others of a damaged checkpoint
 
@@ -127,7 +129,7 @@ class Checkpoints:
         """
         return self._manager.reached_preemption(step)
 
-    def save(self, step: int, state: DavsState, config: ConfigDict, figures: Mapping[str, float] | None = None) -> None:
+    def save(self, step: int, state: State, config: ConfigDict, figures: Mapping[str, float] | None = None) -> None:
         """Starts to save; a step that is already there is left as it is.
 
         Args:
@@ -169,7 +171,7 @@ class Checkpoints:
                 "make room, or lower config.checkpoint.keep, and run again to resume from the last checkpoint",
             )
 
-    def restore_latest(self, config: ConfigDict, abstract_state: DavsState) -> tuple[DavsState, ConfigDict]:
+    def restore_latest(self, config: ConfigDict, abstract_state: State) -> tuple[State, ConfigDict]:
         """The newest checkpoint on the mesh of `abstract_state`, and the configuration it was saved with.
 
         Raises:
@@ -191,7 +193,7 @@ class Checkpoints:
         check_finite(folder, {"params": state.params, "batch_stats": state.batch_stats, "ema": state.ema})
         return state, saved
 
-    def _check_fits(self, folder: epath.Path, abstract_state: DavsState) -> None:
+    def _check_fits(self, folder: epath.Path, abstract_state: State) -> None:
         found = {name: tuple(leaf.shape) for name, leaf in leaves(metadata(folder)).items()}
         wanted = {name: leaf.shape for name, leaf in leaves(abstract_state).items()}
         differing = sorted(n for n in found.keys() | wanted.keys() if found.get(n) != wanted.get(n))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,8 +25,7 @@ from davs_jax.checkpoint.export import (
     save_weights,
 )
 from davs_jax.errors import CheckpointError
-from davs_jax.training import state as states
-from davs_jax.training.state import DavsState
+from davs_jax.models import ADVERSARIES
 
 log = logging.getLogger(__name__)
 
@@ -128,15 +128,15 @@ def export_weights(path: str, folder: str, dtype: str = "float16") -> None:
       CheckpointError: as `load_weights` and `save_weights`.
     """
     config, params, batch_stats = load_weights(path)
-    kept = {name: tree for name, tree in params.items() if name not in states.adversaries(config)}
+    kept = {name: tree for name, tree in params.items() if name not in ADVERSARIES}
     save_weights(folder, config, kept, {name: batch_stats[name] for name in kept}, dtype)
 
 
-def init_from(config: ConfigDict, state: DavsState) -> tuple[dict[str, dict[str, Tree]], dict[str, str]]:
+def init_from(config: ConfigDict, state: Any) -> tuple[dict[str, dict[str, Tree]], dict[str, str]]:
     """The weights that `config.init_from` has for a state.
 
     Args:
-      state: as `state.abstract_state` describes it.
+      state: with `params` and `batch_stats` by network, as `training.state.abstract_state` describes them.
 
     Returns:
       `{"params", "batch_stats"}` by network, placed as in `state`, of those that were found; and for every network

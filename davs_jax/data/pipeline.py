@@ -130,7 +130,7 @@ def train_batches(
     Args:
       config: of the run.
       mesh: over whose devices the first axis of a batch is sharded.
-      spec: global shapes and types of the batch that the step needs (`step.batch_spec`).
+      spec: global shapes and types of the batch that the step needs (`Stage.batch`).
       start_step: step at which to start.
 
     Raises:

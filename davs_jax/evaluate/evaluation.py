@@ -27,8 +27,8 @@ from davs_jax.evaluate.recognition import Vectors
 from davs_jax.evaluate.report import compare, page, results
 from davs_jax.evaluate.report.results import Evaluation
 from davs_jax.inference import Davs
+from davs_jax.models.initial import fresh_weights
 from davs_jax.parallel import processes, sharding
-from davs_jax.training.state import fresh_weights
 
 BATCH = 16  # clips
 UNMEASURED = {
@@ -156,10 +156,9 @@ def resampled(people: np.ndarray | None) -> str:
 
 def untrained(model: Davs, seed: int) -> Davs:
     """The same networks with fresh weights: what the topology gives without training."""
-    config = model.config.copy_and_resolve_references()
-    config.seed = seed
     mesh = model.mesh or sharding.make_mesh(ConfigDict({"data": 1, "fsdp": 1}), jax.local_devices()[:1])
-    return Davs(config, *fresh_weights(config, model.networks, mesh), model.mesh)
+    weights = fresh_weights(model.config.model, seed, model.networks, mesh)
+    return Davs(model.config, *weights, model.mesh)
 
 
 def load(path: str, audio_gain: float | None = None, video_gain: float | None = None) -> Davs:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from davs_jax.constants import mouth_box
 from davs_jax.parallel import sharding
-from davs_jax.training import losses
 
 RECALLS = (1, 5, 10, 50)
 SSIM_WINDOW = 11  # pixels, Gaussian of σ 1.5: Wang et al. (2004)
@@ -148,14 +148,14 @@ def movement(frames: np.ndarray) -> dict[str, np.ndarray]:
     """
     change = np.abs(np.diff(frames.astype(np.float32), axis=0)).mean(-1)
     inside = np.zeros(change.shape[1:], bool)
-    inside[losses.mouth_box(frames.shape[1])] = True
+    inside[mouth_box(frames.shape[1])] = True
     return {"mouth": change[:, inside].mean(1), "elsewhere": change[:, ~inside].mean(1)}
 
 
 @jax.jit
 def _picture_figures(pictures: jax.Array, reference: jax.Array) -> dict[str, jax.Array]:
     pictures, reference = pictures.astype(jnp.float32), reference.astype(jnp.float32)
-    rows, columns = losses.mouth_box(pictures.shape[1])
+    rows, columns = mouth_box(pictures.shape[1])
     error = pictures - reference
     mouth = error[:, rows, columns]
     return {

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from davs_jax.training import losses
+from davs_jax.constants import mouth_box
 
 SIZE = 32, 16  # pixels that the mouth box is reduced to: its own size at 64 px
 FIT_CLIPS = 600
@@ -48,7 +48,7 @@ def fit_ruler(batches: Iterable[dict], exclude: Iterable[int] = ()) -> Ruler:
 
 def _pixels(frames: np.ndarray) -> np.ndarray:
     """`[T, S, S, 3]` → the mouth box of every frame, 0…1, less the clip's mean, `[T, 16·32·3]`."""
-    rows, columns = losses.mouth_box(frames.shape[1])
+    rows, columns = mouth_box(frames.shape[1])
     boxes = np.stack([cv2.resize(frame[rows, columns], SIZE, interpolation=cv2.INTER_AREA) for frame in frames])
     boxes = boxes.reshape(len(frames), -1).astype(np.float32) / 255
     return boxes - boxes.mean(0)

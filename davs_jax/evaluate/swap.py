@@ -11,13 +11,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from davs_jax.constants import mouth_box
 from davs_jax.data.examples import View
 from davs_jax.data.sources import ClipSource, text
 from davs_jax.evaluate import metrics
 from davs_jax.evaluate.pictures import PHOTO_FRAME
 from davs_jax.evaluate.recognition import Vectors, word_frames
 from davs_jax.inference import Davs
-from davs_jax.training import losses
 
 CLIPS = 800  # of the split, evenly spread: half to fit the judges on, half to swap
 PAIRS = 200
@@ -113,7 +113,7 @@ def _face_pixels(frames: np.ndarray) -> np.ndarray:
 
 def _mouth_pixels(frames: np.ndarray) -> np.ndarray:
     """Frames → the mouth boxes, reduced and gray, less the clip's mean, which is the person, `[T·8·16]`."""
-    rows, columns = losses.mouth_box(frames.shape[1])
+    rows, columns = mouth_box(frames.shape[1])
     gray = frames[:, rows, columns].mean(-1, dtype=np.float32)
     boxes = np.stack([cv2.resize(box, MOUTH, interpolation=cv2.INTER_AREA) for box in gray]) / 255
     return (boxes - boxes.mean(0)).ravel()

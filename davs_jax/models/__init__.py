@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from davs_jax.errors import ConfigError
 from davs_jax.models.audio_encoder import AudioEncoder
 from davs_jax.models.classifiers import (
     ModalityDiscriminator,
@@ -23,25 +24,34 @@ from davs_jax.models.person_encoder import PersonEncoder
 from davs_jax.models.syncnet import COEFFICIENTS, COLUMNS, FRAMES, SIZE, SyncNet
 from davs_jax.models.visual_encoder import VisualEncoder
 
-__all__ = ["build", "example_inputs", "flatten_time"]
+__all__ = ["ADVERSARIES", "IMAGE_SIZES", "STRIDES", "Module", "build", "example_inputs", "flatten_time"]
 
 IMAGE_SIZES = (64, 128, 256, 512)
+STRIDES = (2, 4, 8, 16, 32)  # of the person encoder's maps
+# Networks of the discriminator player, which only training needs.
+ADVERSARIES = (
+    *("word_adversary", "person_adversary", "modality_discriminator"),
+    *("sequence_discriminator", "frame_discriminator"),
+)
+Module = nn.Module
 
 
-def build(model) -> dict[str, nn.Module]:
+def build(model) -> dict[str, Module]:
     """The networks of a model configuration, by name.
 
     Args:
       model: `config.model` of `configs/common.py`.
 
     Raises:
-      ValueError: an image size or a skip that the topology does not have.
+      ConfigError: the topology has no such image size or skip.
     """
     if model.image_size not in IMAGE_SIZES:
-        raise ValueError(f"config.model.image_size is {model.image_size}; it must be one of {IMAGE_SIZES}")
+        raise ConfigError(f"config.model.image_size is {model.image_size}; it must be one of {IMAGE_SIZES}")
     for key in ("skips", "word_skips"):
-        if unknown := set(model[key]) - {2, 4, 8, 16, 32}:
-            raise ValueError(f"config.model.{key} names strides {sorted(unknown)}; the maps have 2, 4, 8, 16, 32")
+        if unknown := set(model[key]) - set(STRIDES):
+            raise ConfigError(
+                f"config.model.{key} names strides {sorted(unknown)}; the maps have {', '.join(map(str, STRIDES))}"
+            )
     shared = {"width": model.width, "dtype": jnp.dtype(model.dtype)}
     bilinear = {"align_corners": model.align_corners}
     discriminator = Discriminator(**shared)
@@ -64,7 +74,7 @@ def build(model) -> dict[str, nn.Module]:
 
 
 def example_inputs(model, batch: int = 1) -> dict[str, tuple]:
-    """Shapes and types of every network's inputs, for initialisation and tables."""
+    """Shapes and types of every network's inputs, to initialise it and to list it."""
     size, embed, words = model.image_size, model.embed_dim, model.word_frames
 
     def array(*shape: int) -> jax.ShapeDtypeStruct:

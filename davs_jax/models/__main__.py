@@ -1,12 +1,21 @@
-"""`python -m davs_jax.models --config configs/lrw.py`: a table of the networks, their shapes, sizes and costs."""
+"""Lists the networks of a config: their input and output shapes, parameters and FLOPs.
 
-import jax
-from absl import app
+example: python -m davs_jax.models --config configs/lrw.py --config.model.width=0.5
+
+  --config FILE[:STAGE]  a config file, configs/common.py by default; configs/… is also found outside the checkout
+  --config.KEY=VALUE     changes one setting
+  --help                 this text
+"""
+
+import sys
+
+from absl import app, logging
 from ml_collections import config_flags
 
-from davs_jax import models
+from davs_jax import command_line
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/common.py", "The configuration whose networks to show.")
+PROGRAM = "davs_jax.models"
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
 
 
 def _shapes(tree) -> str:
@@ -18,7 +27,16 @@ def _shapes(tree) -> str:
 
 
 def table(model) -> str:
-    """One line a network: inputs and outputs without the batch axis, parameters, and FLOPs for one example."""
+    """One line per network: inputs and outputs without the batch axis, parameters, and MFLOP for one example.
+
+    Raises:
+      ConfigError: the topology has no such image size or skip.
+    """
+    import jax  # here: a wrong command line is refused without waiting for it
+
+    from davs_jax import models
+    from davs_jax.display.tables import text_table
+
     rows = [("network", "in", "out", "parameters", "MFLOP")]
     inputs = models.example_inputs(model)
     for name, module in models.build(model).items():
@@ -32,23 +50,29 @@ def table(model) -> str:
         count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
         flops = lowered.cost_analysis().get("flops", 0)
         rows.append((name, _shapes(inputs[name]), _shapes(out), f"{count:,}", f"{flops / 1e6:,.1f}"))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    aligned = [
-        "  ".join(
-            cell.rjust(w) if i > 2 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in aligned)
+    return text_table(rows, left=3)
 
 
-def main(argv) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}")
+def main(argv: list[str]) -> int:
+    """Prints the table; returns the exit status."""
+    from davs_jax.errors import DavsError
+
+    logging.set_verbosity(logging.WARNING)  # app.run's default lets JAX log each platform that it does not find
     model = _CONFIG.value.model
+    try:
+        listed = table(model)
+    except DavsError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 1
     print(f"{model.image_size} px, width {model.width:g}; shapes without the batch axis\n")
-    print(table(model))
+    print(listed)
+    return 0
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Parses the flags; an invalid command line ends the process with one sentence and status 2."""
+    return command_line.parse(PROGRAM, __doc__, argv, default="configs/common.py")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse)

@@ -1,6 +1,7 @@
 """Compiled programs, kept on the disk from one process to the next."""
 
 import os
+from collections.abc import Callable
 
 import jax
 
@@ -16,3 +17,10 @@ def keep_compilations() -> None:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(CACHE))
     # JAX's own choice leaves out what compiles within a second; of that there is much before the first step.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def run_once(function: Callable, out_shardings) -> Callable:
+    """Jits a function that runs once per start, such as weight initialisation, with as little optimisation as helps."""
+    # On a CPU, optimising the hundreds of small random generators of fresh weights takes a minute and saves nothing.
+    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return jax.jit(function, out_shardings=out_shardings, compiler_options=quick)

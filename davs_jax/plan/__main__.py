@@ -39,8 +39,8 @@ def main(argv: list[str]) -> int:
 
     machines.quiet()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the compiler's process is ended too
+    from davs_jax.errors import DavsError
     from davs_jax.plan import planner, tables
-    from davs_jax.plan.compiling import PlanError
 
     config = _CONFIG.value
     try:
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
             if _PLOT.value:
                 Path(_PLOT.value).write_bytes(tables.plot(curves))
                 print(f"\npicture: {_PLOT.value}")
-    except (machines.MachineError, PlanError, OSError) as error:
+    except (DavsError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -23,25 +23,25 @@ import jaxlib
 from ml_collections import ConfigDict
 
 from davs_jax.display.progress import progress
-from davs_jax.errors import ConfigError
+from davs_jax.errors import ConfigError, DavsError
 from davs_jax.parallel import compilation, sharding
 from davs_jax.plan import collectives, cuda, flops, machines
 from davs_jax.plan.collectives import Collective
-from davs_jax.plan.machines import Machine, MachineError
+from davs_jax.plan.machines import Machine
 from davs_jax.training import state, step
+from davs_jax.training.stage import Stage
 
 CACHE = "~/.cache/davs_jax/plans"
 FORMAT = 3  # of what is kept; to be raised where the reading of the compiler's answers changes
 SOURCES = (
     "constants.py",
+    "errors.py",
     "models/*.py",
     "parallel/*.py",
-    "training/__init__.py",
-    "training/forward.py",
-    "training/losses.py",
-    "training/optimizer.py",
-    "training/state.py",
-    "training/step.py",
+    *(
+        f"training/{name}.py"
+        for name in ("__init__", "checks", "forward", "losses", "optimizer", "stage", "state", "step")
+    ),
 )
 IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks", "seed")  # of a configuration, to the step
 RELEVANT_DATA = ("batch_size", "face_batch_size")
@@ -55,8 +55,8 @@ _OUT_OF_MEMORY = re.compile(
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-class PlanError(RuntimeError):
-    """A plan that cannot be made; the message says why and what to do."""
+class PlanError(DavsError):
+    """The compiler refuses the step, or crashes on it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ def compiled(config, machine: Machine, examples: str = "one batch") -> Compiled:
 
     Raises:
       MachineError: the compiler knows no such machine.
-      PlanError: the configuration, or the compiler, refuses; the compiler crashed.
+      PlanError: the config or the compiler refuses the step, or the compiler crashed.
     """
     kept = Path(os.path.expanduser(CACHE)) / f"{_key(config, machine)}.json"
     if kept.exists():
@@ -161,13 +161,13 @@ def _wait(child: subprocess.Popen) -> int | None:
 
 def _compile(config, machine: Machine) -> Compiled:
     began = time.perf_counter()
-    devices = machine.devices()
+    stage, devices = Stage.from_config(config), machine.devices()
     try:
         mesh = sharding.make_mesh(config.mesh, devices)
-        spec, abstract = step.batch_spec(config), state.abstract_state(config, mesh)
-    except (ValueError, ConfigError) as error:  # what the mesh, the networks, the losses and the optimizers refuse
+    except ConfigError as error:
         raise PlanError(f"{machine.name}: {error}") from error
-    traced = step.make_train_step(config, mesh).trace(abstract, spec)
+    spec, abstract = dict(stage.batch), state.abstract_state(stage, mesh)
+    traced = step.make_train_step(stage, mesh).trace(abstract, spec)
     held = {
         "parameters": _bytes(abstract.params),
         "optimizer": _bytes(abstract.opt),
@@ -176,7 +176,7 @@ def _compile(config, machine: Machine) -> Compiled:
         "batch": _bytes(spec) // mesh.size,
     }
     sizes = {
-        "examples": next(iter(spec.values())).shape[0],
+        "examples": stage.examples,
         "pictures": sum(math.prod(array.shape[:-3]) for array in spec.values() if array.dtype == jnp.uint8),
     }
     # The compiler counts a loop's body once.
@@ -238,7 +238,7 @@ def _bytes(tree) -> int:
 def _main(name: str, file: str) -> int:
     try:
         found = _compile(ConfigDict(json.load(sys.stdin)), machines.parse(name))
-    except (PlanError, MachineError) as error:
+    except DavsError as error:
         print(error)
         return REFUSED
     Path(file).write_text(json.dumps(dataclasses.asdict(found)))

@@ -11,11 +11,13 @@ import math
 import os
 import re
 
+from davs_jax.errors import DavsError
+
 GIB = 2**30
 HOP = 1e-6  # seconds that a message takes from chip to chip; a rule of thumb, not a stated value
 
 
-class MachineError(ValueError):
+class MachineError(DavsError):
     """A topology that cannot be planned for; the message says which can."""
 
 

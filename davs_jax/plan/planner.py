@@ -6,17 +6,21 @@ from collections.abc import Iterator, Sequence
 from ml_collections import ConfigDict
 
 from davs_jax.plan import compiling, roofline, search
-from davs_jax.plan.compiling import Compiled, PlanError
+from davs_jax.plan.compiling import Compiled
 from davs_jax.plan.machines import CURVE, Machine, MachineError, parse
 from davs_jax.plan.tables import Plan
-from davs_jax.training import step
+from davs_jax.training.stage import Stage
 
 EXAMPLES = {"batch_size": "clips", "face_batch_size": "images"}
 
 
 def batch_setting(config) -> str:
-    """The setting that says how many examples a step has: clips, or identity images where a stage reads no clips."""
-    return "batch_size" if "frames" in step.batch_spec(config) else "face_batch_size"
+    """Name of the batch size that leads: of clips, or of identity images where the stage reads no clips.
+
+    Raises:
+      ConfigError: an invalid config.
+    """
+    return "batch_size" if Stage.from_config(config).reads_clips else "face_batch_size"
 
 
 def sized(config, machine: Machine, per_chip: int | None) -> ConfigDict:
@@ -26,14 +30,10 @@ def sized(config, machine: Machine, per_chip: int | None) -> ConfigDict:
     images beside clips keep their proportion.
 
     Raises:
-      PlanError: what the networks, the losses and the optimizers refuse.
+      ConfigError: an invalid config.
     """
-    resized = ConfigDict(config.copy_and_resolve_references())
-    try:
-        leading = batch_setting(config)
-    except ValueError as error:
-        raise PlanError(str(error)) from error
-    given, unit = config.data[leading], machine.size * config.get("accumulate", 1)
+    resized, leading = ConfigDict(config.copy_and_resolve_references()), batch_setting(config)
+    given, unit = config.data[leading], machine.size * config.accumulate
     total = unit * math.ceil((machine.size * per_chip if per_chip else given) / unit)
     for name in ("batch_size", "face_batch_size"):
         resized.data[name] = unit * math.ceil(config.data[name] * total / given / unit)
@@ -63,7 +63,7 @@ def largest(config, machine: Machine, start: int) -> int:
     Raises:
       PlanError, MachineError: it cannot be compiled for this machine.
     """
-    parts = config.get("accumulate", 1)
+    parts = config.accumulate
 
     def compile_for(clips_a_part: int) -> Compiled:
         return _compiled(sized(config, machine, clips_a_part * parts), machine)

@@ -2,11 +2,11 @@
 
 import contextlib
 import itertools
-import operator
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -16,7 +16,6 @@ from davs_jax.checkpoint import Checkpoints, lock
 from davs_jax.data import pipeline
 from davs_jax.data.sources import ClipSource
 from davs_jax.display import plots
-from davs_jax.errors import ConfigError
 from davs_jax.evaluate.recognition import recognise
 from davs_jax.inference import Davs
 from davs_jax.monitor import goodput
@@ -26,80 +25,71 @@ from davs_jax.monitor.profiles import Profile
 from davs_jax.parallel import processes, sharding
 from davs_jax.parallel.compilation import STEP_OPTIONS, keep_compilations
 from davs_jax.training import state, step
-from davs_jax.training.forward import REMAT
+from davs_jax.training.stage import Stage
 from davs_jax.training.state import DavsState
 
-FIGURES = ("audio_accuracy", "video_accuracy", "both_accuracy", "audio_to_video_r1", "video_to_audio_r1")
-SMALLEST = {
-    "seed": 0,
-    "steps": 1,
-    "accumulate": 1,
-    "data.batch_size": 1,
-    "data.threads": 1,
-    "data.prefetch": 1,
-    "log.every": 1,
-    "checkpoint.every": 1,
-    "checkpoint.keep": 1,
-    "checkpoint.keep_every": 0,
-    "profile.steps": 0,
-    "profile.after": 0,
-}
+
+class Job(NamedTuple):
+    """What is trained on which devices, known before anything is computed or written."""
+
+    stage: Stage
+    mesh: jax.sharding.Mesh
+    abstract: DavsState  # shapes, types and shardings of the state
 
 
 def train(config, workdir: str) -> bool:
-    """Trains one stage in `workdir`, from its newest checkpoint where it has one.
+    """Trains one stage in `workdir`, from its newest checkpoint if it has one.
 
-    A run that is stopped or killed anywhere and started again ends with the same numbers as one that was not.
-    SIGTERM and SIGINT (Ctrl-C) finish the step, save, and return. Nothing is written before this job holds the workdir.
+    A run that is stopped or killed and then restarted ends with the same numbers as an uninterrupted one. SIGTERM and
+    SIGINT (Ctrl-C) finish the step, save, and return. Nothing is written before this job holds the workdir.
 
     Returns:
       whether all `config.steps` are done; False where a signal stopped the run.
 
     Raises:
-      ConfigError, DataError, CheckpointError: what is given cannot be trained on; told before the first step.
+      ConfigError, DataError, CheckpointError: invalid config, data or weights; raised before the first step.
       CheckpointError: another run holds the workdir, or a checkpoint could not be written.
       NotFiniteError: a metric became NaN or infinite.
       WriterError: Weights & Biases is asked for and cannot be used.
     """
     keep_compilations()
-    described = _check(config)
+    job = _resolve(config)
     # The signals first: a SIGTERM before the handler is there would leave the lock behind.
     with _stop_signals() as stop_asked, lock.held(checkpoint.as_path(workdir)) as release:
-        return _train(config, workdir, described, stop_asked, release)
+        return _train(config, workdir, job, stop_asked, release)
 
 
-def _train(config, workdir: str, described, stop_asked: Callable[[], bool], release: Callable[[], None]) -> bool:
+def _train(config, workdir: str, job: Job, stop_asked: Callable[[], bool], release: Callable[[], None]) -> bool:
     """`train` in a workdir that this job holds.
 
     Args:
-      described: what `_check` returns.
       release: gives the workdir up where the process ends without returning.
     """
-    mesh, spec, abstract = described
+    stage, mesh, _ = job
     damaged = checkpoint.find_damaged(workdir, config.checkpoint.verify)
     for name, what in damaged.items():
         _say(f"WARNING: checkpoints/{name} is damaged ({what}); it is not used, and kept as damaged-{name}")
     first = max((n for n in checkpoint.checkpoint_steps(workdir) if str(n) not in damaged), default=0)
     if first >= config.steps:
-        _say(f"{workdir} is at step {first} of {config.steps}: nothing left to do (set --config.steps to go on)")
+        _say(f"{workdir} is at step {first} of {config.steps}: nothing left to do (raise --config.steps to train on)")
         return True
     folder = checkpoint.as_path(workdir)
     account = Account(folder, first, config.steps, jax.process_index() == 0)
-    batches, source = pipeline.train_batches(config, mesh, spec, first), _validation_clips(config, abstract)
+    batches, source = pipeline.train_batches(config, mesh, stage.batch, first), _validation_clips(config, stage)
     with (
         contextlib.closing(batches),
         _checkpoints(config, workdir, damaged) as checkpoints,
         processes.together(release),
     ):
         with account.spending("start"):
-            now, origins = _start(config, mesh, checkpoints, abstract)
-        _say(*_tables(config, mesh, spec, now, origins))
+            now, origins = _start(config, job, checkpoints)
+        _say(*_tables(job, now, origins))
         with account.spending("compile"):
-            train_step = _compile(config, mesh, spec, abstract)
+            train_step = _compile(job)
             checkpoints.meet("compiled")
         with (
             contextlib.closing(
-                Monitor(folder, first, config.steps, _clips(spec), account, config.log.wandb)
+                Monitor(folder, first, config.steps, stage.examples, account, config.log.wandb)
             ) as monitor,
             contextlib.closing(Profile(config, folder, first)) as profile,
         ):
@@ -124,7 +114,7 @@ def _train(config, workdir: str, described, stop_asked: Callable[[], bool], rele
                     monitor.say(f"step {number}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
                 if source and not stopping and _due(config, config.log.images_every, number):
                     with account.spending("evaluation"):
-                        _draw(config, mesh, now, source, monitor, number)
+                        _show_generated(config, mesh, now, source, monitor, number)
                 if figures or stopping or _due(config, config.checkpoint.every, number):
                     monitor.settle()
                     with account.spending("checkpoint"):
@@ -134,13 +124,13 @@ def _train(config, workdir: str, described, stop_asked: Callable[[], bool], rele
                     break
     account.note(number)
     _say(goodput.sentence(account.total(number)))
-    ended = "done" if number == config.steps else "stopped by a signal; run the same command again to go on"
+    ended = "done" if number == config.steps else "stopped by a signal; rerun the same command to resume"
     _say(f"step {number} of {config.steps}, saved in {checkpoint.checkpoints_folder(workdir) / str(number)}: {ended}")
     return number == config.steps
 
 
 def _due(config, every: int, number: int) -> bool:
-    """Whether something that is done `every` so many steps (0 is never), and at the end, is done at this step."""
+    """Whether what is done every so many steps (0 is never), and at the last, is done at this step."""
     return every > 0 and (number % every == 0 or number == config.steps)
 
 
@@ -149,21 +139,11 @@ def _say(*lines: str) -> None:
         print(*lines, sep="\n", flush=True)
 
 
-def _check(config) -> tuple[jax.sharding.Mesh, dict[str, jax.ShapeDtypeStruct], DavsState]:
-    """The mesh, the batch and the state that the configuration describes; nothing is computed yet."""
-    for name, smallest in SMALLEST.items():
-        if (value := operator.attrgetter(name)(config)) < smallest:
-            raise ConfigError(f"config.{name} is {value}; it must be at least {smallest}")
-    if config.checkpoint.best not in ("", *FIGURES):
-        raise ConfigError(f"config.checkpoint.best is {config.checkpoint.best!r}; it must be one of {FIGURES} or empty")
-    for name, policy in config.remat.items():
-        if policy not in REMAT:
-            raise ConfigError(f"config.remat.{name} is {policy!r}; it must be one of {', '.join(REMAT)}")
-    try:
-        mesh = sharding.make_mesh(config.mesh)
-        return mesh, step.batch_spec(config), state.abstract_state(config, mesh)
-    except ValueError as error:  # what the networks, the losses and the optimizers refuse
-        raise ConfigError(str(error)) from error
+def _resolve(config) -> Job:
+    """Checks the config and describes the job; nothing is computed yet."""
+    stage = Stage.from_config(config)
+    mesh = sharding.make_mesh(config.mesh)
+    return Job(stage, mesh, state.abstract_state(stage, mesh))
 
 
 def _checkpoints(config, workdir: str, damaged: dict[str, str]) -> contextlib.AbstractContextManager[Checkpoints]:
@@ -171,43 +151,38 @@ def _checkpoints(config, workdir: str, damaged: dict[str, str]) -> contextlib.Ab
     return contextlib.closing(Checkpoints(workdir, k.keep, k.best, k.keep_every, k.verify, damaged))
 
 
-def _start(config, mesh, checkpoints: Checkpoints, abstract: DavsState) -> tuple[DavsState, dict[str, str]]:
-    """The state to go on from, and where each network's weights come from."""
+def _start(config, job: Job, checkpoints: Checkpoints) -> tuple[DavsState, dict[str, str]]:
+    """The state to start or resume from, and where each network's weights come from."""
     for name in checkpoints.unfinished:
-        _say(f"checkpoints/{name} was not finished, when a run was killed or its disk was full; it is not used")
+        _say(f"checkpoints/{name} is incomplete: a run was killed or its disk was full; it is not used")
     if config.checkpoint.verify and checkpoints.unverified:
         _say(f"checkpoints/{checkpoints.latest} has no checksums of all its files; it is used all the same")
     if checkpoints.latest is not None:
-        now, saved = checkpoints.restore_latest(config, abstract)
+        now, saved = checkpoints.restore_latest(config, job.abstract)
         changed = [f"  changed since: {line}" for line in checkpoint.changes(saved, config)]
-        _say(f"going on from step {checkpoints.latest}", *changed)
+        _say(f"resuming from step {checkpoints.latest}", *changed)
         return now, dict.fromkeys(now.params, f"step {checkpoints.latest}")
-    given, origins = checkpoint.init_from(config, abstract)
-    return state.init_state(config, mesh, given), origins
+    given, origins = checkpoint.init_from(config, job.abstract)
+    return state.init_state(job.stage, job.mesh, given), origins
 
 
-def _tables(config, mesh, spec, now: DavsState, origins: dict[str, str]) -> Iterator[str]:
-    """What is about to be trained, on what: for people to look at before the first step."""
-    opponents = state.adversaries(config)
+def _tables(job: Job, now: DavsState, origins: dict[str, str]) -> Iterator[str]:
+    """Devices, networks and batch, to look at before the first step."""
+    stage, mesh, _ = job
     yield f"{mesh.size} × {jax.devices()[0].device_kind} in {jax.process_count()} process(es), mesh {dict(mesh.shape)}"
     for name, tree in now.params.items():
         count = sum(leaf.size for leaf in jax.tree.leaves(tree))
-        role = "adversary" if name in opponents else "trained" if name in config.trained else "frozen"
-        yield f"  {name:<23}{count:>12,} parameters  {role:<9}  from {origins[name]}"
-    for name, array in spec.items():
+        yield f"  {name:<23}{count:>12,} parameters  {stage.role(name):<9}  from {origins[name]}"
+    for name, array in stage.batch.items():
         yield f"  batch {name:<17}{array.dtype!s:>12} {list(array.shape)}"
 
 
-def _clips(spec: dict[str, jax.ShapeDtypeStruct]) -> int:
-    """Clips of a batch; identity images where the stage reads no clips."""
-    return next(iter(spec.values())).shape[0]
-
-
-def _compile(config, mesh, spec, abstract: DavsState) -> Callable:
-    """The compiled step, and a line on what it took and takes."""
+def _compile(job: Job) -> Callable:
+    """The compiled step; prints how long compiling took and how much memory a step needs."""
     _say(f"compiling the step (kept in {jax.config.jax_compilation_cache_dir}) …")
     began = time.perf_counter()
-    compiled = step.make_train_step(config, mesh).lower(abstract, spec).compile(STEP_OPTIONS.get(jax.default_backend()))
+    lowered = step.make_train_step(job.stage, job.mesh).lower(job.abstract, dict(job.stage.batch))
+    compiled = lowered.compile(STEP_OPTIONS.get(jax.default_backend()))
     used = compiled.memory_analysis()
     new = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
     memory = (used.argument_size_in_bytes + new) / 2**20
@@ -217,11 +192,11 @@ def _compile(config, mesh, spec, abstract: DavsState) -> Callable:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Notes SIGTERM and SIGINT instead of dying of them; a second Ctrl-C ends the process at once.
+    """Records SIGTERM and SIGINT, which then do not end the process; a second Ctrl-C ends it at once.
 
-    A second SIGTERM changes nothing: schedulers send several, and the save that the first one asked for goes on.
+    A second SIGTERM changes nothing: schedulers send several, and the save that the first one asked for continues.
     Yields a function: has this process been asked to stop? In a job of several processes it is always False: there
-    JAX's preemption service listens to SIGTERM, and `Checkpoints.reached_preemption` tells all the same last step.
+    JAX's preemption service listens to SIGTERM, and `Checkpoints.reached_preemption` gives all the same last step.
     """
     asked = []
 
@@ -242,13 +217,13 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _validation_clips(config, abstract: DavsState) -> ClipSource | None:
-    """The clips to validate and draw on; None where the stage has no word encoders or asks for neither.
+def _validation_clips(config, stage: Stage) -> ClipSource | None:
+    """The clips to validate on and to generate from; None where the stage lacks a word encoder or does neither.
 
     Raises:
       DataError: the folder has no such split.
     """
-    if not {"visual_encoder", "audio_encoder"} <= abstract.params.keys():
+    if not {"visual_encoder", "audio_encoder"} <= set(stage.networks):
         return None
     if config.log.eval_every <= 0 and config.log.images_every <= 0:
         return None
@@ -265,8 +240,8 @@ def _validate(config, mesh, now: DavsState, source: ClipSource) -> dict[str, flo
     return recognise(_model(config, mesh, now), itertools.islice(batches, config.log.eval_batches or None))
 
 
-def _draw(config, mesh, now: DavsState, source: ClipSource, monitor: Monitor, number: int) -> None:
-    """Rows of three clips, each behind its photo: the real frames, audio-driven ones, video-driven ones."""
+def _show_generated(config, mesh, now: DavsState, source: ClipSource, monitor: Monitor, number: int) -> None:
+    """Logs an image: for each of three clips, a row of real, audio-driven and video-driven frames after its photo."""
     model = _model(config, mesh, now)
     if not model.has("person_encoder", "decoder"):
         return
@@ -274,14 +249,14 @@ def _draw(config, mesh, now: DavsState, source: ClipSource, monitor: Monitor, nu
     rows = []
     for frames, mfcc in zip(batch["frames"], batch["mfcc"], strict=True):
         person, shown = model.encode_person(frames[0]), slice(2, None, 3)
-        heard = model.decode(person, model.wid_from_audio(mfcc[shown]))
-        seen = model.decode(person, model.wid_from_video(frames[shown]))
-        rows += [[frames[0], *row] for row in (frames[shown], heard, seen)]
+        from_audio = model.decode(person, model.wid_from_audio(mfcc[shown]))
+        from_video = model.decode(person, model.wid_from_video(frames[shown]))
+        rows += [[frames[0], *row] for row in (frames[shown], from_audio, from_video)]
     monitor.image(number, "generated", plots.sheet(rows))
 
 
 def _show_batch(monitor: Monitor, batch: dict[str, jax.Array]) -> None:
-    """The first pictures that the step sees, as it sees them."""
+    """Logs the first images that the step reads."""
     if "frames" in batch:
         clips = np.asarray(batch["frames"].addressable_data(0)[:4])
         monitor.image(1, "batch", plots.sheet(list(clips)))

@@ -1,7 +1,7 @@
-"""One pure function per loss, and the table of terms: what each moves, and which adversary it plays against.
+"""One pure function per loss, and the table of terms: which networks each term moves, and its adversary.
 
-Pictures are float32 in 0…1, `[B, T, S, S, 3]`; the constants are those of the official code (`Gen_final_v1.py`,
-`loss_functions.py`), whose weights stand in `configs/common.py`.
+Images are float32 in 0…1, `[B, T, S, S, 3]`. The constants are those of the official code (`Gen_final_v1.py`,
+`loss_functions.py`); its weights are in `configs/common.py`.
 """
 
 from typing import NamedTuple
@@ -14,6 +14,11 @@ from davs_jax.constants import mouth_box
 from davs_jax.models.layers import flatten_time
 
 Array = jax.Array
+Key = tuple[str, str]  # (term, part): of a loss that is computed
+
+MODALITIES = ("audio", "video")
+HEADS = ("patch", "match")  # of the sequence and frame discriminators
+WHOLE = ("",)
 
 
 class Term(NamedTuple):
@@ -22,36 +27,39 @@ class Term(NamedTuple):
     Attributes:
       moves: networks that receive its gradient (where the stage trains them).
       uses: further networks that it needs.
-      adversary: the discriminator player's network that it needs, if any.
-      modalities: those without which it has no meaning; any other term is computed on those that the stage has.
+      adversary: network of the discriminator player that it needs, or None.
+      needs: modalities without which it has no meaning.
+      parts: it is the sum of these, each logged under its own name: of each modality that the stage has, of each head
+        of the discriminator, or one number.
     """
 
     moves: tuple[str, ...]
     uses: tuple[str, ...] = ()
     adversary: str | None = None
-    modalities: frozenset[str] = frozenset()
+    needs: frozenset[str] = frozenset()
+    parts: tuple[str, ...] = WHOLE
 
 
 ENCODERS = {"audio": "audio_encoder", "video": "visual_encoder"}  # by modality
 WORDS = ("visual_encoder", "audio_encoder")
-BOTH = frozenset(ENCODERS)
+BOTH = frozenset(MODALITIES)
 GENERATION = ("person_encoder", *WORDS, "decoder")
 
 TERMS = {
     "person_ce": Term(("person_encoder", "person_classifier")),
-    "word_ce": Term((*WORDS, "word_classifier")),
-    "contrastive": Term(WORDS, modalities=BOTH),
-    "modality": Term(WORDS, adversary="modality_discriminator", modalities=BOTH),
+    "word_ce": Term((*WORDS, "word_classifier"), parts=MODALITIES),
+    "contrastive": Term(WORDS, needs=BOTH),
+    "modality": Term(WORDS, adversary="modality_discriminator", needs=BOTH, parts=MODALITIES),
     "pid_uniform": Term(("person_encoder",), adversary="word_adversary"),
-    "wid_uniform": Term(("visual_encoder",), adversary="person_adversary", modalities=frozenset({"video"})),
-    "l1": Term(GENERATION),
-    "mouth": Term(GENERATION),
-    "mouth_l2": Term(GENERATION),
+    "wid_uniform": Term(("visual_encoder",), adversary="person_adversary", needs=frozenset({"video"})),
+    "l1": Term(GENERATION, parts=MODALITIES),
+    "mouth": Term(GENERATION, parts=MODALITIES),
+    "mouth_l2": Term(GENERATION, parts=MODALITIES),
     "temporal": Term(
-        ("person_encoder", "audio_encoder", "decoder"), uses=("visual_encoder",), modalities=frozenset({"audio"})
+        ("person_encoder", "audio_encoder", "decoder"), uses=("visual_encoder",), needs=frozenset({"audio"})
     ),
-    "gan_sequence": Term(GENERATION, adversary="sequence_discriminator"),
-    "gan_frame": Term(GENERATION, adversary="frame_discriminator"),
+    "gan_sequence": Term(GENERATION, adversary="sequence_discriminator", parts=HEADS),
+    "gan_frame": Term(GENERATION, adversary="frame_discriminator", parts=HEADS),
     "sync": Term(("syncnet",)),
 }
 TEMPERATURE = 0.1  # of the cosines in `frame_contrastive`
@@ -60,37 +68,9 @@ GENERATION_TERMS = frozenset({"l1", "mouth", "mouth_l2", "temporal", "gan_sequen
 FACE_TERMS = frozenset({"person_ce", "wid_uniform"})
 
 
-def active(config) -> set[str]:
-    """Names of the terms whose weight is above zero: only these are computed.
-
-    Raises:
-      ValueError: no term is active, a weight is negative, or `config.contrastive` is not a known form.
-    """
-    if config.contrastive not in CONTRASTIVE:
-        raise ValueError(f"config.contrastive is {config.contrastive!r}; it must be one of {', '.join(CONTRASTIVE)}")
-    if negative := [name for name, weight in config.loss.items() if weight < 0]:
-        raise ValueError(f"config.loss.{negative[0]} is {config.loss[negative[0]]}; a weight is 0 (off) or above")
-    names = {name for name, weight in config.loss.items() if weight > 0}
-    if not names:
-        raise ValueError("every weight in config.loss is 0: there is nothing to train; set at least one above 0")
-    return names
-
-
-def networks(config, name: str, used: bool = False) -> tuple[str, ...]:
-    """Networks that a term moves in the modalities that the stage has; with `used`, those too that it only needs.
-
-    Raises:
-      ValueError: `config.modalities` is empty or names another, or lacks one without which the term has no meaning.
-    """
-    term, present = TERMS[name], set(config.modalities)
-    if not present or present - BOTH:
-        raise ValueError(f"config.modalities is {tuple(config.modalities)}; it holds 'audio', 'video' or both")
-    if missing := term.modalities - present:
-        raise ValueError(
-            f"config.loss.{name} is above 0 but needs {sorted(missing)}, which config.modalities lacks; set it to 0"
-        )
-    absent = {encoder for modality, encoder in ENCODERS.items() if modality not in present}
-    return tuple(n for n in (*term.moves, *(term.uses if used else ())) if n not in absent)
+def full_name(key: Key) -> str:
+    """The name of a term's part in the metrics: `("word_ce", "audio")` → `word_ce_audio`."""
+    return "_".join(filter(None, key))
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
@@ -99,13 +79,15 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
 
 
 def accuracy(logits: Array, labels: Array) -> Array:
-    """Fraction of `[N, K]` logits whose greatest is the label's."""
+    """Fraction of logits `[N, K]` whose largest entry is the label `[N]`."""
     return jnp.mean(jnp.argmax(logits, -1) == labels)
 
 
 def products(a: Array, b: Array) -> Array:
-    """Inner products `[N, M]` of rows, in full float32: TPUs and newer GPUs would round the factors first, and
-    distances, small differences of these, would be noise."""
+    """Inner products `[N, M]` of rows, in full float32.
+
+    TPUs and newer GPUs round the factors by default; distances, small differences of these products, would be noise.
+    """
     return jnp.matmul(a, b.T, precision="highest")
 
 
@@ -128,53 +110,53 @@ def l2_normalised(x: Array) -> Array:
 
 
 def clip_contrastive(wid_video: Array, wid_audio: Array, margin: float) -> Array:
-    """Joint stage: whole clips `[B, T, E]`, L2-normalised; only the audio side moves."""
+    """Joint stage: whole clips `[B, T, E]`, L2-normalised; only the audio encoder receives a gradient."""
     video, audio = (l2_normalised(wid.reshape(len(wid), -1)) for wid in (wid_video, wid_audio))
     return contrastive(video, audio, margin)
 
 
 def chunk_contrastive(wid_video: Array, wid_audio: Array, margin: float) -> Array:
-    """Word pretraining as published: a third of a clip at a time, not normalised, each side towards the other."""
+    """Word pretraining as published: thirds of clips, not normalised, in both directions."""
     video, audio = (wid.reshape(3 * len(wid), -1) for wid in (wid_video, wid_audio))
     return contrastive(video, audio, margin) + contrastive(audio, video, margin)
 
 
 def frame_contrastive(wid_video: Array, wid_audio: Array, margin: float) -> Array:
-    """Ours: every frame of the batch finds its own sound among all others', and the sound its frame.
+    """Ours: symmetric InfoNCE over all frames of the batch.
 
-    Cross-entropy over cosines `[B·T, B·T]` at a fixed temperature. The wrong answers include the other frames of the
-    same clip, in which the person is the same: only what the mouth does tells them apart. So this trains the eye in a
-    few hundred steps of small batches, where the published hinge leaves it at chance (docs/decisions.md). `margin` is
-    not used: a softmax has none.
+    Cross-entropy over cosines `[B·T, B·T]` at a fixed temperature. The negatives include the other frames of the same
+    clip, which show the same person: only the mouth distinguishes them. So it trains the visual encoder within a few
+    hundred steps of small batches, where the published hinge loss leaves it at chance (docs/decisions.md). `margin` is
+    unused: a softmax has none.
     """
     video, audio = (l2_normalised(flatten_time(wid)) for wid in (wid_video, wid_audio))
     logits, own = products(video, audio) / TEMPERATURE, jnp.arange(len(video))
     return (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
 
 
-def sync_matching(face: Array, sound: Array) -> tuple[Array, Array]:
-    """SyncNet's windows of a clip, faces and sounds `[B, N, E]`, find each other: a face its sound, a sound its face.
+def sync_matching(face: Array, audio: Array) -> tuple[Array, Array]:
+    """Matches SyncNet's face and audio vectors `[B, N, E]` of the N windows of each clip, in both directions.
 
-    Cross-entropy over N ways, both ways, whose logits are negative Euclidean distances: what SyncNet's scores are made
-    of. All are of one clip, so that only time tells them apart. SyncNet's own loss, one wrong sound a face and a
-    margin, has nearly its minimum where all vectors are half a margin apart, and stayed there (docs/decisions.md); many
-    ways are Chung, Chung & Kang's (2019).
+    N-way cross-entropy whose logits are negative Euclidean distances, of which SyncNet's scores are made. All negatives
+    come from the same clip, so only time distinguishes them (N-way matching: Chung, Chung & Kang 2019). SyncNet's own
+    loss, with one negative per face and a margin, is near its minimum where all vectors are half a margin apart, and
+    training stayed there (docs/decisions.md).
 
     Returns:
-      the loss, and the share of faces that are nearest to their own sound.
+      the loss, and the fraction of faces whose nearest audio vector is their own.
     """
-    squared = jnp.sum((face[:, :, None] - sound[:, None]) ** 2, -1)
+    squared = jnp.sum((face[:, :, None] - audio[:, None]) ** 2, -1)
     logits = -jnp.sqrt(jnp.maximum(squared, 1e-12))  # the floor keeps the root's gradient finite
     own = jnp.tile(jnp.arange(face.shape[1]), len(face))
-    to_sound, to_face = flatten_time(logits), flatten_time(logits.swapaxes(1, 2))
-    return (cross_entropy(to_sound, own) + cross_entropy(to_face, own)) / 2, accuracy(to_sound, own)
+    to_audio, to_face = flatten_time(logits), flatten_time(logits.swapaxes(1, 2))
+    return (cross_entropy(to_audio, own) + cross_entropy(to_face, own)) / 2, accuracy(to_audio, own)
 
 
 CONTRASTIVE = {"clip": clip_contrastive, "chunks": chunk_contrastive, "frames": frame_contrastive}
 
 
 def binary(logits: Array, label: float | Array) -> Array:
-    """Mean binary cross-entropy of logits of any shape with one label (official `GANLoss`)."""
+    """Mean binary cross-entropy of logits of any shape against one label (official `GANLoss`)."""
     return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, label))
 
 
@@ -184,20 +166,20 @@ def uniformity(logits: Array) -> Array:
 
 
 def uniformity_weight(classes: int) -> float:
-    """Weight of `uniformity` for K classes: it keeps the weighted term's maximum at what 1e6 gives for 500.
+    """Weight of `uniformity` for K ≥ 2 classes; the weighted maximum is that of the official 1e6 at 500 words.
 
     The maximum of the mean square is (K − 1)/K², at a one-hot softmax; so the weight is
     1e6 · (499/500²) · K²/(K − 1): 1e6 at 500 words, 2.2e4 at 10.
     """
 
-    def greatest(k):
+    def maximum(k):
         return (k - 1) / k**2
 
-    return 1e6 * greatest(500) / greatest(classes)
+    return 1e6 * maximum(500) / maximum(classes)
 
 
 def mouth_mask(image_size: int) -> Array:
-    """[S, S, 1], one inside the mouth box."""
+    """`[S, S, 1]`, 1 inside the mouth box and 0 elsewhere."""
     return jnp.zeros((image_size, image_size, 1)).at[mouth_box(image_size)].set(1.0)
 
 
@@ -214,16 +196,16 @@ def mouth_l1(fakes: Array, reals: Array) -> Array:
 def mouth_l2(fakes: Array, reals: Array) -> Array:
     """Ours: mean squared difference on the 0…255 scale inside the mouth box, averaged over all pixels as `mouth_l1` is.
 
-    Where the sound leaves the mouth uncertain, the least absolute error is the median, and the median mouth is shut;
-    the least squared error is the mean, which moves from the first hundred steps on (docs/decisions.md).
+    Where the audio leaves the mouth uncertain, the absolute error is least at the median, and the median mouth is
+    closed; the squared error is least at the mean, which moves within the first hundred steps (docs/decisions.md).
     """
     return 255**2 * jnp.mean(jnp.square((fakes - reals) * mouth_mask(fakes.shape[-2])))
 
 
 def temporal(fakes: Array, identity_frame: Array) -> Array:
-    """Σ_t of the mean absolute difference, outside the mouth, between frame t `[B, T, S, S, 3]` and frame t − 1.
+    """Σ_t of the mean absolute difference outside the mouth between frames t and t − 1 of `[B, T, S, S, 3]`.
 
-    Frame −1 is the identity frame `[B, S, S, 3]`; the earlier frame receives no gradient.
+    The frame before the first is the identity frame `[B, S, S, 3]`; the earlier frame receives no gradient.
     """
     before = jax.lax.stop_gradient(jnp.concatenate([identity_frame[:, None], fakes[:, :-1]], 1))
     outside = 1 - mouth_mask(fakes.shape[-2])

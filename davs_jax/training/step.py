@@ -1,9 +1,13 @@
 """One training step of any stage: one forward, the discriminators' step, the generator's step.
 
-A stage is nothing but which networks train (`config.trained`) and which terms have weight (`config.loss`).
-The order is the official code's: the discriminator player steps on detached features, then the generator player steps
-against the *updated* discriminators. `jax.vjp` keeps the one forward's pullback, so nothing is computed twice.
+A stage is which networks train and which terms of the loss have weight (`Stage`). The order is the official code's: the
+discriminator player steps on detached outputs, then the generator player steps against the *updated* discriminators.
+`jax.vjp` keeps the pullback of the one forward, so nothing is computed twice.
 """
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,62 +17,191 @@ from jax.sharding import Mesh
 from davs_jax import models
 from davs_jax.parallel import sharding
 from davs_jax.training import losses
-from davs_jax.training.forward import Array, Batch, Networks, batch_spec, forward, images, join, select
-from davs_jax.training.optimizer import make_optimizers
-from davs_jax.training.state import DavsState, abstract_state, adversaries, trained_networks
+from davs_jax.training.forward import Array, Batch, Networks, forward, images, join, select
+from davs_jax.training.losses import Key, full_name
+from davs_jax.training.stage import Stage
+from davs_jax.training.state import DavsState, abstract_state
 
 Metrics = dict[str, Array]
+Terms = dict[Key, Array]
+Tree = dict[str, Any]  # params, gradients or batch statistics by network
 
 
-def real_frames(config, batch: Batch) -> tuple[Array, Array]:
-    """What was to be generated: frames `[B, 6, S, S, 3]` in 0…1 and their windows `[B, 6, 20, 12]`."""
-    start, length = batch["generate_start"], config.model.sequence_frames
-    return images(select(batch["frames"], start, length)), select(batch["mfcc"], start, length)
+@dataclasses.dataclass(frozen=True)
+class TrainStep:
+    """(state, batch) → (state, metrics); pure. Metrics are float32 scalars, terms unweighted.
+
+    With `config.accumulate` = k the batch is read in k parts. The discriminators step on the mean gradient of all
+    parts, and only then the generator player, on the mean gradient against the updated discriminators: the published
+    order, at the price of a second forward where there are adversaries. Contrastive losses and batch norm see one part
+    at a time; running statistics move once per part.
+
+    Attributes:
+      mesh: over whose axis `fsdp` parameters may be divided; None is one device.
+    """
+
+    stage: Stage
+    mesh: Mesh | None = None
+
+    def __call__(self, state: DavsState, batch: Batch) -> tuple[DavsState, Metrics]:
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(self.stage.seed), state.step), 3)
+        step = self._whole_batch if self.stage.accumulate == 1 else self._batch_in_parts
+        after, metrics = step(state, batch, keys)
+        decay, trained = self.stage.ema_decay, {name: after.params[name] for name in state.ema}
+        # Not optax.incremental_update: its order of the sum rounds differently, and a resumed run would change.
+        ema = jax.tree.map(lambda average, new: decay * average + (1 - decay) * new, state.ema, trained)
+        return after.replace(step=state.step + 1, ema=ema), metrics
+
+    def _whole_batch(self, state: DavsState, batch: Batch, keys: Array) -> tuple[DavsState, Metrics]:
+        """Both players' steps; one forward serves both."""
+        metrics: Metrics = {}
+        outputs, pullback, stats = self.forward(state.params, state.batch_stats, batch, keys[0])
+        if self.stage.adversaries:
+            gradients, found, stats = self.discriminator_gradients(state.params, stats, outputs, batch, keys[1])
+            state, norms = self.update("discriminator", state, gradients)
+            metrics |= found | norms
+        cotangent, found, stats = self.output_gradients(state.params, stats, outputs, batch, keys[2])
+        (gradients,) = pullback(cotangent)
+        state, norms = self.update("generator", state, gradients)
+        return state.replace(batch_stats=stats), metrics | found | norms
+
+    def _batch_in_parts(self, state: DavsState, batch: Batch, keys: Array) -> tuple[DavsState, Metrics]:
+        """The same with gradients and metrics averaged over the parts; each player has its own forward."""
+
+        def discriminators(batch: Batch, stats: Tree, keys: Array):
+            outputs, _, _ = self.forward(state.params, stats, batch, keys[0])  # its statistics move in `generator`
+            return self.discriminator_gradients(state.params, stats, outputs, batch, keys[1])
+
+        def generator(batch: Batch, stats: Tree, keys: Array):
+            outputs, pullback, stats = self.forward(state.params, stats, batch, keys[0])
+            cotangent, found, stats = self.output_gradients(state.params, stats, outputs, batch, keys[2])
+            return *pullback(cotangent), found, stats
+
+        metrics: Metrics = {}
+        players = {"discriminator": discriminators} if self.stage.adversaries else {}
+        for player, function in (players | {"generator": generator}).items():
+            gradients, found, stats = _mean_over_parts(self.stage.accumulate, function, batch, state.batch_stats, keys)
+            state, norms = self.update(player, state.replace(batch_stats=stats), gradients)
+            metrics |= found | norms
+        return state, metrics
+
+    def forward(self, params: Tree, stats: Tree, batch: Batch, key: Array) -> tuple[Tree, Callable, Tree]:
+        """The outputs, their pullback to the trained networks, and the batch statistics after the forward."""
+        whole = sharding.gathered(params, self.mesh)
+
+        def run(trained: Tree):
+            networks = Networks(self.stage, whole | trained, stats, self.stage.trained, key)
+            return forward(networks, batch), networks.batch_stats
+
+        return jax.vjp(run, {name: whole[name] for name in self.stage.trained}, has_aux=True)
+
+    def discriminator_gradients(self, params: Tree, stats: Tree, outputs: Tree, batch: Batch, key: Array):
+        """Gradients of the discriminator player's loss on the detached outputs, its metrics, and the statistics."""
+
+        def loss(adversaries: Tree):
+            networks = Networks(self.stage, adversaries, stats, self.stage.adversaries, key)
+            terms, metrics = discriminator_losses(networks, jax.lax.stop_gradient(outputs), batch)
+            metrics |= {f"loss/discriminator/{full_name(name)}": value for name, value in terms.items()}
+            return sum(terms.values()), (metrics, networks.batch_stats)
+
+        gradients, (metrics, stats) = jax.grad(loss, has_aux=True)(self._adversaries(params))
+        return gradients, metrics, stats
+
+    def output_gradients(self, params: Tree, stats: Tree, outputs: Tree, batch: Batch, key: Array):
+        """Gradients of the generator player's loss at the outputs, its metrics, and the statistics."""
+        adversaries = self._adversaries(params)
+
+        def loss(outputs: Tree):
+            networks = Networks(self.stage, adversaries, stats, self.stage.adversaries, key)
+            terms, metrics = generator_losses(networks, outputs, batch)
+            total = sum(self.stage.weights[name] * value for name, value in terms.items())
+            metrics |= {f"loss/{full_name(name)}": value for name, value in terms.items()} | {"loss/total": total}
+            return total, (metrics, networks.batch_stats)
+
+        gradients, (metrics, stats) = jax.grad(loss, has_aux=True)(outputs)
+        return gradients, metrics, stats
+
+    def update(self, player: str, state: DavsState, gradients: Tree) -> tuple[DavsState, Metrics]:
+        """The state after one player's optimizer step, and the gradient norm of each of its networks."""
+        gradients = sharding.divided(gradients, self.mesh)
+        norms = {f"gradient_norm/{name}": optax.tree.norm(gradient) for name, gradient in gradients.items()}
+        params = {name: state.params[name] for name in gradients}
+        updates, opt = self.stage.optimizers[player].update(gradients, state.opt[player], params)
+        params = state.params | optax.apply_updates(params, updates)
+        return state.replace(params=params, opt=state.opt | {player: opt}), norms
+
+    def _adversaries(self, params: Tree) -> Tree:
+        return sharding.gathered({name: params[name] for name in self.stage.adversaries}, self.mesh)
 
 
-def _clips_for(name: str, frames: Array, mfcc: Array) -> tuple[Array, Array]:
-    """The frame discriminator sees every frame as a clip of one."""
-    if name == "sequence_discriminator":
-        return frames, mfcc
-    return models.flatten_time(frames)[:, None], models.flatten_time(mfcc)[:, None]
+def _mean_over_parts(count: int, function: Callable, batch: Batch, stats: Tree, keys: Array):
+    """Gradients and metrics of `function`, averaged over the parts of a batch, and the statistics after the last part.
+
+    Part i holds rows i, i + count, …: so every device has its share of every part.
+    """
+    parts = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), batch)
+    found = jax.eval_shape(function, jax.tree.map(lambda x: x[0], parts), stats, keys)[:2]
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), found)
+
+    def add(carry, part):
+        (sums, stats), (number, batch) = carry, part
+        own_keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+        *found, stats = function(batch, stats, own_keys)
+        return (jax.tree.map(jnp.add, sums, tuple(found)), stats), None
+
+    (sums, stats), _ = jax.lax.scan(add, (zeros, stats), (jnp.arange(count), parts))
+    return *jax.tree.map(lambda total: total / count, sums), stats
 
 
-def discriminator_losses(config, networks: Networks, outputs: dict, batch: Batch) -> tuple[dict, Metrics]:
+def make_train_step(stage: Stage, mesh: Mesh):
+    """The stage's one jitted step on this mesh: (state, batch) → (state, metrics); the state is donated."""
+    state = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(stage, mesh))
+    batch, step = dict.fromkeys(stage.batch, sharding.batch_sharding(mesh)), TrainStep(stage, mesh)
+    return jax.jit(
+        lambda state, batch: step(state, batch),
+        in_shardings=(state, batch),
+        out_shardings=(state, sharding.replicated(mesh)),
+        donate_argnums=0,
+    )
+
+
+def discriminator_losses(networks: Networks, outputs: Tree, batch: Batch) -> tuple[Terms, Metrics]:
     """The discriminator player's terms (all of weight 1) on detached outputs of the forward."""
-    terms, metrics, names = {}, {}, adversaries(config)
+    terms, metrics, names = {}, {}, networks.stage.adversaries
     if "modality_discriminator" in names:
         audio, video = (
-            networks("modality_discriminator", models.flatten_time(outputs[f"wid_{side}"]))
-            for side in ("audio", "video")
+            networks("modality_discriminator", models.flatten_time(outputs[f"wid_{modality}"]))
+            for modality in ("audio", "video")
         )
-        terms["modality"] = (losses.binary(audio, 1.0) + losses.binary(video, 0.0)) / 2
+        terms["modality", ""] = (losses.binary(audio, 1.0) + losses.binary(video, 0.0)) / 2
         metrics["accuracy/modality_adversary"] = (jnp.mean(audio > 0) + jnp.mean(video <= 0)) / 2
     if "word_adversary" in names:
         logits = networks("word_adversary", outputs["adversary_maps"])
-        terms["word_adversary"] = losses.cross_entropy(logits, batch["word"])
+        terms["word_adversary", ""] = losses.cross_entropy(logits, batch["word"])
         metrics["accuracy/word_adversary"] = losses.accuracy(logits, batch["word"])
     if "person_adversary" in names:
         logits = networks("person_adversary", outputs["face_wid"])
-        terms["person_adversary"] = losses.cross_entropy(logits, batch["face_id"])
+        terms["person_adversary", ""] = losses.cross_entropy(logits, batch["face_id"])
         metrics["accuracy/person_adversary"] = losses.accuracy(logits, batch["face_id"])
     for name in ("sequence_discriminator", "frame_discriminator"):
         if name in names:
-            patch, match = _discriminate(config, networks, name, outputs, batch)
-            terms |= {f"{name}_patch": patch, f"{name}_match": match}
+            patch, match = _discriminate(networks, name, outputs, batch)
+            terms |= {(name, "patch"): patch, (name, "match"): match}
     return terms, metrics
 
 
-def _discriminate(config, networks: Networks, name: str, outputs: dict, batch: Batch) -> tuple[Array, Array]:
+def _discriminate(networks: Networks, name: str, outputs: Tree, batch: Batch) -> tuple[Array, Array]:
     """½(BCE real + BCE fake) of both heads, each label softened by a random amount."""
-    frames, mfcc = real_frames(config, batch)
-    fakes = join([outputs[f"fake_{side}"] for side in config.modalities])
-    # The official code judges the reals twice, as many as the fakes: the same loss, another sample variance.
-    drivings = len(config.modalities)
-    copies = drivings if networks.official_grouping else 1
+    stage = networks.stage
+    frames, mfcc = real_frames(stage, batch)
+    fakes = join([outputs[f"fake_{modality}"] for modality in stage.modalities])
+    # The official code passes the real frames twice, as many as the fakes: the same loss, another sample variance.
+    drivings = len(stage.modalities)
+    copies = drivings if stage.official_grouping else 1
     fake = networks(name, *_clips_for(name, fakes, join([mfcc] * drivings)))
     real = networks(name, *_clips_for(name, join([frames] * copies), join([mfcc] * copies)))
     networks.key, key = jax.random.split(networks.key)
-    softness = config.label_softness * jax.random.uniform(key, (2, 2))
+    softness = stage.label_softness * jax.random.uniform(key, (2, 2))
     patch, match = (
         (losses.binary(real[head], 1 - softness[head, 0]) + losses.binary(fake[head], softness[head, 1])) / 2
         for head in (0, 1)
@@ -76,175 +209,62 @@ def _discriminate(config, networks: Networks, name: str, outputs: dict, batch: B
     return patch, match
 
 
-def generator_losses(config, networks: Networks, outputs: dict, batch: Batch) -> tuple[dict, Metrics]:
+def generator_losses(networks: Networks, outputs: Tree, batch: Batch) -> tuple[Terms, Metrics]:
     """The generator player's active terms, unweighted, against the updated discriminators."""
-    active, terms, metrics = losses.active(config), {}, {}
-    sides = config.modalities
+    stage, active, terms, metrics = networks.stage, networks.stage.terms, {}, {}
     if "person_ce" in active:
-        terms["person_ce"] = losses.cross_entropy(outputs["face_logits"], batch["face_id"])
+        terms["person_ce", ""] = losses.cross_entropy(outputs["face_logits"], batch["face_id"])
         metrics["accuracy/person"] = losses.accuracy(outputs["face_logits"], batch["face_id"])
     if "word_ce" in active:
-        for side in sides:
-            terms[f"word_ce_{side}"] = losses.cross_entropy(outputs[f"word_{side}"], batch["word"])
-            metrics[f"accuracy/word_{side}"] = losses.accuracy(outputs[f"word_{side}"], batch["word"])
+        for modality in stage.modalities:
+            logits = outputs[f"word_{modality}"]
+            terms["word_ce", modality] = losses.cross_entropy(logits, batch["word"])
+            metrics[f"accuracy/word_{modality}"] = losses.accuracy(logits, batch["word"])
     if "contrastive" in active:
-        contrastive = losses.CONTRASTIVE[config.contrastive]
-        terms["contrastive"] = contrastive(outputs["wid_video"], outputs["wid_audio"], config.margin)
+        terms["contrastive", ""] = stage.contrastive(outputs["wid_video"], outputs["wid_audio"])
     if "modality" in active:
-        for side, label in (("audio", 0.0), ("video", 1.0)):  # each side is to be taken for the other
-            wid = models.flatten_time(outputs[f"wid_{side}"])
-            terms[f"modality_{side}"] = losses.binary(networks("modality_discriminator", wid), label)
+        for modality, label in (("audio", 0.0), ("video", 1.0)):  # each is to be taken for the other
+            wid = models.flatten_time(outputs[f"wid_{modality}"])
+            terms["modality", modality] = losses.binary(networks("modality_discriminator", wid), label)
     if "pid_uniform" in active:
-        terms["pid_uniform"] = losses.uniformity(networks("word_adversary", outputs["adversary_maps"]))
+        terms["pid_uniform", ""] = losses.uniformity(networks("word_adversary", outputs["adversary_maps"]))
     if "wid_uniform" in active:
-        terms["wid_uniform"] = losses.uniformity(networks("person_adversary", outputs["face_wid"]))
+        terms["wid_uniform", ""] = losses.uniformity(networks("person_adversary", outputs["face_wid"]))
     if "sync" in active:
-        terms["sync"], metrics["accuracy/sync"] = losses.sync_matching(outputs["sync_face"], outputs["sync_sound"])
+        sync, metrics["accuracy/sync"] = losses.sync_matching(outputs["sync_face"], outputs["sync_audio"])
+        terms["sync", ""] = sync
     if active & losses.GENERATION_TERMS:
-        terms |= _picture_losses(config, networks, outputs, batch, active)
+        terms |= _image_losses(networks, outputs, batch)
     return terms, metrics
 
 
-def _picture_losses(config, networks: Networks, outputs: dict, batch: Batch, active: set[str]) -> dict:
-    terms, (frames, mfcc) = {}, real_frames(config, batch)
-    for side in config.modalities:
+def _image_losses(networks: Networks, outputs: Tree, batch: Batch) -> Terms:
+    """The terms of the generated frames."""
+    stage, terms = networks.stage, {}
+    frames, mfcc = real_frames(stage, batch)
+    for modality in stage.modalities:
         for name, loss in (("l1", losses.l1), ("mouth", losses.mouth_l1), ("mouth_l2", losses.mouth_l2)):
-            if name in active:
-                terms[f"{name}_{side}"] = loss(outputs[f"fake_{side}"], frames)
-    if "temporal" in active:
-        terms["temporal"] = losses.temporal(outputs["fake_audio"], images(batch["identity_frame"]))
-    fakes = join([outputs[f"fake_{side}"] for side in config.modalities])
-    for term in ("gan_sequence", "gan_frame"):
-        if term in active:
-            name = losses.TERMS[term].adversary
-            patch, match = networks(name, *_clips_for(name, fakes, join([mfcc] * len(config.modalities))))
-            terms |= {f"{term}_patch": losses.binary(patch, 1.0), f"{term}_match": losses.binary(match, 1.0)}
+            if name in stage.terms:
+                terms[name, modality] = loss(outputs[f"fake_{modality}"], frames)
+    if "temporal" in stage.terms:
+        terms["temporal", ""] = losses.temporal(outputs["fake_audio"], images(batch["identity_frame"]))
+    fakes = join([outputs[f"fake_{modality}"] for modality in stage.modalities])
+    for name in ("gan_sequence", "gan_frame"):
+        if name in stage.terms:
+            adversary = losses.TERMS[name].adversary
+            patch, match = networks(adversary, *_clips_for(adversary, fakes, join([mfcc] * len(stage.modalities))))
+            terms |= {(name, "patch"): losses.binary(patch, 1.0), (name, "match"): losses.binary(match, 1.0)}
     return terms
 
 
-def term_weight(config, name: str) -> float:
-    """Weight of a term by its full name (`l1_audio` → `config.loss.l1`), with the stated rule of the uniformities."""
-    term = max((known for known in losses.TERMS if name.startswith(known)), key=len)
-    classes = {"pid_uniform": config.model.num_words, "wid_uniform": config.model.num_identities}.get(term)
-    return config.loss[term] * (losses.uniformity_weight(classes) if classes else 1.0)
+def real_frames(stage: Stage, batch: Batch) -> tuple[Array, Array]:
+    """The real frames of the generated moments, `[B, 6, S, S, 3]` in 0…1, and their MFCC windows `[B, 6, 20, 12]`."""
+    start, length = batch["generate_start"], stage.model.sequence_frames
+    return images(select(batch["frames"], start, length)), select(batch["mfcc"], start, length)
 
 
-def train_step(config, state: DavsState, batch: Batch, mesh: Mesh | None = None) -> tuple[DavsState, Metrics]:
-    """(state, batch) → (state, metrics); pure. Metrics are float32 scalars, terms unweighted.
-
-    With `config.accumulate` = k the batch is read in k parts. The discriminators step on the mean gradient of all, and
-    only then the generator player, on the mean of all against the updated discriminators: the published order, at the
-    price of a second forward where there are adversaries. Contrastive losses compare, and norms see, what is in one
-    part; running statistics move once a part.
-
-    Args:
-      mesh: where parameters may be divided over `fsdp`.
-    """
-    trained, opponents, optimizers = trained_networks(config), adversaries(config), make_optimizers(config)
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), state.step), 3)
-    params, opt = dict(state.params), dict(state.opt)
-    metrics: Metrics = {}
-
-    def whole(names) -> dict:
-        return sharding.gathered({name: params[name] for name in names}, mesh)
-
-    def update(player: str, gradients: dict, figures: Metrics) -> None:
-        """Steps one player, and notes its figures and each network's gradient norm."""
-        gradients = sharding.divided(gradients, mesh)
-        metrics.update(figures | {f"gradient_norm/{name}": optax.tree.norm(g) for name, g in gradients.items()})
-        own = {name: params[name] for name in gradients}
-        updates, opt[player] = optimizers[player].update(gradients, opt[player], own)
-        params.update(optax.apply_updates(own, updates))
-
-    def run_forward(batch: Batch, batch_stats: dict, key: Array):
-        """Outputs, their pullback to the trained networks, and the statistics after them."""
-        everything = whole(params)
-
-        def run(own: dict):
-            networks = Networks(config, everything | own, batch_stats, trained, key)
-            return forward(config, networks, batch), networks.batch_stats
-
-        return jax.vjp(run, {name: everything[name] for name in trained}, has_aux=True)
-
-    def discriminator_gradients(outputs: dict, batch: Batch, batch_stats: dict, key: Array):
-        def loss(own: dict):
-            networks = Networks(config, own, batch_stats, opponents, key)
-            terms, figures = discriminator_losses(config, networks, jax.lax.stop_gradient(outputs), batch)
-            figures |= {f"loss/discriminator/{name}": value for name, value in terms.items()}
-            return sum(terms.values()), (figures, networks.batch_stats)
-
-        gradients, (figures, batch_stats) = jax.grad(loss, has_aux=True)(whole(opponents))
-        return gradients, figures, batch_stats
-
-    def outputs_gradients(outputs: dict, batch: Batch, batch_stats: dict, key: Array):
-        discriminators = whole(opponents)
-
-        def loss(outputs: dict):
-            networks = Networks(config, discriminators, batch_stats, opponents, key)
-            terms, figures = generator_losses(config, networks, outputs, batch)
-            total = sum(term_weight(config, name) * value for name, value in terms.items())
-            figures |= {f"loss/{name}": value for name, value in terms.items()} | {"loss/total": total}
-            return total, (figures, networks.batch_stats)
-
-        gradients, (figures, batch_stats) = jax.grad(loss, has_aux=True)(outputs)
-        return gradients, figures, batch_stats
-
-    if config.accumulate == 1:  # one forward serves both players
-        outputs, pullback, batch_stats = run_forward(batch, state.batch_stats, keys[0])
-        if opponents:
-            gradients, figures, batch_stats = discriminator_gradients(outputs, batch, batch_stats, keys[1])
-            update("discriminator", gradients, figures)
-        cotangent, figures, batch_stats = outputs_gradients(outputs, batch, batch_stats, keys[2])
-        update("generator", *pullback(cotangent), figures)
-    else:
-
-        def first_pass(batch: Batch, batch_stats: dict, keys: Array):
-            outputs, _, _ = run_forward(batch, batch_stats, keys[0])  # its statistics are noted in the second pass
-            return discriminator_gradients(outputs, batch, batch_stats, keys[1])
-
-        def second_pass(batch: Batch, batch_stats: dict, keys: Array):
-            outputs, pullback, batch_stats = run_forward(batch, batch_stats, keys[0])
-            cotangent, figures, batch_stats = outputs_gradients(outputs, batch, batch_stats, keys[2])
-            return *pullback(cotangent), figures, batch_stats
-
-        batch_stats = state.batch_stats
-        if opponents:
-            gradients, figures, batch_stats = _mean_of_parts(config.accumulate, first_pass, batch, batch_stats, keys)
-            update("discriminator", gradients, figures)
-        gradients, figures, batch_stats = _mean_of_parts(config.accumulate, second_pass, batch, batch_stats, keys)
-        update("generator", gradients, figures)
-
-    decay = config.optim.ema_decay
-    ema = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state.ema, {n: params[n] for n in state.ema})
-    return DavsState(state.step + 1, params, batch_stats, opt, ema), metrics
-
-
-def _mean_of_parts(count: int, function, batch: Batch, batch_stats: dict, keys: Array) -> tuple[dict, Metrics, dict]:
-    """Gradients and metrics of `function`, averaged over the parts of a batch, and the statistics after the last part.
-
-    Part i holds rows i, i + count, …: so every device has its share of every part.
-    """
-    parts = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), batch)
-    found = jax.eval_shape(function, jax.tree.map(lambda x: x[0], parts), batch_stats, keys)[:2]
-    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), found)
-
-    def add(carry, part):
-        (sums, batch_stats), (number, batch) = carry, part
-        own_keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
-        *found, batch_stats = function(batch, batch_stats, own_keys)
-        return (jax.tree.map(jnp.add, sums, tuple(found)), batch_stats), None
-
-    (sums, batch_stats), _ = jax.lax.scan(add, (nothing, batch_stats), (jnp.arange(count), parts))
-    return *jax.tree.map(lambda total: total / count, sums), batch_stats
-
-
-def make_train_step(config, mesh: Mesh):
-    """The stage's one jitted step on this mesh: (state, batch) → (state, metrics); the state is donated."""
-    state = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(config, mesh))
-    batch = dict.fromkeys(batch_spec(config), sharding.batch_sharding(mesh))
-    return jax.jit(
-        lambda state, batch: train_step(config, state, batch, mesh),
-        in_shardings=(state, batch),
-        out_shardings=(state, sharding.replicated(mesh)),
-        donate_argnums=0,
-    )
+def _clips_for(name: str, frames: Array, mfcc: Array) -> tuple[Array, Array]:
+    """The frame discriminator reads every frame as a clip of one."""
+    if name == "sequence_discriminator":
+        return frames, mfcc
+    return models.flatten_time(frames)[:, None], models.flatten_time(mfcc)[:, None]

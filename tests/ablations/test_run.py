@@ -7,7 +7,8 @@ from davs_jax.ablations import run
 from davs_jax.ablations.__main__ import main
 from davs_jax.ablations.run import Study, StudyError
 from davs_jax.monitor.monitor import NotFiniteError
-from davs_jax.training import loop, state, step
+from davs_jax.training import loop
+from davs_jax.training.stage import Stage
 
 ARMS_FILE = """
 from configs.claims import synthetic
@@ -80,12 +81,12 @@ def test_a_file_without_arms_is_refused(file, said, tmp_path, capsys):
 )
 def test_every_arm_is_a_stage_whose_networks_are_all_moved(module, arm):
     config, entry = module.get_config(arm, "root"), module.ARMS[arm]
-    assert state.trained_networks(config) == tuple(config.trained)
+    stage = Stage.from_config(config)
+    assert stage.trained == tuple(config.trained)
     assert set(config.init_networks) == ({"audio_encoder", "visual_encoder"} if entry.after else set())
-    assert ("mfcc" in step.batch_spec(config)) == (entry.modalities != ("video",))
-    used = state.used_networks(config)
-    assert ("visual_encoder" in used) == ("video" in entry.modalities)
-    assert ("audio_encoder" in used) == ("audio" in entry.modalities)
+    assert ("mfcc" in stage.batch) == (entry.modalities != ("video",))
+    assert ("visual_encoder" in stage.networks) == ("video" in entry.modalities)
+    assert ("audio_encoder" in stage.networks) == ("audio" in entry.modalities)
 
 
 def test_equal_budgets_count_the_steps_that_an_arm_inherits():

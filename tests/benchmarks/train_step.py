@@ -40,6 +40,7 @@ from davs_jax.data import pipeline, records
 from davs_jax.parallel import sharding
 from davs_jax.plan import flops
 from davs_jax.training import state, step
+from davs_jax.training.stage import Stage
 from support.tiny_data import SPEAKERS, clip_record, face_record, jpeg, write_shards
 
 STAGES = ("person", "word", "generator", "joint")
@@ -89,10 +90,10 @@ def write_data(folder: Path, config) -> None:
 def measure(config, steps: int, rate: float) -> tuple[str, float, tuple]:
     """One stage in one line; seconds a step; and what the first step was given and what its loss was."""
     mesh = sharding.make_mesh(config.mesh)
-    spec, abstract = step.batch_spec(config), state.abstract_state(config, mesh)
-    now = state.init_state(config, mesh)
+    stage = Stage.from_config(config)
+    spec, abstract, now = dict(stage.batch), state.abstract_state(stage, mesh), state.init_state(stage, mesh)
     began = time.perf_counter()
-    compiled = step.make_train_step(config, mesh).lower(abstract, spec).compile()
+    compiled = step.make_train_step(stage, mesh).lower(abstract, spec).compile()
     compiling = time.perf_counter() - began
     batches = pipeline.train_batches(config, mesh, spec)
     times, waited, beginning = [], [], jax.device_get((now.params, now.batch_stats))
@@ -106,8 +107,8 @@ def measure(config, steps: int, rate: float) -> tuple[str, float, tuple]:
         if len(times) == 1:
             first = (*beginning, jax.device_get(batch), float(metrics["loss/total"]))
     batches.close()
-    seconds, examples = statistics.median(times[WARM_UP:]), next(iter(spec.values())).shape[0]
-    operations = flops.count(lambda s, b: step.train_step(config, s, b), abstract, spec)
+    seconds, examples = statistics.median(times[WARM_UP:]), stage.examples
+    operations = flops.count(step.TrainStep(stage), abstract, spec)
     used = compiled.memory_analysis()
     needed = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
     needed += used.temp_size_in_bytes

@@ -9,9 +9,8 @@ from torch import Tensor
 from davs_jax.constants import mouth_box
 from davs_jax.import_official.convert import export
 from davs_jax.import_official.layers import NETWORKS
-from davs_jax.training import losses
-from davs_jax.training.state import adversaries, trained_networks
-from davs_jax.training.step import term_weight
+from davs_jax.training.losses import full_name
+from davs_jax.training.stage import Stage
 
 TERMS = {"word_ce", "contrastive", "modality", "pid_uniform", "l1", "mouth", "temporal", "gan_sequence"}
 
@@ -26,7 +25,7 @@ def comparable(config) -> None:
     config.loss.wid_uniform, config.model.dropout, config.label_softness = 0.0, 0.0, 0.0
     model = config.model
     published = (model.image_size, tuple(model.skips), model.word_skips, model.blend) == (256, (8,), (), False)
-    if losses.active(config) != TERMS or config.contrastive != "clip" or not published:
+    if Stage.from_config(config).terms != TERMS or config.contrastive != "clip" or not published:
         raise ValueError("--pytorch compares the published joint stage: --config configs/common.py --stages joint")
     if config.data.batch_size < 2:
         raise ValueError("--pytorch needs two clips at least: --set data.batch_size=2")
@@ -44,9 +43,10 @@ class Trainer:
     """
 
     def __init__(self, config, params: dict, batch_stats: dict, device: str, compiled: bool):
-        self.config, self.device = config, device
+        self.config, self.device, stage = config, device, Stage.from_config(config)
+        self.weights = {full_name(key): weight for key, weight in stage.weights.items()}
         names = {ours: official for official, ours in NETWORKS.items()}
-        trained, opponents = ([names[n] for n in group] for group in (trained_networks(config), adversaries(config)))
+        trained, opponents = ([names[n] for n in group] for group in (stage.trained, stage.adversaries))
         used = [NETWORKS[n] for n in (*trained, *opponents)]
         state_dicts = export({n: params[n] for n in used}, {n: batch_stats[n] for n in used})
         self.net = Networks(state_dicts, [*trained, *opponents], device)
@@ -138,7 +138,7 @@ class Trainer:
         terms["temporal"] = fakes.shape[1] * ((fakes - before).abs() * (1 - mouth)).mean()
         patch, match = self.net.judge(out["fakes"], self.chosen(batch["mfcc"], batch).repeat(2, 1, 1, 1))
         terms |= {"gan_sequence_patch": binary(patch, 1), "gan_sequence_match": binary(match, 1)}
-        return sum(term_weight(self.config, name) * value for name, value in terms.items())
+        return sum(self.weights[name] * value for name, value in terms.items())
 
     def contrastive(self, fixed: Tensor, moving: Tensor) -> Tensor:
         fixed, moving = (F.normalize(x.flatten(1).float()) for x in (fixed, moving))

@@ -246,6 +246,7 @@ from ml_collections import ConfigDict
 from davs_jax import checkpoint
 from davs_jax.parallel import processes, sharding
 from davs_jax.training import state
+from davs_jax.training.stage import Stage
 processes.initialize()
 workdir, steps = sys.argv[1], sys.argv[2:]
 config = ConfigDict(json.load(open(f"{workdir}/config.json")))
@@ -253,8 +254,8 @@ config.mesh.fsdp = 4
 mesh = sharding.make_mesh(config.mesh)
 checkpoints = checkpoint.Checkpoints(workdir, 3, "")
 if checkpoints.latest:
-    checkpoints.restore_latest(config, state.abstract_state(config, mesh))
-now = state.init_state(config, mesh) if steps else None
+    checkpoints.restore_latest(config, state.abstract_state(Stage.from_config(config), mesh))
+now = state.init_state(Stage.from_config(config), mesh) if steps else None
 for step in steps:
     checkpoints.save(int(step), now, config)
 checkpoints.close()

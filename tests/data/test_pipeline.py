@@ -7,7 +7,7 @@ import pytest
 from davs_jax.data import pipeline, records
 from davs_jax.errors import ConfigError, DataError
 from davs_jax.parallel import sharding
-from davs_jax.training import step
+from davs_jax.training.stage import Stage
 from support.tiny_data import SPEAKERS, WORDS, clip_record, write_shards
 
 CLIP_KEYS = ("frames", "mfcc", "word", "generate_start", "identity_frame", "adversary_frames")
@@ -28,7 +28,7 @@ def assert_equal(batches, expected):
 
 def test_a_training_batch_is_what_the_step_asks_for(joint_config):
     mesh = sharding.make_mesh(joint_config.mesh)
-    spec = step.batch_spec(joint_config)
+    spec = Stage.from_config(joint_config).batch
     batch = next(pipeline.train_batches(joint_config, mesh, spec))
     assert {k: (v.shape, v.dtype) for k, v in batch.items()} == {k: (v.shape, v.dtype) for k, v in spec.items()}
     assert all(v.sharding == sharding.batch_sharding(mesh) for v in batch.values())
@@ -40,7 +40,7 @@ def test_batches_from_a_step_on_are_the_continuation(joint_config):
 
 
 def test_device_batches_start_at_the_step_too(word_config):
-    mesh, spec = sharding.make_mesh(word_config.mesh), step.batch_spec(word_config)
+    mesh, spec = sharding.make_mesh(word_config.mesh), Stage.from_config(word_config).batch
     later = next(pipeline.train_batches(word_config, mesh, spec, start_step=2))
     assert_equal([jax.device_get(later)], take(1, word_config, tuple(spec), first=2))
 
@@ -77,7 +77,7 @@ def test_the_person_stage_needs_no_clips(joint_config):
 
 def test_the_word_stage_needs_no_faces(word_config):
     word_config.data.faces = ""
-    keys = tuple(step.batch_spec(word_config))
+    keys = tuple(Stage.from_config(word_config).batch)
     assert take(1, word_config, keys)[0].keys() == {"frames", "mfcc", "word"}
 
 
@@ -137,7 +137,7 @@ def test_a_batch_that_does_not_divide_over_the_devices_is_refused(word_config):
     with pytest.raises(
         ConfigError, match=r"batch_size is 4, which does not divide over 3 .* --config.data.batch_size=6"
     ):
-        pipeline.train_batches(word_config, mesh, step.batch_spec(word_config))
+        pipeline.train_batches(word_config, mesh, Stage.from_config(word_config).batch)
 
 
 def test_a_damaged_record_ends_the_stream_with_its_name(word_config, tmp_path):
@@ -145,6 +145,6 @@ def test_a_damaged_record_ends_the_stream_with_its_name(word_config, tmp_path):
     clips[2]["frames"] = [b"damaged"] * 29
     features = records.clip_features(WORDS, SPEAKERS)
     word_config.data.clips = write_shards(tmp_path, "clips", features, {"train": clips})
-    mesh, spec = sharding.make_mesh(word_config.mesh), step.batch_spec(word_config)
+    mesh, spec = sharding.make_mesh(word_config.mesh), Stage.from_config(word_config).batch
     with pytest.raises(DataError, match="clip MONEY_00002, frame"):
         next(pipeline.train_batches(word_config, mesh, spec))

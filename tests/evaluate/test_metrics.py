@@ -5,9 +5,9 @@ from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import confusion_matrix, pairwise_distances, top_k_accuracy_score
 
+from davs_jax.constants import mouth_box
 from davs_jax.evaluate import metrics
 from davs_jax.parallel import sharding
-from davs_jax.training import losses
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_the_legacy_psnr_is_that_of_wrapping_bytes(rng):
 
 def test_movement_tells_the_mouth_from_the_rest():
     frames = np.full((3, 64, 64, 3), 100, np.uint8)
-    frames[(1, *losses.mouth_box(64))] = 130
+    frames[(1, *mouth_box(64))] = 130
     moved = metrics.movement(frames)
     np.testing.assert_allclose(moved["mouth"], [30, 30])
     np.testing.assert_allclose(moved["elsewhere"], [0, 0])
@@ -118,7 +118,7 @@ def test_the_mouth_figures_see_the_mouth_box_only():
     reference = np.full((1, 64, 64, 3), 100, np.uint8)
     elsewhere, mouth = reference.copy(), reference.copy()
     elsewhere[:, :20] = 0
-    mouth[(0, *losses.mouth_box(64))] = 110
+    mouth[(0, *mouth_box(64))] = 110
     assert metrics.picture_figures(elsewhere, reference)["mouth_l1"][0] == 0
     figures = metrics.picture_figures(mouth, reference)
     assert figures["mouth_l1"][0] == pytest.approx(10)

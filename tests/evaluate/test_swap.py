@@ -3,11 +3,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from davs_jax.constants import mouth_box
 from davs_jax.data.sources import ClipSource
 from davs_jax.evaluate import swap
 from davs_jax.evaluate.recognition import Vectors
 from davs_jax.evaluate.swap import swap_test
-from davs_jax.training import losses
 from support.tiny_data import IMAGE_SIZE, WORDS, face, jpeg
 
 PEOPLE, TIMES = 4, 4
@@ -47,7 +47,7 @@ class Puppeteer:
         return photo
 
     def decode(self, photo, wid):
-        rows, columns = losses.mouth_box(len(photo))
+        rows, columns = mouth_box(len(photo))
         frames = np.repeat(photo[None], len(wid), 0)
         told = [TALES[vector.argmax()][2 + 2 * (i % self.config.model.word_frames)] for i, vector in enumerate(wid)]
         painted = np.stack([face(np.random.default_rng(0), 0, moment) for moment in told])

@@ -9,6 +9,7 @@ import pytest
 
 from configs import common
 from davs_jax import models
+from davs_jax.errors import ConfigError
 from davs_jax.models.__main__ import table
 from davs_jax.models.layers import BatchNorm, upsample
 from support.tiny_model import random_weights
@@ -91,13 +92,13 @@ def test_a_fresh_blend_decoder_returns_nearly_the_photo_and_hears_the_word_at_ev
 def test_an_unknown_image_size_or_skip_is_refused_by_name():
     model = common.get_config().model
     model.image_size = 96
-    with pytest.raises(ValueError, match=r"image_size is 96.*64, 128, 256, 512"):
+    with pytest.raises(ConfigError, match=r"image_size is 96.*64, 128, 256, 512"):
         models.build(model)
     model.image_size, model.skips = 64, (8, 5)
-    with pytest.raises(ValueError, match=r"skips names strides \[5\]"):
+    with pytest.raises(ConfigError, match=r"skips names strides \[5\]"):
         models.build(model)
     model.skips, model.word_skips = (8,), (3,)
-    with pytest.raises(ValueError, match=r"word_skips names strides \[3\]"):
+    with pytest.raises(ConfigError, match=r"word_skips names strides \[3\]"):
         models.build(model)
 
 

@@ -18,8 +18,8 @@ from davs_jax.import_official import convert
 from davs_jax.parallel import sharding
 from davs_jax.training import step
 from davs_jax.training.forward import split
-from davs_jax.training.optimizer import make_optimizers
-from davs_jax.training.state import DavsState, adversaries, trained_networks, used_networks
+from davs_jax.training.stage import Stage
+from davs_jax.training.state import DavsState
 
 # A tensor's gradient may be off by a share of itself, and by what rounding leaves of the network's largest gradient:
 # norms take the mean of a gradient away, rectifiers switch near their edge, and both make single tensors' uncertain.
@@ -76,9 +76,9 @@ class RecordingNetworks(step.Networks):
 def returning(losses_of, key: str):
     """The step's own losses; what they saw comes out among the metrics."""
 
-    def losses_and_more(config, networks, outputs, batch):
-        terms, figures = losses_of(config, networks, outputs, batch)
-        return terms, figures | {key: networks.calls, "forward": outputs}
+    def losses_and_more(networks, outputs, batch):
+        terms, metrics = losses_of(networks, outputs, batch)
+        return terms, metrics | {key: networks.calls, "forward": outputs}
 
     return losses_and_more
 
@@ -102,16 +102,16 @@ def configuration(stage: str, precision: str):
 def one_step(stage: str, precision: str) -> tuple[DavsState, dict]:
     """The stage's jitted training step on the seeded weights and batch."""
     config = configuration(stage, precision)
-    networks = [name for name, ours in convert.NETWORKS.items() if ours in used_networks(config)]
+    stage = Stage.from_config(config)
+    networks = [name for name, ours in convert.NETWORKS.items() if ours in stage.networks]
     weights = official.weights(networks, NUMBERS["step_shapes"], seeded.NORM_BIAS)
-    batch = {key: value for key, value in seeded.training_batch().items() if key in step.batch_spec(config)}
+    batch = {key: value for key, value in seeded.training_batch().items() if key in stage.batch}
     params, batch_stats, batch = jax.tree.map(
         lambda array: array.astype(precision) if array.dtype == np.float32 else array,
         (*convert.convert(weights, config.model), batch),
     )
-    optimizers = make_optimizers(config)
-    players = {"generator": trained_networks(config), "discriminator": adversaries(config)}
-    opt = {player: optimizers[player].init({n: params[n] for n in names}) for player, names in players.items()}
+    players = {"generator": stage.trained, "discriminator": stage.adversaries}
+    opt = {player: stage.optimizers[player].init({n: params[n] for n in names}) for player, names in players.items()}
     state = DavsState(jnp.zeros((), jnp.int32), params, batch_stats, opt, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step, "Networks", RecordingNetworks)
@@ -120,7 +120,7 @@ def one_step(stage: str, precision: str) -> tuple[DavsState, dict]:
             patch.setattr(step, name, returning(getattr(step, name), player))
         patch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, 0.5))
         mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
-        lowered = step.make_train_step(config, mesh).lower(state, batch)
+        lowered = step.make_train_step(stage, mesh).lower(state, batch)
     # Compiling takes longer than one step, except in float64, where XLA has no library to call.
     level = {"float32": 0, "float64": 1}[precision]
     compiled = lowered.compile(compiler_options={"xla_backend_optimization_level": level})

@@ -1,8 +1,8 @@
 import pytest
 
 from configs import common
+from davs_jax.errors import ConfigError
 from davs_jax.plan import compiling, machines, planner
-from davs_jax.plan.compiling import PlanError
 
 SMALL, LARGE = machines.parse("v5e:4x4"), machines.parse("v5e:16x16")
 
@@ -30,16 +30,26 @@ def test_a_stage_without_clips_counts_identity_images():
     assert planner.sized(config, SMALL, 4).data.face_batch_size == 64
 
 
+@pytest.mark.parametrize(("stage", "modalities"), [("word", ("audio",)), ("syncnet", ("audio", "video"))])
+def test_a_stage_that_reads_clips_without_their_frames_counts_clips(stage, modalities):
+    config = common.get_config(stage)
+    config.modalities = modalities
+    if stage == "word":
+        config.trained = ("audio_encoder", "word_classifier")
+        config.loss.update(contrastive=0.0, modality=0.0)
+    assert planner.batch_setting(config) == "batch_size"
+
+
 def test_a_batch_read_in_parts_fills_every_part():
     config = common.get_config("word")
     config.accumulate = 4
     assert planner.sized(config, SMALL, 1).data.batch_size == 4 * 16
 
 
-def test_what_the_step_refuses_is_told():
+def test_an_invalid_config_is_refused():
     config = common.get_config("joint")
     config.data.face_batch_size = 0
-    with pytest.raises(PlanError, match=r"config\.data\.face_batch_size is 0"):
+    with pytest.raises(ConfigError, match=r"config\.data\.face_batch_size is 0"):
         planner.sized(config, SMALL, None)
 
 

@@ -8,6 +8,7 @@ them. SGD stands in for Adam, under which the rounding noise of a zero gradient 
 one step is the gradient.
 """
 
+import dataclasses
 import os
 import socket
 import subprocess
@@ -32,6 +33,7 @@ from configs.common import NETWORKS
 from davs_jax.checkpoint.export import leaves
 from davs_jax.parallel import sharding
 from davs_jax.training import state, step
+from davs_jax.training.stage import Stage
 from support.steps import random_batch, tiny
 
 
@@ -44,7 +46,9 @@ def result(config, devices, fsdp: int) -> dict[str, np.ndarray]:
         name: jax.make_array_from_callback(value.shape, layout, lambda index, value=value: value[index])
         for name, value in random_batch(config).items()
     }
-    after, metrics = step.make_train_step(config, mesh)(state.init_state(config, mesh), batch)
+    sgd = dict.fromkeys(("generator", "discriminator"), optax.sgd(1e-3, momentum=0.9))
+    stage = dataclasses.replace(Stage.from_config(config), optimizers=sgd)
+    after, metrics = step.make_train_step(stage, mesh)(state.init_state(stage, mesh), batch)
     shared = [x for x in jax.tree.leaves((after.params, after.opt, after.ema)) if not x.is_fully_replicated]
     assert bool(shared) == (fsdp > 1), f"{len(shared)} arrays are divided over {fsdp} devices"
     assert all(x.sharding.shard_shape(x.shape) != x.shape and len(x.sharding.device_set) == mesh.size for x in shared)
@@ -74,13 +78,10 @@ def kind(name: str) -> str:
 
 
 def main() -> None:
-    sgd = optax.sgd(1e-3, momentum=0.9)
-    for module in (step, state):
-        module.make_optimizers = lambda config: dict.fromkeys(("generator", "discriminator"), sgd)
     config = tiny("word")
     config.optim.ema_decay = 0.9
     config.model.word_frames = 3  # a chunk of one frame for each third
-    config.model.dtype = "float64"  # of float32, what is left is parameters and what is added to them
+    config.model.dtype = "float64"  # only parameters and what is added to them stay float32
     if sys.argv[1:2] == ["process"]:
         address, process, saved = sys.argv[2:]
         jax.distributed.initialize(address, 2, int(process))

@@ -181,11 +181,11 @@ def trial(folder: Path) -> None:
     say(f"state {shown('JobState')}, exit {shown('ExitCode')}, restarts {shown('Restarts')}")
     log = (folder / "job.log").read_text()
     for line in log.splitlines():
-        if line.startswith(("training in", "going on from", "ended with", "step ")) or "4 ×" in line:
+        if line.startswith(("training in", "resuming from", "ended with", "step ")) or "4 ×" in line:
             print(f"           log: {line}")
     if (
         shown("JobState") != "COMPLETED"
-        or "going on from step" not in log
+        or "resuming from step" not in log
         or steps(workdir) != list(range(1, STEPS + 1))
     ):
         print(log[-4_000:], file=sys.stderr)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import common
-from davs_jax.training import step
+from davs_jax.training.stage import Stage
 
 
 def tiny(stage: str = "joint"):
@@ -25,4 +25,4 @@ def random_batch(config, seed: int = 0) -> dict[str, np.ndarray]:
             return rng.integers(0, 3, spec.shape, np.int32)
         return rng.normal(size=spec.shape).astype(np.float32)
 
-    return {key: draw(spec) for key, spec in step.batch_spec(config).items()}
+    return {key: draw(spec) for key, spec in Stage.from_config(config).batch.items()}

@@ -1,5 +1,6 @@
 """A step in bfloat16, in parts, with less memory, and on other devices."""
 
+import dataclasses
 import math
 import re
 import subprocess
@@ -12,8 +13,11 @@ import optax
 import pytest
 
 from configs import common
+from davs_jax import models
 from davs_jax.checkpoint.export import leaves
-from davs_jax.training import forward, state, step
+from davs_jax.training import forward, state
+from davs_jax.training.stage import REMAT, Stage
+from davs_jax.training.step import TrainStep
 from support.steps import random_batch, tiny
 from support.tiny_model import random_weights
 
@@ -30,13 +34,10 @@ def word_stage(batch_size: int, **settings):
 
 def compiled(config):
     """(first state, jitted step), whose optimizers are SGD with momentum: after a first step it is the gradient."""
-    sgd = optax.sgd(0.1, momentum=0.9)
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (step, state):
-            patch.setattr(module, "make_optimizers", lambda _: dict.fromkeys(("generator", "discriminator"), sgd))
-        first = jax.jit(lambda: state._init(config, {}), compiler_options=QUICK)()
-        lowered = jax.jit(lambda now, batch: step.train_step(config, now, batch)).lower(first, random_batch(config))
-    return first, lowered.compile(compiler_options=QUICK)
+    sgd = dict.fromkeys(("generator", "discriminator"), optax.sgd(0.1, momentum=0.9))
+    stage = dataclasses.replace(Stage.from_config(config), optimizers=sgd)
+    first = jax.jit(lambda: state.first_state(stage, {}), compiler_options=QUICK)()
+    return first, jax.jit(TrainStep(stage)).lower(first, random_batch(config)).compile(compiler_options=QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +114,14 @@ def test_in_bfloat16_all_that_is_kept_and_summed_is_float32(four_clips):
 def test_a_network_keeps_less_for_its_backward_pass_where_it_is_told_to(name, capsys):
     config = tiny()
     params, batch_stats = random_weights(config)
-    inputs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), step.models.example_inputs(config.model, 2)[name])
+    inputs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), models.example_inputs(config.model, 2)[name])
 
     def kept(policy: str) -> int:
         """Numbers that lie between forward and backward, beside weights and inputs."""
-        config.remat[name] = policy
+        stage = dataclasses.replace(Stage.from_config(config), remat={name: REMAT[policy]})
 
         def apply(own):
-            networks = forward.Networks(config, {name: own}, {name: batch_stats[name]}, (name,), jax.random.key(0))
+            networks = forward.Networks(stage, {name: own}, {name: batch_stats[name]}, (name,), jax.random.key(0))
             return networks(name, *inputs)
 
         jax.ad_checkpoint.print_saved_residuals(apply, params[name])
@@ -138,10 +139,10 @@ def test_what_is_computed_again_gives_the_same_gradients():
     mfcc = np.random.default_rng(0).normal(size=(6, 20, 12)).astype(np.float32)
 
     def gradient(policy: str):
-        config.remat[name] = policy
+        stage = dataclasses.replace(Stage.from_config(config), remat={name: REMAT[policy]})
 
         def loss(own):
-            networks = forward.Networks(config, {name: own}, {name: batch_stats[name]}, (name,), jax.random.key(0))
+            networks = forward.Networks(stage, {name: own}, {name: batch_stats[name]}, (name,), jax.random.key(0))
             return jnp.square(networks(name, mfcc)).mean(), networks.batch_stats
 
         return jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)(params[name])
@@ -153,7 +154,7 @@ def test_what_is_computed_again_gives_the_same_gradients():
 
 def test_every_network_has_a_policy():
     config = common.get_config()
-    assert set(config.remat) == set(step.models.build(config.model))
+    assert set(config.remat) == set(models.build(config.model))
 
 
 @pytest.mark.parametrize("sizes", [(8, 8), (12, 2), (96, 8, 4), (3, 5)])

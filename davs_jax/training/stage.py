@@ -1,0 +1,244 @@
+"""A stage of training, resolved once from its config: everything is checked, typed and found by name."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax.traverse_util import flatten_dict
+from ml_collections import FrozenConfigDict
+
+from davs_jax import models
+from davs_jax.constants import MFCC_LENGTH, MFCC_WIDTH
+from davs_jax.errors import ConfigError
+from davs_jax.models import syncnet
+from davs_jax.models.layers import CONVOLUTION
+from davs_jax.training import checks, losses
+from davs_jax.training.optimizer import make_optimizers
+
+Array = jax.Array
+
+# `config.remat`: what of a network's forward is kept for the backward pass, and what is recomputed.
+REMAT = {
+    "none": lambda apply: apply,
+    "activations": functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(CONVOLUTION)),
+    "all": jax.checkpoint,
+}
+FACE_ARRAYS = frozenset({"faces", "face_id"})  # of a batch; all others are of clips
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stage:
+    """Which networks train, on which terms, on what batch; made by `from_config`.
+
+    Attributes:
+      seed: of the first weights and of every step's randomness.
+      model: `config.model`: the sizes of the networks.
+      modules: the networks that the stage uses, by name.
+      trained: networks of the generator player.
+      adversaries: networks of the discriminator player.
+      modalities: `audio`, `video` or both: from which words are read and frames are generated.
+      weights: of the generator player's terms, by (term, part); all are above 0.
+      batch: exactly the arrays that the step reads, by key (docs/architecture.md lists them).
+      optimizers: by player, `generator` and `discriminator`.
+      remat: by network, wraps its forward to choose what the backward pass recomputes.
+      contrastive: (wid_video, wid_audio) `[B, T, E]` → loss.
+      label_softness: the discriminators' labels are softened by up to this much.
+      wid_gradient: scale of the image losses' gradient at the word vectors.
+      ema_decay: of the averaged weights; 0 is none.
+      official_grouping: batch norm sees one call of the official code at a time, not all frames.
+      accumulate: parts in which a step reads its batch.
+    """
+
+    seed: int
+    model: FrozenConfigDict
+    modules: Mapping[str, models.Module]
+    trained: tuple[str, ...]
+    adversaries: tuple[str, ...]
+    modalities: tuple[str, ...]
+    weights: Mapping[losses.Key, float]
+    batch: Mapping[str, jax.ShapeDtypeStruct]
+    optimizers: Mapping[str, optax.GradientTransformation]
+    remat: Mapping[str, Callable]
+    contrastive: Callable[[Array, Array], Array]
+    label_softness: float
+    wid_gradient: float
+    ema_decay: float
+    official_grouping: bool
+    accumulate: int
+
+    @classmethod
+    def from_config(cls, config) -> "Stage":
+        """Resolves a config of `configs/common.py`.
+
+        Raises:
+          ConfigError: an invalid value, or values that contradict each other; the message names key and value, and says
+            what is allowed.
+        """
+        checks.check(config, tuple(REMAT))
+        modules = models.build(config.model)
+        modalities = _modalities(config)
+        active = _active_terms(config, modalities)
+        trained = _trained(config, active, modalities)
+        adversaries = tuple(t.adversary for name, t in losses.TERMS.items() if t.adversary and name in active)
+        used = _networks(active, modalities, frozen=True) | set(adversaries)
+        _check_layers(config, modules, trained)
+        return cls(
+            seed=config.seed,
+            model=FrozenConfigDict(config.model),
+            modules={name: module for name, module in modules.items() if name in used},
+            trained=trained,
+            adversaries=adversaries,
+            modalities=modalities,
+            weights=_weights(config, active, modalities),
+            batch=_batch(config, active, modalities),
+            optimizers=make_optimizers(config.optim, config.steps),
+            remat=_remat(config, modules),
+            contrastive=functools.partial(losses.CONTRASTIVE[config.contrastive], margin=config.margin),
+            label_softness=config.label_softness,
+            wid_gradient=config.wid_gradient,
+            ema_decay=config.optim.ema_decay,
+            official_grouping=config.bn_grouping == "official",
+            accumulate=config.accumulate,
+        )
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """Names of the active terms: those whose weight is above 0. Only these are computed."""
+        return frozenset(term for term, _ in self.weights)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """All networks of the stage: trained, frozen and adversaries."""
+        return tuple(self.modules)
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Networks that run with their running statistics and are not updated."""
+        return tuple(name for name in self.modules if name not in self.trained + self.adversaries)
+
+    def role(self, network: str) -> str:
+        """`adversary`, `trained` or `frozen`."""
+        return "adversary" if network in self.adversaries else "trained" if network in self.trained else "frozen"
+
+    @property
+    def reads_clips(self) -> bool:
+        """False where the stage reads identity images alone."""
+        return not self.batch.keys() <= FACE_ARRAYS
+
+    @property
+    def examples(self) -> int:
+        """Clips of a batch; identity images where the stage reads no clips."""
+        return next(iter(self.batch.values())).shape[0]
+
+
+def _modalities(config) -> tuple[str, ...]:
+    given = tuple(config.modalities)
+    if not given or set(given) - losses.BOTH:
+        raise ConfigError(f"config.modalities is {given}", "it holds 'audio', 'video' or both")
+    return given
+
+
+def _active_terms(config, modalities: tuple[str, ...]) -> set[str]:
+    for name, weight in config.loss.items():
+        if name not in losses.TERMS:
+            raise ConfigError(f"config.loss names {name!r}", f"the terms are {', '.join(losses.TERMS)}")
+        if not weight >= 0:
+            raise ConfigError(f"config.loss.{name} is {weight}", "a weight is 0 (off) or above")
+    active = {name for name, weight in config.loss.items() if weight > 0}
+    if not active:
+        raise ConfigError("every weight in config.loss is 0: there is nothing to train", "set at least one above 0")
+    for name in sorted(active):
+        if missing := losses.TERMS[name].needs - set(modalities):
+            raise ConfigError(
+                f"config.loss.{name} is above 0 but needs {sorted(missing)}, which config.modalities lacks",
+                "set it to 0",
+            )
+    return active
+
+
+def _networks(active: set[str], modalities: tuple[str, ...], frozen: bool = False) -> set[str]:
+    """Networks that the active terms move, without the encoders of absent modalities; with `frozen`, those too that the
+    terms only use."""
+    absent = {encoder for modality, encoder in losses.ENCODERS.items() if modality not in modalities}
+    terms = [losses.TERMS[name] for name in active]
+    return {name for term in terms for name in (*term.moves, *(term.uses if frozen else ()))} - absent
+
+
+def _remat(config, modules: Mapping[str, models.Module]) -> dict[str, Callable]:
+    if unknown := sorted(set(config.remat) - set(modules)):
+        raise ConfigError(f"config.remat names {unknown[0]!r}", f"the networks are {', '.join(modules)}")
+    return {name: REMAT[config.remat.get(name, "none")] for name in modules}
+
+
+def _trained(config, active: set[str], modalities: tuple[str, ...]) -> tuple[str, ...]:
+    if unknown := set(config.trained) - {name for term in losses.TERMS.values() for name in term.moves}:
+        raise ConfigError(f"config.trained names {sorted(unknown)}, which are not networks of the generator player")
+    moved = _networks(active, modalities)
+    if idle := [name for name in config.trained if name not in moved]:
+        raise ConfigError(f"config.trained names {idle}, but no term with a weight above 0 moves them")
+    return tuple(config.trained)
+
+
+def _weights(config, active: set[str], modalities: tuple[str, ...]) -> dict[losses.Key, float]:
+    """Weight of every part of every active term; those of the uniformity terms multiply the stated rule."""
+    classes = {"pid_uniform": "num_words", "wid_uniform": "num_identities"}
+    absent, weights = losses.BOTH - set(modalities), {}
+    for name in (name for name in losses.TERMS if name in active):
+        weight = config.loss[name]
+        if key := classes.get(name):
+            if (count := config.model[key]) < 2:
+                raise ConfigError(f"config.model.{key} is {count}, but config.loss.{name} needs at least 2 classes")
+            weight *= losses.uniformity_weight(count)
+        weights |= {(name, part): weight for part in losses.TERMS[name].parts if part not in absent}
+    return weights
+
+
+def _check_layers(config, modules: Mapping[str, models.Module], trained: tuple[str, ...]) -> None:
+    """Every layer of `config.optim.multipliers` must be one that the generator player trains."""
+    if not (layers := tuple(config.optim.multipliers)):
+        return
+    inputs, names = models.example_inputs(config.model), set()
+    for network in {layer.partition("/")[0] for layer in layers} & set(trained):
+        init = functools.partial(modules[network].init, jax.random.key(0), train=False)
+        names |= flatten_dict({network: jax.eval_shape(init, *inputs[network])["params"]}, sep="/").keys()
+    for layer in layers:
+        if not any(name.startswith(f"{layer}/") for name in names):
+            raise ConfigError(f"config.optim.multipliers names {layer!r}, but the stage trains no such layer")
+
+
+def _batch(config, active: set[str], modalities: tuple[str, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of the arrays that the step reads."""
+    model, clips, faces = config.model, config.data.batch_size, config.data.face_batch_size
+    size, generates, batch = model.image_size, bool(active & losses.GENERATION_TERMS), {}
+
+    def add(key: str, *shape: int, dtype=jnp.uint8) -> None:
+        batch[key] = jax.ShapeDtypeStruct(shape, dtype)
+
+    own_adversary_frames = model.adversary_frames != model.word_frames
+    reads_video, reads_audio = (bool(active & losses.WORD_TERMS) and m in modalities for m in ("video", "audio"))
+    if reads_video or generates or ("pid_uniform" in active and not own_adversary_frames):
+        add("frames", clips, model.word_frames, size, size, 3)
+    if reads_audio or generates:
+        add("mfcc", clips, model.word_frames, MFCC_LENGTH, MFCC_WIDTH, dtype=jnp.float32)
+    if active & {"word_ce", "pid_uniform"}:
+        add("word", clips, dtype=jnp.int32)
+    if "pid_uniform" in active and own_adversary_frames:
+        add("adversary_frames", clips, model.adversary_frames, size, size, 3)
+    if generates:
+        add("generate_start", clips, dtype=jnp.int32)
+        add("identity_frame", clips, size, size, 3)
+    if "sync" in active:
+        add("sync_frames", clips, syncnet.CLIP_WINDOWS + syncnet.FRAMES - 1, size, size, 3)
+        add("sync_mfcc", clips, syncnet.CLIP_WINDOWS, syncnet.COLUMNS, syncnet.COEFFICIENTS, dtype=jnp.float32)
+    if face_terms := sorted(active & losses.FACE_TERMS):
+        if not faces:
+            raise ConfigError(
+                f"config.data.face_batch_size is 0, but {face_terms} need identity images",
+                "set it above 0 and config.data.faces to a folder of identity shards, or set those weights to 0",
+            )
+        add("faces", faces, size, size, 3)
+        add("face_id", faces, dtype=jnp.int32)
+    return batch
