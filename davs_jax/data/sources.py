@@ -9,12 +9,9 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from davs_jax import constants
+from davs_jax.errors import DataError
 
 MFCC_ROWS = constants.MFCC_PER_FRAME * (constants.CLIP_FRAMES - 1) + constants.MFCC_LENGTH  # of the shortest clip
-
-
-class DataError(ValueError):
-    """A folder, a record or a setting with which no batch can be made; the message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,8 @@ import math
 import cv2
 import numpy as np
 
+from davs_jax.errors import DavsError
+
 # The official alignment (preprocess/face_align.py): eyes and mouth centre go to TEMPLATE in a canvas of 356 ×
 # 436 pixels, of which the square of CROP_SIZE whose corner is CROP_CORNER is kept: centred horizontally, and
 # 20 pixels below the middle vertically.
@@ -17,7 +19,7 @@ CROP_SIZE = 268
 BORDER = 127  # gray level outside the picture
 
 
-class NoFace(ValueError):
+class NoFace(DavsError):
     """No face was found. The message says in how many frames it was looked for."""
 
 

