@@ -116,7 +116,7 @@ def test_rejections_are_listed_and_counted_by_stage(tmp_path):
 
 
 def test_what_is_rejected_while_it_is_listed_never_reaches_the_source(tmp_path):
-    stray = shards.useless("notes.doc", "read", "is no video", "leave it out")
+    stray = shards.rejected_item("notes.doc", "read", "is no video", "leave it out")
     assert dict(prepare(make_plan([0, stray]), tmp_path)["train"]) == {"records": 1, "read": 1}
     assert json.loads((tmp_path / "rejected.jsonl").read_text()) == stray
 
