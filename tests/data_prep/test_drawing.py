@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from data_prep.synthetic.rendering import Face, Light, Pose
 from data_prep.synthetic.motion import REST, TARGETS, mouth_shapes, poses
 from data_prep.synthetic.people import random_person
+from data_prep.synthetic.rendering import Face, Light, Pose
 from data_prep.synthetic.speech import Phoneme, SpeechError
 from davs_jax.media.faces.alignment import align
 
