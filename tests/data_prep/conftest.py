@@ -25,6 +25,12 @@ class OneFace:
         return [tracking.Face(POINTS, np.array([45, 30, 70, 80], np.float32), 0.99)] if self.left >= 0 else []
 
 
+@pytest.fixture(scope="session")
+def one_face_detector():
+    """Makes a detector that finds one face in every image."""
+    return lambda: OneFace(np.inf)
+
+
 @pytest.fixture
 def one_face(monkeypatch):
     """Every image shows one face; after `one_face(n)`, only the first n images do."""

@@ -95,9 +95,7 @@ def test_a_bucket_that_fails_stops_the_run_and_rejects_nothing(bucket, corpus, t
         ("--input", "az://store/in", "az:// needs the package adlfs; pip install adlfs"),
     ],
 )
-def test_an_invalid_address_is_refused_in_one_sentence(
-    corpus, tmp_path, monkeypatch, flag, address, said, capsys
-):
+def test_an_invalid_address_is_refused_in_one_sentence(corpus, tmp_path, monkeypatch, flag, address, said, capsys):
     find = folders.importlib.util.find_spec
     monkeypatch.setattr(folders.importlib.util, "find_spec", lambda name: None if name == "adlfs" else find(name))
     monkeypatch.setitem(folders.LAYERS, "az", "adlfs" if flag == "--input" else "fsspec")

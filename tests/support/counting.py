@@ -43,6 +43,3 @@ def make_plan(items=range(20), *, count=3, length=100) -> Plan:
         labels={"identity": ["even", "odd"]},
         splits={"train": [items[i::count] for i in range(count)], "val": [[100, 101]]},
     )
-
-
-
