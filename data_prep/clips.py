@@ -1,4 +1,4 @@
-"""The one way from a recording to clip records, for every source: read, track, align, cut, measure."""
+"""Turns a recording into clip records, for every source: read, track the face, align, cut, measure."""
 
 import argparse
 import json
@@ -13,8 +13,9 @@ import numpy as np
 from data_prep import folders, measures
 from data_prep.folders import AnyPath
 from data_prep.shards import Rejection
+from davs_jax.command_line import real
 from davs_jax.constants import CLIP_FRAMES, SAMPLES_PER_FRAME, stored_size
-from davs_jax.errors import MediaError
+from davs_jax.errors import DavsError, MediaError
 from davs_jax.media import offsets
 from davs_jax.media.audio import clip_mfcc
 from davs_jax.media.faces import alignment, detectors, tracking
@@ -24,9 +25,10 @@ JPEG_QUALITY = 95
 LIPS_SIZE = 64  # pixels: image size at which the lips of several faces are compared
 UNKNOWN = -1  # label
 SPEAKERS = ("central", "lips")
+MAX_SMOOTH = 25  # frames
 
-# How faces are followed, by default; a plan's options say how it was done.
-FOLLOWING = {
+# Default options of face tracking; a plan holds those that were used.
+TRACKING = {
     "detector": detectors.DEFAULT,
     "detect_every": tracking.EVERY,
     "smooth": tracking.SMOOTH,
@@ -36,39 +38,53 @@ FOLLOWING = {
 
 @dataclass(frozen=True)
 class Cut:
-    """A clip of CLIP_FRAMES frames to be cut out of a recording."""
+    """A clip of CLIP_FRAMES frames to cut out of a recording."""
 
     clip_id: str
     word: int  # label
     middle: float | None = None  # in frames from the recording's start; None is the recording's own middle
-    measures: Mapping[str, Any] = field(default_factory=dict)  # kept in the record beside our own
+    measures: Mapping[str, Any] = field(default_factory=dict)  # the source's own, kept in the record with ours
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A video file and what is to be cut out of it."""
+    """A video file and the clips to cut out of it."""
 
     path: AnyPath
-    file: str  # how it is named in a rejection: its path in the input folder
-    cuts: Sequence[Cut] | Callable[[int], Sequence[Cut]]  # if it depends on the number of frames, a function of it
+    file: str  # its name in a rejection: its path in the input folder
+    cuts: Sequence[Cut] | Callable[[int], Sequence[Cut]]  # or a function of the number of frames
     speaker: int = UNKNOWN  # label
     points: np.ndarray | None = None  # [T, 5, 2] where known: taken as exact, neither detected nor smoothed
     mouth_opening: np.ndarray | None = None  # [T] where known
-    sound: AnyPath | None = None  # the file beside that holds the sound
+    audio: AnyPath | None = None  # a separate audio file, where the video has none
 
 
-class Unusable(Exception):
-    """A file, or one cut of it, gives no record: the stage at which it failed, the reason, the remedy."""
+class Unusable(DavsError):
+    """A file, or one cut of it, that gives no record.
+
+    Args:
+      stage: what failed, as in `Rejection`.
+    """
+
+    def __init__(self, stage: str, reason: str, remedy: str):
+        super().__init__(reason, remedy)
+        self.stage = stage
 
     @classmethod
-    def because(cls, stage: str, path: AnyPath, error: Exception) -> "Unusable":
-        """From an error whose message reads `path: reason; remedy`."""
+    def of_file(cls, stage: str, path: AnyPath, error: Exception) -> "Unusable":
+        """From an error of reading a file, whose message is `path: reason; remedy`.
+
+        The path is left out: the same file must give the same rejection on every machine.
+        """
         reason, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
         return cls(stage, reason, remedy)
 
+    def rejection(self, file: str) -> Rejection:
+        return Rejection(file, self.stage, self.reason, self.remedy)
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that every source of clips has."""
+    """Adds the flags that every source of clips has."""
     add_detector(parser)
     parser.add_argument(
         "--detect-every",
@@ -76,11 +92,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         choices=range(1, 26),
         metavar="N",
         default=tracking.EVERY,
-        help=f"frames between detections, which are interpolated (default {tracking.EVERY}; 1: a detection in each)",
+        help=f"detect the face in every N-th frame and interpolate between them (default {tracking.EVERY})",
     )
     parser.add_argument(
         "--smooth",
-        type=_not_negative,
+        type=real(0, MAX_SMOOTH),
         metavar="S",
         default=tracking.SMOOTH,
         help=f"standard deviation in frames of the Gaussian that smooths the face points over time, so that aligned "
@@ -90,59 +106,64 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--speaker",
         choices=SPEAKERS,
         default=SPEAKERS[0],
-        help="of several faces, the largest and most central one (default), or the one whose lips move with the sound",
+        help="of several faces, take the largest and most central one (default), or the one whose lips move with the "
+        "audio",
     )
 
 
 def add_detector(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--detector", choices=detectors.DETECTORS, default=detectors.DEFAULT, help="what finds faces (default mtcnn)"
+        "--detector", choices=detectors.DETECTORS, default=detectors.DEFAULT, help="face detector (default mtcnn)"
     )
 
 
 def options(args: argparse.Namespace) -> dict[str, Any]:
-    """What of a plan's options every source of clips has."""
-    detectors.detector(args.detector)  # what is not installed is to be known before the first file
-    return {"image_size": args.image_size, "seed": args.seed} | {name: getattr(args, name) for name in FOLLOWING}
+    """The options in a plan that every source of clips has.
+
+    Raises:
+      DetectorError: the detector is not installed.
+    """
+    detectors.detector(args.detector)  # fails before the first file, not at it
+    return {"image_size": args.image_size, "seed": args.seed} | {name: getattr(args, name) for name in TRACKING}
 
 
 def clip_records(recording: Recording, options: Mapping[str, Any]) -> Iterator[dict | Rejection]:
-    """Makes the records of one recording, or says why there is none.
+    """Yields the records and rejections of one recording.
 
     The file is decoded and the face tracked once, whatever the number of cuts.
 
     Args:
-      options: `image_size` of the networks (stored frames are `stored_size` of it on a side), and what differs
-        from FOLLOWING.
+      options: `image_size` of the networks (stored frames are `stored_size` of it on a side), and those options of
+        TRACKING that differ from the default.
     """
-    image_size, following = options["image_size"], {name: options.get(name, FOLLOWING[name]) for name in FOLLOWING}
+    image_size, settings = options["image_size"], {name: options.get(name, TRACKING[name]) for name in TRACKING}
     try:
         clip = _read(recording)
-        points, lost, tracked = _points(recording, clip, following)
+        points, lost, tracked = _points(recording, clip, settings)
     except Unusable as error:
-        yield Rejection(recording.file, *error.args)
+        yield error.rejection(recording.file)
         return
     faces: dict[int, _Face] = {}  # cuts overlap, and each frame is aligned once
     for cut in recording.cuts(len(clip.frames)) if callable(recording.cuts) else recording.cuts:
         try:
             start, shift = _place(cut, len(clip.frames))
-            _in_sight(lost[start : start + CLIP_FRAMES])
+            _check_tracked(lost[start : start + CLIP_FRAMES])
             audio = _audio(clip.samples, start)
         except Unusable as error:
-            yield Rejection(f"{recording.file} ({cut.clip_id})", *error.args)
+            yield error.rejection(f"{recording.file} ({cut.clip_id})")
             continue
         span = range(start, start + CLIP_FRAMES)
         for index in span:
             if index not in faces:
                 faces[index] = _aligned(clip.frames[index], points[index], image_size)
-        shown = [faces[index] for index in span]
+        aligned = [faces[index] for index in span]
         opening = recording.mouth_opening
-        own = {"shift": shift, **_measured(shown, points[start : span.stop], audio, image_size)}
+        own = {"shift": shift, **_measured(aligned, points[start : span.stop], audio, image_size)}
         yield {
             "clip_id": cut.clip_id,
             "word": cut.word,
             "speaker": recording.speaker,
-            "frames": [aligned.jpeg for aligned in shown],
+            "frames": [face.jpeg for face in aligned],
             "audio": audio,
             "mfcc": clip_mfcc(audio, CLIP_FRAMES),
             "mouth_opening": np.zeros(0, np.float32) if opening is None else opening[start : span.stop],
@@ -151,7 +172,7 @@ def clip_records(recording: Recording, options: Mapping[str, Any]) -> Iterator[d
 
 
 def by_lips(people: Sequence[tracking.Track], clip: Clip) -> tracking.Track:
-    """Of several tracks, that whose lips go best with the sound over the whole recording (`measures.speaking`)."""
+    """Of several tracks, the one whose lips covary most with the audio of the whole recording (`measures.speaking`)."""
     if len(people) == 1:
         return people[0]
     agreement = []
@@ -159,7 +180,7 @@ def by_lips(people: Sequence[tracking.Track], clip: Clip) -> tracking.Track:
         aligned = (
             alignment.align(*pair, stored_size(LIPS_SIZE)) for pair in zip(clip.frames, track.points, strict=True)
         )
-        mouths = np.stack([measures.mouth(picture, LIPS_SIZE) for picture in aligned])
+        mouths = np.stack([measures.mouth(image, LIPS_SIZE) for image in aligned])
         agreement.append(measures.speaking(mouths, clip.samples))
     return people[int(np.argmax(agreement))]
 
@@ -170,34 +191,34 @@ def encode_jpeg(image: np.ndarray) -> bytes:
     return data.tobytes()
 
 
-def _read(recording: Recording):
-    beside = folders.local(recording.sound) if recording.sound else nullcontext()
-    with folders.local(recording.path) as path, beside as sound:
+def _read(recording: Recording) -> Clip:
+    separate = folders.local(recording.audio) if recording.audio else nullcontext()
+    with folders.local(recording.path) as path, separate as audio:
         try:
-            clip = read_clip(path, sound)
+            clip = read_clip(path, audio)
         except MediaError as error:
-            if sound and str(error).startswith(f"{sound}: "):
-                raise Unusable.because("sound", sound, error) from error
-            raise Unusable.because("read", path, error) from error
+            if audio and str(error).startswith(f"{audio}: "):
+                raise Unusable.of_file("sound", audio, error) from error
+            raise Unusable.of_file("read", path, error) from error
     if len(clip.frames) < CLIP_FRAMES:
         raise Unusable("length", f"has {len(clip.frames)} frames, {CLIP_FRAMES} are needed", "copy the file again")
     if clip.samples is None:
-        raise Unusable("sound", "has no sound track", "leave it out, or give a file with sound")
+        raise Unusable("sound", "has no audio track", "leave it out, or give a file with audio")
     return clip
 
 
-def _points(recording: Recording, clip: Clip, following: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, dict]:
-    """The face points of every frame, in which frames they are a guess, and what is known of how good they are."""
+def _points(recording: Recording, clip: Clip, settings: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, dict]:
+    """(points `[T, 5, 2]`, bool `[T]` where the face was lost and they are a guess, measures of their quality)."""
     points, found, frames = recording.points, 1.0, clip.frames
     lost = np.zeros(len(frames), bool)
     if points is None:
-        finder = detectors.detector(following["detector"])
+        detector = detectors.detector(settings["detector"])
         try:
-            people = tracking.tracks(frames, finder, following["detect_every"], following["smooth"])
-            track = by_lips(people, clip) if following["speaker"] == "lips" else people[0]
+            people = tracking.tracks(frames, detector, settings["detect_every"], settings["smooth"])
+            track = by_lips(people, clip) if settings["speaker"] == "lips" else people[0]
             points, found, lost = track.points, track.found_fraction, track.lost
         except tracking.NoFace as error:
-            raise Unusable("face", str(error), "leave the file out, or give its points") from error
+            raise Unusable("face", error.reason, "leave the file out, or give its points") from error
     for name, known in (("points", points), ("mouth_opening", recording.mouth_opening)):
         if known is not None and len(known) != len(frames):
             raise Unusable("label", f"{name} of {len(known)} frames, the video has {len(frames)}", "correct them")
@@ -218,34 +239,34 @@ def _points(recording: Recording, clip: Clip, following: Mapping[str, Any]) -> t
 
 
 def _place(cut: Cut, frames: int) -> tuple[int, int]:
-    """First frame of a cut, and by how many frames it was moved inwards to stay in the recording."""
+    """(first frame of a cut, number of frames by which it was moved to stay inside the recording)."""
     middle = frames / 2 if cut.middle is None else cut.middle
     if not 0 <= middle < frames:
         reason = f"its middle is at frame {middle:g}, the video has {frames}"
-        raise Unusable("length", reason, "copy the video again: its end is missing")
+        raise Unusable("length", reason, "copy the video again, its end is missing")
     wanted = int(np.floor(middle - CLIP_FRAMES / 2 + 0.5))
     start = min(max(wanted, 0), frames - CLIP_FRAMES)
     return start, start - wanted
 
 
-def _in_sight(lost: np.ndarray) -> None:
-    """Refuses a cut in which the face is out of sight for a while: the record would show anything there."""
+def _check_tracked(lost: np.ndarray) -> None:
+    """Refuses a cut in which the face is lost for some frames: they would not show it."""
     if lost.any():
         reason = f"no face is found for a while, in {lost.sum()} of its {len(lost)} frames"
-        raise Unusable("face", reason, "look at the video: is it damaged? then copy it again, or leave it out")
+        raise Unusable("face", reason, "watch the video; if it is damaged, copy it again, otherwise leave it out")
 
 
 def _audio(samples: np.ndarray, start: int) -> np.ndarray:
-    """The int16 sound of CLIP_FRAMES frames."""
-    sound = samples[start * SAMPLES_PER_FRAME : (start + CLIP_FRAMES) * SAMPLES_PER_FRAME]
-    audio = np.round(sound * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
+    """The audio of CLIP_FRAMES frames, int16 `[CLIP_FRAMES · 640]`."""
+    samples = samples[start * SAMPLES_PER_FRAME : (start + CLIP_FRAMES) * SAMPLES_PER_FRAME]
+    audio = np.round(samples * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
     if not audio.any():
         raise Unusable("sound", "is digital silence", "leave it out, or give a file with speech")
     return audio
 
 
 class _Face(NamedTuple):
-    """One aligned frame, and what is measured of it."""
+    """One aligned frame and its measures."""
 
     jpeg: bytes
     sharpness: float
@@ -257,22 +278,16 @@ def _aligned(frame: np.ndarray, points: np.ndarray, image_size: int) -> _Face:
     return _Face(encode_jpeg(aligned), measures.sharpness(aligned), measures.mouth(aligned, image_size))
 
 
-def _measured(shown: Sequence[_Face], points: np.ndarray, audio: np.ndarray, image_size: int) -> dict[str, Any]:
-    """What is measured of a clip's own frames and sound; docs/architecture.md says what each means."""
-    together = measures.lip_sound(np.stack([aligned.mouth for aligned in shown]), audio)
-    best = offsets.best_offset(-together)
+def _measured(faces: Sequence[_Face], points: np.ndarray, audio: np.ndarray, image_size: int) -> dict[str, Any]:
+    """The measures of a clip's frames and audio; docs/architecture.md explains each."""
+    correlation = measures.lip_sound(np.stack([face.mouth for face in faces]), audio)
+    best = offsets.best_offset(-correlation)
     return {
         "face_size": measures.face_size(points),
-        "sharpness": round(float(np.median([aligned.sharpness for aligned in shown])), 1),
+        "sharpness": round(float(np.median([face.sharpness for face in faces])), 1),
         "loudness": measures.loudness(audio),
-        "lip_sound": np.round(together, 2).tolist(),
-        "offset_hint": best.frames if together.any() else None,  # nothing moves, or the sound is steady
+        "lip_sound": np.round(correlation, 2).tolist(),
+        "offset_hint": best.frames if correlation.any() else None,  # the lips are still, or the loudness constant
         "offset_strength": round(-best.distance, 2),
         "points": measures.aligned_points(points, stored_size(image_size)),
     }
-
-
-def _not_negative(text: str) -> float:
-    if not 0 <= (value := float(text)) <= 25:
-        raise argparse.ArgumentTypeError(f"{text} is not in 0 … 25 frames")
-    return value

@@ -1,7 +1,7 @@
 """Photos inside larger files: tables with base64 columns, MXNet RecordIO (read without MXNet), WebDataset tars.
 
-A file is listed once, which says where each photo lies and whose it is; a photo is then read by its place alone,
-so that any shard can be made by anyone.
+A file is listed once, which gives each photo's offset and identity; a photo is then read by its offset alone, so any
+process can make any shard.
 """
 
 import base64
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from data_prep import folders
 from data_prep.clips import Unusable
 from data_prep.folders import AnyPath
+from davs_jax.errors import DavsError
 
 TSV_COLUMNS = 7  # MID, rank, image URL, page URL, face's number, base64 of its box, base64 of its JPEG
 TSV_ID, TSV_RANK, TSV_FACE, TSV_DATA = 0, 1, 4, 6
@@ -25,12 +26,12 @@ LENGTH_BITS = 29  # of the word after MAGIC; the three above say which part of i
 WHOLE, LAST = 0, 3
 HEADER = struct.Struct("<IfQQ")  # of a record of ImageRecordIO: number of labels (0: the one that follows), …
 INDEX_LINE = re.compile(r"\s*[0-9]+\s+[0-9]+\s*")
-PICTURES = ("jpg", "jpeg", "png", "webp")
+IMAGES = ("jpg", "jpeg", "png", "webp")
 COPY_AGAIN = "copy the file again"
 
 
 class Entry(NamedTuple):
-    """A photo in a file, or what should have been one."""
+    """A photo in a file, or a damaged one."""
 
     name: str  # unique in the corpus
     offset: int = 0
@@ -39,8 +40,8 @@ class Entry(NamedTuple):
     trouble: str = ""  # why there is no photo; "" where there is one
 
 
-class Damaged(ValueError):
-    """Bytes are not what their format asks for. The message says in what."""
+class Damaged(DavsError):
+    """Bytes that do not follow their format."""
 
 
 def kind(file: str) -> str:
@@ -49,10 +50,10 @@ def kind(file: str) -> str:
 
 
 def entries(path: AnyPath, name: str) -> Iterator[Entry]:
-    """Lists the photos of a file. Damaged ones are entries too, with their trouble.
+    """Lists the photos of a file; damaged ones are entries too, with their `trouble`.
 
     Args:
-      name: of the file in the corpus; entries' names begin with it.
+      name: of the file in the corpus; the entries' names begin with it.
     """
     try:
         yield from KINDS[kind(path.name)].entries(path, name)
@@ -64,7 +65,7 @@ def photo_bytes(path: AnyPath, offset: int, size: int) -> bytes:
     """The JPEG (or PNG, …) of an entry.
 
     Raises:
-      Unusable: the file ends before it, or what lies there is no record of the file's kind.
+      Unusable: the file ends before it, or there is no record of the file's kind at that offset.
     """
     try:
         with path.open("rb") as file:
@@ -77,7 +78,7 @@ def photo_bytes(path: AnyPath, offset: int, size: int) -> bytes:
     try:
         return KINDS[kind(path.name)].photo(data)
     except Damaged as error:
-        raise Unusable("read", str(error), COPY_AGAIN) from error
+        raise Unusable("read", error.reason, COPY_AGAIN) from error
 
 
 def _tsv_entries(path: AnyPath, name: str) -> Iterator[Entry]:
@@ -102,7 +103,10 @@ def _tsv_photo(data: bytes) -> bytes:
 
 
 def _record_entries(path: AnyPath, name: str) -> Iterator[Entry]:
-    """Records by the `.idx` file beside, else from first to last. A first record without a picture bounds the keys."""
+    """Records by the `.idx` file beside, else from first to last.
+
+    If the first record holds no image, its first label is the upper bound of the photos' keys.
+    """
     index = path.with_suffix(".idx")
     bound = None
     for number in _bad_lines(index):
@@ -111,20 +115,20 @@ def _record_entries(path: AnyPath, name: str) -> Iterator[Entry]:
         size = file.seek(0, os.SEEK_END)
         for key, offset in _indexed(index) if index.exists() else _sequential(file, size):
             if bound is not None and key >= bound:
-                continue  # the keys above hold no photos but which records each identity has
+                continue  # records from this key on list the records of each identity
             entry_name = f"{name}/{key}"
             try:
                 record, length = _raw_record(file, offset, size)
-                labels, picture = _labels(record)
+                labels, image = _labels(record)
             except Damaged as error:
-                yield Entry(entry_name, trouble=str(error))
+                yield Entry(entry_name, trouble=error.reason)
                 continue
-            if picture:
+            if image:
                 yield Entry(entry_name, offset, length, _class_name(labels[0]))
             elif key == 0:
                 bound = labels[0]
             else:
-                yield Entry(entry_name, trouble="the record holds no picture")
+                yield Entry(entry_name, trouble="the record holds no image")
 
 
 def _indexed(index: AnyPath) -> Iterator[tuple[int, int]]:
@@ -133,7 +137,7 @@ def _indexed(index: AnyPath) -> Iterator[tuple[int, int]]:
 
 
 def _bad_lines(index: AnyPath) -> Iterator[int]:
-    """Numbers of the lines, from 1, that name no record; those records are lost."""
+    """Numbers, from 1, of the lines that give no key and offset; their records are lost."""
     lines = enumerate(_lines(index), 1)
     return (number for number, line in lines if line.strip() and not INDEX_LINE.fullmatch(line))
 
@@ -143,7 +147,7 @@ def _lines(index: AnyPath) -> list[str]:
 
 
 def _sequential(file, size: int) -> Iterator[tuple[int, int]]:
-    """(number, offset) of one record after the other; a damaged one is the last, for nothing says where the next is."""
+    """(number, offset) of one record after the other, up to a damaged one: the next cannot be located after it."""
     key = offset = 0
     while offset < size:
         yield key, offset
@@ -158,7 +162,7 @@ def _raw_record(file, offset: int, size: int) -> tuple[bytes, int]:
     """(content, bytes in the file) of the record at an offset.
 
     Raises:
-      Damaged: there is no whole one.
+      Damaged: there is no complete record.
     """
     parts, position = [], offset
     while True:
@@ -175,12 +179,12 @@ def _raw_record(file, offset: int, size: int) -> tuple[bytes, int]:
         parts.append(file.read(length))
         position += 8 + -(-length // ALIGNMENT) * ALIGNMENT
         if part in (WHOLE, LAST):
-            # A content that has MAGIC in it is split there, and MAGIC left out.
+            # A record is split where its content contains MAGIC, which is left out.
             return struct.pack("<I", MAGIC).join(parts), min(position, size) - offset
 
 
 def _labels(record: bytes) -> tuple[tuple[float, ...], bytes]:
-    """(labels, picture) of a record's content."""
+    """(labels, image) of a record's content."""
     if len(record) < HEADER.size:
         raise Damaged(f"the record has {len(record)} bytes, its header needs {HEADER.size}")
     count, label, _, _ = HEADER.unpack_from(record)
@@ -197,7 +201,7 @@ def _record_photo(data: bytes) -> bytes:
 
 
 class _Bytes:
-    """As much of a file as `_raw_record` needs."""
+    """The part of a file's interface that `_raw_record` needs."""
 
     def __init__(self, data: bytes):
         self._data, self._position = data, 0
@@ -211,7 +215,7 @@ class _Bytes:
 
 
 def _tar_entries(path: AnyPath, name: str) -> Iterator[Entry]:
-    """A sample is the members that share a name up to its first dot, one after the other."""
+    """Samples: consecutive members whose names are equal up to the first dot."""
     key, sample = None, {}
     with path.open("rb") as file:
         try:
@@ -225,24 +229,24 @@ def _tar_entries(path: AnyPath, name: str) -> Iterator[Entry]:
                         yield _sample(name, key, sample)
                         sample = {}
                     key = folder, stem
-                    if ending.lower() in PICTURES:
-                        sample["picture"] = member.offset_data, member.size
+                    if ending.lower() in IMAGES:
+                        sample["image"] = member.offset_data, member.size
                     elif ending.lower() == "cls":
                         sample["class"] = archive.extractfile(member).read(64).decode(errors="replace").strip()
         except (tarfile.TarError, EOFError) as error:
             yield Entry(f"{name} (after {'/'.join(filter(None, key or ())) or 'its start'})", trouble=f"{error}")
-            sample = sample if "picture" in sample else {}  # what is cut off is told of once
+            sample = sample if "image" in sample else {}  # the truncated sample has been reported already
     if sample:
         yield _sample(name, key, sample)
 
 
 def _sample(name: str, key: tuple[str, str], sample: dict) -> Entry:
     name = "/".join(filter(None, (name, *key)))
-    if "picture" not in sample:
-        return Entry(name, trouble=f"the sample holds no .{', .'.join(PICTURES)}")
+    if "image" not in sample:
+        return Entry(name, trouble=f"the sample holds no .{', .'.join(IMAGES)}")
     if not sample.get("class"):
-        return Entry(name, trouble="the sample holds no .cls, so nobody knows whose face it is")
-    return Entry(name, *sample["picture"], sample["class"])
+        return Entry(name, trouble="the sample holds no .cls, so its identity is unknown")
+    return Entry(name, *sample["image"], sample["class"])
 
 
 def _class_name(label: float) -> str:
@@ -251,7 +255,7 @@ def _class_name(label: float) -> str:
 
 class _Kind(NamedTuple):
     entries: Callable[[AnyPath, str], Iterator[Entry]]
-    photo: Callable[[bytes], bytes]  # of the bytes at an entry's place
+    photo: Callable[[bytes], bytes]  # from the bytes at an entry's offset
 
 
 KINDS = {

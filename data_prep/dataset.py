@@ -1,4 +1,4 @@
-"""A folder of finished shards: checked, declared a TFDS dataset, counted."""
+"""Checks a folder of finished shards, turns it into a TFDS dataset, and counts its records."""
 
 import importlib
 import json
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data_prep.folders import AnyPath, is_local, replacing
+from data_prep.folders import AnyPath, is_local, remove_drafts, replacing
 from data_prep.plan import Plan, PreparationError, Shard
 from data_prep.shards import REJECTED_FILE, result_file
 
@@ -19,10 +19,10 @@ def finish(plan: Plan, output: AnyPath) -> dict[str, Counter]:
     """Turns a folder of finished shards into a TFDS dataset, and lists what was rejected in rejected.jsonl.
 
     Returns:
-      by split, the number of `records`, and of rejections by stage.
+      by split, the number of `records` and of rejections by stage.
 
     Raises:
-      PreparationError: shards are missing, a file does not hold what its report says, or nothing was made.
+      PreparationError: a shard is missing, does not hold what its report says, or there is no record at all.
     """
     tables, infos, rejected = {}, [], []
     for split in plan.splits:
@@ -39,11 +39,11 @@ def finish(plan: Plan, output: AnyPath) -> dict[str, Counter]:
         else:  # TFDS cannot open a split that is empty
             for shard in shards:
                 (output / plan.records_file(shard)).unlink(missing_ok=True)
-    with replacing(output / REJECTED_FILE) as temporary:
+    with replacing(output / REJECTED_FILE) as draft:
         lines = (json.dumps(rejection, ensure_ascii=False) + "\n" for rejection in rejected)
-        temporary.write_text("".join(lines), encoding="utf-8")
+        draft.write_text("".join(lines), encoding="utf-8")
     if not infos:
-        raise PreparationError(f"every input was rejected; {output / REJECTED_FILE} says why")
+        raise PreparationError("every input was rejected", f"{output / REJECTED_FILE} gives the reasons")
     tfds.folder_dataset.write_metadata(
         data_dir=str(output),
         features=importlib.import_module(plan.source).features(plan),
@@ -51,16 +51,15 @@ def finish(plan: Plan, output: AnyPath) -> dict[str, Counter]:
         filename_template=TEMPLATE,
         check_data=False,
     )
-    for leftover in output.glob(".*.tmp"):
-        leftover.unlink()
+    remove_drafts(output)
     return tables
 
 
 def counts(plan: Plan, output: AnyPath) -> dict[str, Counter]:
-    """What `finish` returns, of a folder that is finished.
+    """What `finish` returns, for a folder that is already finished.
 
     Raises:
-      PreparationError: shards are missing, or a file does not hold what its report says.
+      PreparationError: a shard is missing, or does not hold what its report says.
     """
     return {
         split: _counts(_checked_report(plan, shard, output) for shard in _shards(plan, split)) for split in plan.splits
@@ -68,7 +67,7 @@ def counts(plan: Plan, output: AnyPath) -> dict[str, Counter]:
 
 
 def measures(plan: Plan, output: AnyPath, split: str) -> Iterator[dict[str, float]]:
-    """What was measured of each record of a split beside its features, in the records' order; {} where nothing was."""
+    """The measures of each record of a split that are not among its features, in the order of the records."""
     for shard in _shards(plan, split):
         report = json.loads(result_file(output, shard).read_text(encoding="utf-8"))
         yield from report.get("measures", [{}] * report["records"])
@@ -89,19 +88,19 @@ def _counts(reports: Iterable[dict]) -> Counter:
 def _checked_report(plan: Plan, shard: Shard, output: AnyPath) -> dict:
     path, records = result_file(output, shard), output / plan.records_file(shard)
     if not path.exists():
-        raise PreparationError(f"shard {shard.name} is not made yet; run the preparation again")
+        raise PreparationError(f"shard {shard.name} is not made yet", "run the preparation again")
     report = json.loads(path.read_text(encoding="utf-8"))
     held = _held(records, report)
     if report["items"] != len(shard.items) or report["records"] != held:
         raise PreparationError(
-            f"{records} holds {held} records of {report['records']}; delete {path} and run the preparation again"
+            f"{records} holds {held} records of {report['records']}", f"delete {path} and run the preparation again"
         )
-    report.pop("measures", None)  # a few numbers of every record: not to be held for all shards at once
+    report.pop("measures", None)  # numbers of every record, too many to hold for all shards at once
     return report
 
 
 def _held(records: AnyPath, report: dict) -> int:
-    """How many records a file holds. In a bucket its length tells: the maker counted them before it went up."""
+    """How many records a file holds. In a bucket its size is compared: its records were counted before the upload."""
     if not records.exists():
         return 0
     if is_local(records):

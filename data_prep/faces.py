@@ -1,6 +1,6 @@
 """A folder of identities, `NAME/*.jpg` or `.png`, one photo per file.
 
-A JSON file of the same name may stand beside a photo and give its `points`, `[5, 2]`, instead of detection.
+A JSON file of the same name beside a photo may give its `points`, `[5, 2]`; no face is then detected in it.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from data_prep import command, folders, photos
 from data_prep.clips import Unusable
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
-from data_prep.shards import Rejection, useless
+from data_prep.shards import Rejection, rejected_item
 from davs_jax.data.records import face_features
 from davs_jax.media.faces import alignment
 
@@ -32,7 +32,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     """
     files, strays = listed(args.input)
     if not files:
-        raise PreparationError(f"{args.input}: no NAME/*.jpg or .png in it; give one folder for each identity")
+        raise PreparationError(f"{args.input}: holds no NAME/*.jpg or .png", "give one folder for each identity")
     split_of = split_by_share(files, {"train": 1 - args.val_fraction, "val": args.val_fraction}, args.seed)
     splits = {split: [file for file in files if split_of[file] == split] for split in ("train", "val")}
     splits["train"] += strays
@@ -51,14 +51,14 @@ def features(plan: Plan) -> tfds.features.FeaturesDict:
 
 
 def examples(plan: Plan, item: str) -> Iterator[dict | Rejection]:
-    """The record of one photo, or why it has none."""
+    """Yields the record of one photo, or its rejection."""
     path = folders.folder(plan.input) / item
     identity = plan.labels["identity"].index(item.split("/")[0])
     try:
         photo, points = photos.read(path), _known_points(path.with_suffix(".json"))
         yield photos.face_record(item.rpartition(".")[0], photo, identity, plan.options, points)
     except Unusable as error:
-        yield Rejection(item, *error.args)
+        yield error.rejection(item)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def listed(folder: AnyPath) -> tuple[list[str], list[dict]]:
-    """The photos `NAME/*` of a folder, and rejections of what else lies there."""
+    """(the photos `NAME/*` of a folder, rejections of the other files in it)."""
     photos, strays = [], {}
     for file in folders.files(folder):
         kind, depth = PurePosixPath(file).suffix.lower(), file.count("/")
@@ -85,11 +85,11 @@ def listed(folder: AnyPath) -> tuple[list[str], list[dict]]:
             photos.append(file)
         elif kind != ".json":
             strays[file] = "read", f"is none of {', '.join(PHOTO_KINDS)}", "convert it, or leave it out"
-    return photos, [useless(file, *why) for file, why in strays.items()]
+    return photos, [rejected_item(file, *why) for file, why in strays.items()]
 
 
 def _known_points(path: AnyPath) -> np.ndarray | None:
-    """The points that a JSON file beside a photo gives, None where there is none."""
+    """The points in the JSON file beside a photo; None where there is no such file."""
     if (data := folders.read(path)) is None:
         return None
     try:

@@ -1,11 +1,12 @@
-"""Folders that a preparation reads and writes: here, or in a bucket by the usual layers (etils.epath, fsspec).
+"""Folders that a preparation reads and writes: on a disk, or in a bucket through etils.epath and fsspec.
 
-A local path is a `pathlib.Path`, any other an `epath.Path`. What needs a file on a disk (decoders, the writer of
+A local path is a `pathlib.Path`, any other an `epath.Path`. Code that needs a file on a disk (decoders, the writer of
 shards) works on a local copy.
 """
 
 import importlib.util
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,17 +15,20 @@ from pathlib import Path
 import fsspec
 from etils import epath
 
+import davs_jax.files
+from davs_jax.errors import DavsError, first_line
+
 AnyPath = Path | epath.Path
 LAYERS = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}  # by scheme, the package that reads and writes it
-READERS = ("gs",)  # whose shards ArrayRecord can read, so that training and the report can
+READERS = ("gs",)  # schemes that ArrayRecord can read, and so training and the report
 
-# Other processes write into the same folder, so that what one has listed before is no longer true.
+# Other processes write into the same folder, so a cached listing may be out of date.
 for _scheme in ("gcs", *LAYERS):
     fsspec.config.conf.setdefault(_scheme, {})["use_listings_cache"] = False
 
 
-class FolderError(Exception):
-    """A folder cannot be used or reached. The message names it, and the remedy."""
+class FolderError(DavsError):
+    """A folder that cannot be used or reached."""
 
 
 def folder(text: str) -> AnyPath:
@@ -37,17 +41,21 @@ def folder(text: str) -> AnyPath:
     if not found:
         return Path(text)
     if scheme not in LAYERS:
-        raise FolderError(f"{text}: {scheme}:// is not known here; give a local path, gs://, s3:// or az://")
+        raise FolderError(f"{text}: unknown scheme {scheme}://", "give a local path, gs://, s3:// or az://")
     if importlib.util.find_spec(LAYERS[scheme]) is None:
-        raise FolderError(f"{text}: {scheme}:// needs the package {LAYERS[scheme]}: pip install {LAYERS[scheme]}")
+        raise FolderError(f"{text}: {scheme}:// needs the package {LAYERS[scheme]}", f"pip install {LAYERS[scheme]}")
     return epath.Path(text)
 
 
 def shard_folder(text: str) -> AnyPath:
-    """A `folder` for shards, which have to be read again."""
+    """A `folder` for shards.
+
+    Raises:
+      FolderError: as `folder`, or the shards could not be read again from there.
+    """
     chosen = folder(text)
     if not is_local(chosen) and text.partition("://")[0] not in READERS:
-        raise FolderError(f"{text}: shards can be read again from a disk or gs:// only; give one of these")
+        raise FolderError(f"{text}: shards can be read only from a disk or gs://", "give one of these")
     return chosen
 
 
@@ -56,15 +64,15 @@ def is_local(path: AnyPath) -> bool:
 
 
 def absolute(path: AnyPath) -> str:
-    """As any process may find it."""
+    """The path under which any process finds it."""
     return str(path.resolve() if is_local(path) else path)
 
 
 def files(path: AnyPath) -> list[str]:
-    """All files below a folder: their paths in it, sorted. Those with a name that begins with a dot are left out.
+    """The paths of all files below a folder, relative to it, sorted; hidden files and folders are left out.
 
-    Links to folders are followed (a corpus on another disk is often put in place so), but into no folder twice, so
-    that a link to a folder above it does no harm.
+    Links to folders are followed (a corpus often lies on another disk), but no folder is entered twice, so a link to a
+    parent folder does no harm.
 
     Raises:
       OSError: a folder cannot be read.
@@ -74,7 +82,7 @@ def files(path: AnyPath) -> list[str]:
 
 
 def read(path: AnyPath) -> bytes | None:
-    """A file's content, None where there is none.
+    """A file's content; None where the file is missing.
 
     Raises:
       FolderError: the bucket cannot be reached.
@@ -89,7 +97,7 @@ def read(path: AnyPath) -> bytes | None:
 
 @contextmanager
 def local(path: AnyPath) -> Iterator[Path]:
-    """A local file: `path` itself, or a copy of it that lasts as long as the block.
+    """Yields `path` itself if it is local, otherwise a local copy that lasts as long as the block.
 
     Raises:
       FolderError: the bucket cannot be reached.
@@ -107,29 +115,41 @@ def local(path: AnyPath) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: AnyPath) -> Iterator[Path]:
-    """Gives a temporary local file, which takes the place of `path` if the block ends without an exception.
+    """Yields a local draft, which becomes `path` once the block ends without an exception.
 
-    Whoever looks at `path` sees the whole file or none: here it is renamed, in a bucket it appears when it is closed.
+    A reader of `path` sees the whole file or none: on a disk the draft is renamed, in a bucket an object appears when
+    its upload is complete.
+
+    Raises:
+      FolderError: the bucket cannot be reached.
+      OSError: the file cannot be written.
     """
-    place = path.parent if is_local(path) else None
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=place)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        if is_local(path):
-            temporary.chmod(0o644)  # mkstemp's are for the owner only
-            os.replace(temporary, path)
-        else:
-            with _reaching(path):
-                epath.Path(temporary).copy(path, overwrite=True)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if is_local(path):
+        with davs_jax.files.replacing(path) as draft:
+            yield draft
+        return
+    with tempfile.TemporaryDirectory(prefix="davs_jax.") as place:
+        draft = Path(place, path.name)
+        yield draft
+        with _reaching(path):
+            epath.Path(draft).copy(path, overwrite=True)
+
+
+def is_draft(path: AnyPath) -> bool:
+    """Whether a path holds a file that is being written."""
+    return path.name.startswith(davs_jax.files.DRAFT)
+
+
+def remove_drafts(path: AnyPath) -> None:
+    """Removes the drafts that killed processes left below a folder; a bucket holds none."""
+    if is_local(path):
+        for draft in list(path.rglob(f"{davs_jax.files.DRAFT}*")):
+            shutil.rmtree(draft)
 
 
 @contextmanager
 def _reaching(path: AnyPath) -> Iterator[None]:
-    """Whatever a layer raises, but for a missing file, becomes a FolderError; each has kinds of its own."""
+    """Turns any error of a bucket's package into a FolderError, except that of a missing file."""
     try:
         yield
     except FileNotFoundError:
@@ -137,13 +157,13 @@ def _reaching(path: AnyPath) -> Iterator[None]:
     except Exception as error:
         if is_local(path):
             raise
-        raise FolderError(unreached(path, error)) from error
+        raise unreachable(path, error) from error
 
 
-def unreached(path: AnyPath, error: Exception) -> str:
-    """What to say of a layer's error."""
-    reason = str(error).strip().split("\n")[0] or type(error).__name__
-    return f"{path}: cannot be reached ({reason}); check the address, the network and your credentials, then run again"
+def unreachable(path: AnyPath, error: Exception) -> FolderError:
+    """The error to raise for one of a bucket's package, whose kinds differ from package to package."""
+    remedy = "check the address, the network and your credentials, then run again"
+    return FolderError(f"{path}: cannot be reached ({first_line(error)})", remedy)
 
 
 def _local_files(path: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""GRID (Cooke et al. 2006): sentences of six words, whose times are known. Each word gives one clip.
+"""GRID (Cooke et al. 2006): sentences of six words with known times. Each word gives one clip.
 
 Videos (`.mp4`, `.mpg`) and `.align` files may lie in any folders, together or apart (`s1/`, `s1/video/`,
 `align/s1/`); they belong together by the file's name and the speaker's folder (s1, s2, …). A line of an
@@ -17,7 +17,7 @@ from data_prep import clips, command, folders
 from data_prep.clips import Cut, Recording, clip_records
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
-from data_prep.shards import Rejection, useless
+from data_prep.shards import Rejection, rejected_item
 from davs_jax.data.records import clip_features
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -46,7 +46,7 @@ def make_plan(args: Namespace) -> Plan:
     """
     sentences, strays = _sentences(args.input)
     if not sentences:
-        raise PreparationError(f"{args.input}: holds no {' or '.join(VIDEO_KINDS)}; give the folder of the corpus")
+        raise PreparationError(f"{args.input}: holds no {' or '.join(VIDEO_KINDS)}", "give the folder of the corpus")
     by_speaker = args.split_by == "speaker"
     unit = {video: item["speaker"] if by_speaker else video for video, item in sentences.items()}
     split_of = split_by_share(unit.values(), SHARES, args.seed)
@@ -67,7 +67,7 @@ def features(plan: Plan) -> tfds.features.FeaturesDict:
 
 
 def examples(plan: Plan, item: dict[str, str]) -> Iterator[dict | Rejection]:
-    """The records of one sentence's words, or why there are none."""
+    """Yields the records and rejections of one sentence's words."""
     video = item["video"]
     if not item["align"]:
         yield Rejection(video, "label", "its .align file is missing", "copy it from the corpus")
@@ -100,14 +100,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--split-by",
         choices=("sentence", "speaker"),
         default="sentence",
-        help="what train, val and test (80, 10, 10 %%) do not share (default sentence)",
+        help="unit that is in only one of train, val and test (80, 10, 10 %%; default sentence)",
     )
     clips.add_flags(parser)
     return command.run(parser.parse_args(argv), make_plan)
 
 
 def _sentences(folder: AnyPath) -> tuple[dict[str, dict[str, str]], list[dict]]:
-    """The items by video path, and rejections: of one sentence in two files the first in the alphabet counts."""
+    """(items by video path, rejections); of two files of one sentence, the first in the alphabet is used."""
     files = folders.files(folder)[::-1]
     aligns = {_key(folder, file): file for file in files if file.lower().endswith(".align")}
     videos = {_key(folder, file): file for file in files if file.lower().endswith(VIDEO_KINDS)}
@@ -115,9 +115,10 @@ def _sentences(folder: AnyPath) -> tuple[dict[str, dict[str, str]], list[dict]]:
     for file in reversed(files):
         key = _key(folder, file)
         if file.lower().endswith(VIDEO_KINDS) and file != videos[key]:
-            strays.append(useless(file, "label", f"is the same sentence as {videos[key]}", "leave one of them out"))
+            reason = f"is the same sentence as {videos[key]}"
+            strays.append(rejected_item(file, "label", reason, "leave one of them out"))
         elif file.lower().endswith(".align") and key not in videos:
-            strays.append(useless(file, "read", "its video is missing", "copy it from the corpus"))
+            strays.append(rejected_item(file, "read", "its video is missing", "copy it from the corpus"))
     return {
         video: {"video": video, "align": aligns.get(key, ""), "speaker": key[0]}
         for key, video in sorted(videos.items())
@@ -125,7 +126,7 @@ def _sentences(folder: AnyPath) -> tuple[dict[str, dict[str, str]], list[dict]]:
 
 
 def _key(folder: AnyPath, file: str) -> tuple[str, str]:
-    """(speaker, sentence): the nearest folder called s1, s2, …, else the folder that the file is in."""
+    """(speaker, sentence): the speaker is the nearest folder named s1, s2, …, else the file's own folder."""
     parents = (PurePosixPath(folders.absolute(folder)).name, *PurePosixPath(file).parts[:-1])
     named = (name for name in reversed(parents) if re.fullmatch(r"s\d+", name))
     return next(named, parents[-1]), PurePosixPath(file).stem
@@ -140,7 +141,7 @@ def _parsed(line: str) -> tuple[float, float, str]:
     """Start and end in frames, and the word.
 
     Raises:
-      ValueError: the line is not one, or its word is none of the corpus's.
+      ValueError: the line has another form, or its word is not in the vocabulary.
     """
     fields = line.split()
     if len(fields) != 3 or not all(field.isdigit() for field in fields[:2]):

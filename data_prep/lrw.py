@@ -1,7 +1,7 @@
-"""LRW, or a corpus in its layout: `WORD/{train,val,test}/WORD_00001.mp4`, the word centred, with a `.txt`.
+"""LRW (Chung and Zisserman 2016), or a corpus in its layout: `WORD/{train,val,test}/WORD_00001.mp4` with a `.txt`.
 
-A JSON file of the same name may stand beside a video and hold what is known of it: `speaker` (name), `points`
-(`[T, 5, 2]`, taken as exact instead of detection) and `mouth_opening` (`[T]`). LRW itself has none.
+The word is in the middle of its clip. A JSON file of the same name beside a video may give its `speaker` (name), its
+`points` (`[T, 5, 2]`, taken as exact; no face is then detected) and its `mouth_opening` (`[T]`). LRW itself has none.
 """
 
 import difflib
@@ -18,7 +18,7 @@ from data_prep import clips, command, folders
 from data_prep.clips import UNKNOWN, Cut, Recording, Unusable, clip_records
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards
-from data_prep.shards import Rejection, useless
+from data_prep.shards import Rejection, rejected_item
 from davs_jax.data.records import clip_features
 
 SPLITS = ("train", "val", "test")
@@ -30,12 +30,12 @@ def make_plan(args: Namespace) -> Plan:
     """Lists the clips. An item is a video's path in the input folder, e.g. `ABOUT/train/ABOUT_00001.mp4`.
 
     Raises:
-      PreparationError: the folder is not in LRW's layout, or lacks a word that was asked for.
+      PreparationError: the folder is not in LRW's layout, or lacks a word of `--words`.
     """
     words = _words(args.input, args.words)
     videos = {split: list(_files(args.input, words, split, "mp4")) for split in SPLITS}
     if not any(videos.values()):
-        raise PreparationError(f"{args.input}: its word folders hold no .mp4 in {', '.join(SPLITS)}")
+        raise PreparationError(f"{args.input}: its word folders hold no .mp4 in {', '.join(SPLITS)}", "check the path")
     speakers = {
         _speaker(path)
         for split in SPLITS
@@ -60,11 +60,11 @@ def features(plan: Plan) -> tfds.features.FeaturesDict:
 
 
 def examples(plan: Plan, item: str) -> Iterator[dict | Rejection]:
-    """The record of one video, or why it has none."""
+    """Yields the record of one video, or its rejection."""
     try:
         recording = _recording(plan, item)
     except Unusable as error:
-        yield Rejection(item, *error.args)
+        yield error.rejection(item)
     else:
         yield from clip_records(recording, plan.options)
 
@@ -78,22 +78,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--words",
         type=lambda text: text.split(","),
         metavar="A,B",
-        help="only these words (default: all that are there)",
+        help="only these words (default: all)",
     )
     clips.add_flags(parser)
     return command.run(parser.parse_args(argv), make_plan)
 
 
 def _words(folder: AnyPath, wanted: Sequence[str] | None) -> list[str]:
-    """The vocabulary: sorted names of the word folders."""
-    there = sorted(path.name for path in folder.iterdir() if any((path / split).is_dir() for split in SPLITS))
-    if not there:
-        raise PreparationError(f"{folder}: no WORD/train, WORD/val or WORD/test in it; give the folder lipread_mp4")
+    """The vocabulary: the sorted names of the word folders."""
+    found = sorted(path.name for path in folder.iterdir() if any((path / split).is_dir() for split in SPLITS))
+    if not found:
+        reason = f"{folder}: holds no WORD/train, WORD/val or WORD/test"
+        raise PreparationError(reason, "give the folder lipread_mp4")
     for word in wanted or ():
-        if word not in there:
-            near = difflib.get_close_matches(word.upper(), there, 3) or there[:3]
-            raise PreparationError(f"--words {word}: {folder} has no such word; it has {', '.join(near)}, …")
-    return sorted(set(wanted)) if wanted else there
+        if word not in found:
+            near = difflib.get_close_matches(word.upper(), found, 3) or found[:3]
+            raise PreparationError(f"--words {word}: {folder} has no such word", f"it has {', '.join(near)}, …")
+    return sorted(set(wanted)) if wanted else found
 
 
 def _files(folder: AnyPath, words: Sequence[str], split: str, kind: str) -> Iterator[str]:
@@ -103,14 +104,14 @@ def _files(folder: AnyPath, words: Sequence[str], split: str, kind: str) -> Iter
 
 
 def _strays(folder: AnyPath, words: Sequence[str], split: str) -> Iterator[dict]:
-    """Files that belong to no .mp4, as rejections."""
+    """Rejects files without an .mp4 of the same name."""
     for word in words:
         files = sorted((folder / word / split).glob("[!.]*"))
         videos = {path.stem for path in files if path.suffix == ".mp4"}
         for path in files:
             if path.stem not in videos:
                 reason, remedy = "there is no .mp4 of its name", "copy it from the corpus, or convert the video"
-                yield useless(path.relative_to(folder).as_posix(), "read", reason, remedy)
+                yield rejected_item(path.relative_to(folder).as_posix(), "read", reason, remedy)
 
 
 def _recording(plan: Plan, item: str) -> Recording:
@@ -130,7 +131,7 @@ def _recording(plan: Plan, item: str) -> Recording:
 
 
 def _duration(path: AnyPath) -> float:
-    """Seconds that the word lasts, from LRW's text file."""
+    """Duration of the word in seconds, from LRW's text file."""
     if (data := folders.read(path)) is None:
         raise Unusable("label", f"{path.name} is missing", "copy it from the corpus")
     if not (found := DURATION.search(data.decode(errors="replace"))):
@@ -139,7 +140,7 @@ def _duration(path: AnyPath) -> float:
 
 
 def _known(path: AnyPath) -> dict:
-    """What a JSON file beside a video says of it; {} where there is none."""
+    """The labels in the JSON file beside a video; {} where there is no such file."""
     if (data := folders.read(path)) is None:
         return {}
     try:
@@ -158,7 +159,7 @@ def _speaker(path: AnyPath) -> str:
     try:
         return _known(path).get("speaker", "")
     except Unusable:
-        return ""  # its clip is rejected for it, with the reason, when its turn comes
+        return ""  # its clip will be rejected, with the reason
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""MS-Celeb-1M in the forms in which it lives on: aligned TSV, RecordIO, WebDataset tars, folders `MID/*.jpg`.
+"""MS-Celeb-1M in the forms in which it is distributed: aligned TSV, RecordIO, WebDataset tars, folders `MID/*.jpg`.
 
-The original table's photos are loose crops of Microsoft's own, in which the face is looked for. RecordIO and tars
-hold what recognition networks train on, 112 pixels in ArcFace's template. `--crops` says otherwise.
+The photos of the original table are loose crops, so their faces are detected. RecordIO and tars hold the training
+crops of recognition networks, 112 pixels in ArcFace's template. `--crops` overrides this.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from data_prep.clips import UNKNOWN, Unusable
 from data_prep.faces import PHOTOS_PER_SHARD, listed
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
-from data_prep.shards import Rejection, useless
+from data_prep.shards import Rejection, rejected_item
 from davs_jax.data.records import face_features
 
 PACKED = (".tgz", *(f"{kind}.gz" for kind in containers.KINDS))
@@ -26,20 +26,20 @@ def make_plan(args: argparse.Namespace) -> Plan:
     """Lists the photos. An item is `[name, file, offset, size, identity]`.
 
     Raises:
-      PreparationError: the folder holds none, or files of more than one form.
+      PreparationError: the folder holds no photo, or files of more than one form.
     """
-    there = folders.files(args.input)
-    files = [file for file in there if containers.kind(file)]
+    found = folders.files(args.input)
+    files = [file for file in found if containers.kind(file)]
     forms = sorted({containers.kind(file) for file in files})
     if len(forms) > 1:
-        raise PreparationError(f"{args.input}: holds {' and '.join(forms)} files; give each form a folder of its own")
-    items = [*_packed(there), *(_contained(args.input, files) if files else _loose(args.input))]
+        reason = f"{args.input}: holds {' and '.join(forms)} files"
+        raise PreparationError(reason, "give each form a folder of its own")
+    items = [*_packed(found), *(_contained(args.input, files) if files else _loose(args.input))]
     good = [item for item in items if isinstance(item, list)]
     if not good:
         why = f"; {items[0]['file']}: {items[0]['reason']}" if items else ""
-        raise PreparationError(
-            f"{args.input}: no photo in any .tsv, .rec or .tar of it, nor any MID/*.jpg{why}; check the path"
-        )
+        reason = f"{args.input}: no photo in any .tsv, .rec or .tar of it, nor any MID/*.jpg{why}"
+        raise PreparationError(reason, "check the path")
     shares = {"train": 1 - args.val_fraction, "val": args.val_fraction}
     split_of = split_by_share((_name(item) for item in items), shares, args.seed)
     splits = {split: [item for item in items if split_of[_name(item)] == split] for split in shares}
@@ -58,7 +58,7 @@ def features(plan: Plan) -> tfds.features.FeaturesDict:
 
 
 def examples(plan: Plan, item: list) -> Iterator[dict | Rejection]:
-    """The record of one photo, or why it has none."""
+    """Yields the record of one photo, or its rejection."""
     name, file, offset, size, identity = item
     path = folders.folder(plan.input) / file
     try:
@@ -67,7 +67,7 @@ def examples(plan: Plan, item: list) -> Iterator[dict | Rejection]:
         label = _labels(plan).get(identity, UNKNOWN)
         yield photos.face_record(name, photo, label, plan.options)
     except Unusable as error:
-        yield Rejection(name, *error.args)
+        yield error.rejection(name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,7 +84,7 @@ def _contained(folder: AnyPath, files: Sequence[str]) -> Iterator[list | dict]:
         for entry in containers.entries(folder / file, file):
             if entry.trouble or not entry.identity:
                 trouble = entry.trouble or "its label is no number"
-                yield useless(entry.name, "read", trouble, "copy the file again, or correct it")
+                yield rejected_item(entry.name, "read", trouble, "copy the file again, or correct it")
             else:
                 yield [entry.name, file, entry.offset, entry.size, entry.identity]
 
@@ -92,7 +92,8 @@ def _contained(folder: AnyPath, files: Sequence[str]) -> Iterator[list | dict]:
 def _packed(files: Sequence[str]) -> Iterator[dict]:
     for file in files:
         if file.lower().endswith(PACKED):
-            yield useless(file, "read", "is compressed, so that no photo in it has a place of its own", "uncompress it")
+            reason = "is compressed, so that no photo in it has a place of its own"
+            yield rejected_item(file, "read", reason, "uncompress it")
 
 
 def _loose(folder: AnyPath) -> Iterator[list | dict]:
@@ -106,7 +107,7 @@ def _name(item: list | dict) -> str:
 
 
 def _numbers_first(identity: str) -> tuple[int, str]:
-    """A numbered corpus keeps its order: 2 comes before 10."""
+    """Sort key by which numbered identities keep their order: 2 comes before 10."""
     return (int(identity), "") if identity.isdecimal() else (sys.maxsize, identity)
 
 
@@ -114,7 +115,7 @@ _known: tuple[Plan | None, dict[str, int]] = (None, {})
 
 
 def _labels(plan: Plan) -> dict[str, int]:
-    """Label by identity; kept, for there are 85,000 and each photo asks."""
+    """Label by identity, kept between photos: there are 85,000."""
     global _known
     if _known[0] is not plan:
         _known = plan, {name: label for label, name in enumerate(plan.labels["identity"])}

@@ -1,4 +1,4 @@
-"""The one way from a photo to a face record, for every source: read, find the face, align."""
+"""Turns a photo into a face record, for every source: read, find the face, align."""
 
 import argparse
 from collections.abc import Mapping
@@ -9,44 +9,53 @@ import numpy as np
 from data_prep import folders, measures
 from data_prep.clips import UNKNOWN, Unusable, add_detector, encode_jpeg
 from data_prep.folders import AnyPath
+from davs_jax.command_line import real
 from davs_jax.constants import stored_size
+from davs_jax.errors import DavsError
 from davs_jax.media.faces import alignment, detectors, tracking
-from davs_jax.media.images import PhotoError, read_image
+from davs_jax.media.images import read_image
 
-# Where the crops that recognition networks are trained on (ArcFace, InsightFace) have the face, in their 112 pixels.
+# Positions of the five points in the 112 × 112 crops that recognition networks (ArcFace, InsightFace) are trained on.
 ARCFACE_SIDE = 112
 ARCFACE_POINTS = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 CROPS = ("arcface", "detect")
+MAX_VAL_FRACTION = 0.999  # train must not be empty
 
 
 def add_flags(parser: argparse.ArgumentParser, default: str) -> None:
-    """The flags that every source of photos has.
+    """Adds the flags that every source of photos has.
 
     Args:
-      default: what `--crops` is where it is not given, in words.
+      default: of `--crops`, in words.
     """
     parser.add_argument(
         "--crops",
         choices=CROPS,
         default=None,
-        help="arcface: the photos are square crops in ArcFace's template, which one fixed similarity carries to ours; "
-        f"detect: the face is looked for in each (default: {default})",
+        help="arcface: the photos are square crops in ArcFace's template, which one fixed similarity maps to ours; "
+        f"detect: find the face in each photo (default: {default})",
     )
     add_detector(parser)
-    parser.add_argument(
-        "--val-fraction", type=fraction, default=0.0, help="share of the photos for a val split (default 0)"
-    )
+    add_val_fraction(parser, 0.0, "photos")
+
+
+def add_val_fraction(parser: argparse.ArgumentParser, default: float, units: str) -> None:
+    text = f"share of the {units} for the val split (default {default:g})"
+    parser.add_argument("--val-fraction", type=real(0, MAX_VAL_FRACTION), default=default, help=text)
 
 
 def options(args: argparse.Namespace, crops: str) -> dict[str, Any]:
-    """What of a plan's options every source of photos has.
+    """The options in a plan that every source of photos has.
 
     Args:
-      crops: what `--crops` is where it is not given.
+      crops: default of `--crops`.
+
+    Raises:
+      DetectorError: the detector is not installed.
     """
-    detectors.detector(args.detector)  # what is not installed is to be known before the first file
+    detectors.detector(args.detector)  # fails before the first file, not at it
     names = ("image_size", "seed", "val_fraction", "detector")
     return {name: getattr(args, name) for name in names} | {"crops": args.crops or crops}
 
@@ -61,13 +70,13 @@ def face_record(
       identity: label.
       options: `image_size` of the networks (the stored face is `stored_size` of it on a side), `crops` (one of CROPS),
         and `detector`, if it is not the default.
-      points: `[5, 2]` where known: taken as exact, and `crops` is not looked at.
+      points: `[5, 2]` where known: taken as exact, whatever `crops` says.
 
     Returns:
       the fields of `records.face_features`, and `measures`, which the shard's report keeps.
 
     Raises:
-      Unusable: no face is found, or the photo is no such crop.
+      Unusable: no face is found, or the photo is not a square crop.
     """
     if identity == UNKNOWN:
         raise Unusable("label", "its identity is not among the plan's", "run the preparation anew")
@@ -80,24 +89,17 @@ def face_record(
 
 
 def read(path: AnyPath, data: bytes | None = None) -> np.ndarray:
-    """A picture file, or its bytes → uint8 `[H, W, 3]` RGB.
+    """An image file, or its bytes → uint8 `[H, W, 3]` RGB.
 
     Raises:
-      Unusable: it is none.
+      Unusable: it is not an image, or damaged.
     """
     if data is None and not folders.is_local(path):
         data = folders.read(path) or b""
     try:
         return read_image(path, data)
-    except PhotoError as error:
-        raise Unusable.because("read", path, error) from error
-
-
-def fraction(text: str) -> float:
-    """A flag's value in 0…1, 1 excluded."""
-    if not 0 <= (value := float(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not in 0…1")
-    return value
+    except DavsError as error:
+        raise Unusable.of_file("read", path, error) from error
 
 
 def _template_points(photo: np.ndarray, _) -> np.ndarray:

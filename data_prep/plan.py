@@ -1,7 +1,7 @@
-"""The plan of a preparation: which file goes into which shard. It is written first, and settles the result.
+"""The plan of a preparation: which file goes into which shard. It is written first and determines the result.
 
-Whoever makes a shard (a local process, a cluster's worker, one task of a job array) needs the plan and the
-shard only; the records do not depend on who made them, nor on how many worked.
+A local process, a Beam worker or a task of a job array needs only the plan and the shard to make it; the records do
+not depend on which of them made it, nor on their number.
 """
 
 import hashlib
@@ -12,16 +12,17 @@ from typing import Any
 
 import davs_jax
 from data_prep.folders import AnyPath, replacing
+from davs_jax.errors import DavsError
 
 PLAN_FILE = "plan.json"
-MOST_SHARDS_OF_FEW = 16  # a small split is still cut into so many, for a machine's cores to share
-FEWEST_ITEMS = 8  # of such a shard
+MAX_SHARDS_OF_SMALL_SPLIT = 16  # a small split is cut into up to so many, for a machine's cores to share
+MIN_ITEMS = 8  # of such a shard
 
-Item = Any  # what a source says of one piece of work; JSON. One item gives one or more records, or rejections
+Item = Any  # a source's description of one unit of work; JSON. One item gives one or more records or rejections
 
 
-class PreparationError(Exception):
-    """Preparation cannot go on. The message names the file or the value, and the remedy."""
+class PreparationError(DavsError):
+    """An input, an output folder or a flag with which no shards can be made."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class Shard:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is made of what. The module `source` has the `features(plan)` and `examples(plan, item)`."""
+    """All that the shards depend on. The module `source` has `features(plan)` and `examples(plan, item)`."""
 
     dataset: str  # name of the TFDS dataset
     source: str
-    input: str  # `folders.folder` that the items' paths start from
+    input: str  # folder that the items' paths are relative to
     options: Mapping[str, Any]  # all that changes the records
     labels: Mapping[str, Sequence[str]]  # class names by feature
     splits: Mapping[str, Sequence[Sequence[Item]]]  # the items of each shard
@@ -63,7 +64,7 @@ class Plan:
 
 
 def shuffled(items: Iterable[Item], seed: int) -> list[Item]:
-    """The items in the order of a seeded hash of each: the same on every machine."""
+    """The items in the order of a seeded hash of each, which is the same on every machine."""
 
     def position(item: Item) -> bytes:
         return hashlib.sha256(f"{seed} {json.dumps(item, sort_keys=True)}".encode()).digest()
@@ -72,9 +73,9 @@ def shuffled(items: Iterable[Item], seed: int) -> list[Item]:
 
 
 def into_shards(items: Iterable[Item], largest: int, seed: int) -> list[list[Item]]:
-    """Shuffles the items and deals them out to shards of at most `largest`, equal to within one item."""
+    """Shuffles the items and distributes them over shards of at most `largest`, equal to within one item."""
     items = shuffled(items, seed)
-    count = max(-(-len(items) // largest), min(MOST_SHARDS_OF_FEW, -(-len(items) // FEWEST_ITEMS)))
+    count = max(-(-len(items) // largest), min(MAX_SHARDS_OF_SMALL_SPLIT, -(-len(items) // MIN_ITEMS)))
     return [items[index::count] for index in range(count)]
 
 
@@ -87,7 +88,8 @@ def split_by_share(units: Iterable[str], shares: Mapping[str, float], seed: int)
       seed: of the hash.
 
     Returns:
-      the split of each unit. Every split with a share gets a unit, the first ones first.
+      the split of each unit. Every split with a share gets at least one unit; where there are too few, the first
+      splits do.
     """
     units = shuffled(set(units), seed)
     assigned, start = {}, 0
@@ -101,7 +103,7 @@ def split_by_share(units: Iterable[str], shares: Mapping[str, float], seed: int)
 
 
 def read_plan(output: AnyPath) -> Plan | None:
-    """The plan in a folder, None where there is none.
+    """The plan in a folder; None where there is none.
 
     Raises:
       PreparationError: it cannot be read.
@@ -112,21 +114,21 @@ def read_plan(output: AnyPath) -> Plan | None:
     try:
         return Plan(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise PreparationError(f"{path} cannot be read as a plan ({error}); use another --output") from error
+        raise PreparationError(f"{path} cannot be read as a plan ({error})", "use another --output") from error
 
 
 def write_plan(plan: Plan, output: AnyPath) -> None:
-    with replacing(output / PLAN_FILE) as temporary:
-        temporary.write_text(json.dumps(asdict(plan), indent=1, ensure_ascii=False), encoding="utf-8")
+    with replacing(output / PLAN_FILE) as draft:
+        draft.write_text(json.dumps(asdict(plan), indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def digest(plan: Plan) -> str:
-    """Tells a plan from any other."""
+    """A hash that identifies a plan."""
     return hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode()).hexdigest()
 
 
 def difference(old: Plan, new: Plan) -> str:
-    """Says in a few words where two plans differ; "" where they do not."""
+    """Where two plans differ, in a few words; "" where they do not."""
     old, new = (json.loads(json.dumps(asdict(plan))) for plan in (old, new))
     for name in ("source", "input", "version"):
         if old[name] != new[name]:

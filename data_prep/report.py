@@ -1,6 +1,6 @@
-"""What a preparation made: counts, what was rejected, what was measured, and pictures, as a page and as a table.
+"""The report of a preparation: counts, rejections, measures and images, as an HTML page and as text tables.
 
-It is written after each preparation, and anew by
+It is written after each preparation; to write it again:
 
     python -m data_prep.report data/lrw
 """
@@ -18,32 +18,33 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep import dataset
-from data_prep.folders import AnyPath, FolderError, replacing, shard_folder
+from data_prep.folders import AnyPath, replacing, shard_folder
 from data_prep.plan import Plan, PreparationError, read_plan
 from data_prep.shards import REJECTED_FILE, REPORT_FILE
+from data_prep.status import exit_status
 from data_prep.tally import MEASURES, Tally
 from davs_jax.data import sources
-from davs_jax.data.sources import DataError
 from davs_jax.display import page, plots
 from davs_jax.display.progress import progress
+from davs_jax.display.tables import text_table
 from davs_jax.media.offsets import REACH
 
-SAMPLES, PER_ROW, SAMPLE_SIDE = 40, 10, 96  # pictures of a split's contact sheet, of its rows; pixels
-DRAWN, DRAWN_FRAMES = 4, 7  # clips whose landmarks are drawn, frames of each
-MOST_ROWS = 500  # of a table of classes, or of reasons
+SAMPLES, PER_ROW, SAMPLE_SIDE = 40, 10, 96  # images of a split's contact sheet and of its rows; pixels
+CLIPS, CLIP_IMAGES = 4, 7  # clips shown with their landmarks, frames of each
+MAX_ROWS = 500  # of a table of classes or of reasons
 HINTS = ("offset_hint", "offset_strength")
 QUANTILES = {"lowest 5 %": 0.05, "median": 0.5, "highest 5 %": 0.95}
 
 
 class Findings(NamedTuple):
-    """What the page and the table are made of."""
+    """The content of the page and of the text tables."""
 
     tables: dict[str, Counter]  # by split: `records`, and rejections by stage
     tally: Tally
-    reasons: Counter  # of rejections, by (stage, reason, remedy), numbers and names left out
-    first: dict[tuple, str]  # the first file that each of the reasons holds for
-    samples: dict[str, list[np.ndarray]]  # by split: pictures evenly spread over it
-    drawn: list[tuple[str, dict, list[np.ndarray]]]  # (clip, its measures, its frames with their landmarks)
+    reasons: Counter  # of rejections, by (stage, reason, remedy), without numbers and names
+    first: dict[tuple, str]  # the first file rejected for each of the reasons
+    samples: dict[str, list[np.ndarray]]  # by split: images evenly spread over it
+    clips: list[tuple[str, dict, list[np.ndarray]]]  # (clip, its measures, its frames with their landmarks)
 
 
 def make(plan: Plan, output: AnyPath, tables: dict[str, Counter]) -> str:
@@ -53,20 +54,20 @@ def make(plan: Plan, output: AnyPath, tables: dict[str, Counter]) -> str:
       tables: as `dataset.finish` returns them.
 
     Returns:
-      the same in a few lines of text.
+      a summary in a few lines of text.
 
     Raises:
       DataError: a record cannot be read.
     """
     found = collect(plan, output, tables)
-    with replacing(output / REPORT_FILE) as temporary:
-        temporary.write_text(_page(plan, found), encoding="utf-8")
-    rejected = [f"what was rejected, and why: {output / REJECTED_FILE}"] if found.reasons else []
+    with replacing(output / REPORT_FILE) as draft:
+        draft.write_text(_page(plan, found), encoding="utf-8")
+    rejected = [f"rejections and their reasons: {output / REJECTED_FILE}"] if found.reasons else []
     return "\n".join([summary(found), *rejected, f"the report: {output / REPORT_FILE}"])
 
 
 def collect(plan: Plan, output: AnyPath, tables: dict[str, Counter]) -> Findings:
-    """Reads every record once, and keeps of each no more than its counts.
+    """Reads every record once and counts it; only the sample images are kept.
 
     Raises:
       DataError: a record cannot be read.
@@ -75,7 +76,7 @@ def collect(plan: Plan, output: AnyPath, tables: dict[str, Counter]) -> Findings
     for split in (split for split, table in tables.items() if table["records"]):
         open_split = sources.open_clips if "word" in plan.labels else sources.open_faces
         opened = open_split(str(output), split)
-        sampled, drawn = (_spread(len(opened), count) for count in (SAMPLES, DRAWN))
+        sampled, shown = (_spread(len(opened), count) for count in (SAMPLES, CLIPS))
         beside = dataset.measures(plan, output, split)
         for i in progress(range(len(opened)), unit="record", desc=f"report, {split}", leave=False):
             record = opened.record(i)
@@ -83,8 +84,8 @@ def collect(plan: Plan, output: AnyPath, tables: dict[str, Counter]) -> Findings
             found.tally.add(split, record, measures)
             if i in sampled:
                 found.samples.setdefault(split, []).append(_sample(record))
-            if i in drawn and split == next(iter(found.samples)) and "points" in measures:
-                found.drawn.append(_drawn(record, measures))
+            if i in shown and split == next(iter(found.samples)) and "points" in measures:
+                found.clips.append(_clip(record, measures))
     with (output / REJECTED_FILE).open(encoding="utf-8") as lines:
         for line in lines:
             rejection = json.loads(line)
@@ -95,40 +96,37 @@ def collect(plan: Plan, output: AnyPath, tables: dict[str, Counter]) -> Findings
 
 
 def summary(found: Findings) -> str:
-    """The table of splits, and that of measures, for a terminal."""
+    """The tables of splits and of measures, for a terminal."""
     columns = ["records", *_stages(found.tables)]
     heads = ["records", *(f"rejected: {stage}" for stage in columns[1:])]
     rows = [("split", *heads)]
     rows += [(split, *(f"{table[column]}" for column in columns)) for split, table in found.tables.items()]
-    lines = _aligned(rows)
+    tables = [text_table(rows)]
     if names := found.tally.measured():
         cells = [(MEASURES[name].title, *_quantiles(found.tally, name)) for name in names]
-        lines += ["", *_aligned([("measure", *QUANTILES), *cells])]
-    return "\n".join(lines)
+        tables.append(text_table([("measure", *QUANTILES), *cells]))
+    return "\n\n".join(tables)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.report",
-        description="Writes report.html anew into a folder of finished shards, and prints its tables.",
+        description="Writes report.html into a folder of finished shards again, and prints its tables.",
     )
     parser.add_argument("shards", metavar="SHARDS", help="folder made by data_prep")
     shards = parser.parse_args(argv).shards
-    try:
+
+    def write() -> None:
         output = shard_folder(shards)
         if (plan := read_plan(output)) is None:
-            raise PreparationError(f"{output} holds no preparation (no plan.json); give data_prep's --output")
+            raise PreparationError(f"{output} holds no preparation (no plan.json)", "give data_prep's --output")
         print(make(plan, output, dataset.counts(plan, output)))
-    except (PreparationError, FolderError, DataError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename or shards}: {error.strerror or error}; check the folder and its disk", file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_status(write, shards)
 
 
 def _spread(length: int, count: int) -> set[int]:
+    """Up to `count` positions, evenly spread over `length`."""
     return {round(position) for position in np.linspace(0, length - 1, min(length, count))}
 
 
@@ -138,14 +136,14 @@ def _sample(record: dict) -> np.ndarray:
     return plots.marked(sources.decode(jpeg, name), (), SAMPLE_SIDE)
 
 
-def _drawn(record: dict, measures: dict) -> tuple[str, dict, list[np.ndarray]]:
+def _clip(record: dict, measures: dict) -> tuple[str, dict, list[np.ndarray]]:
     name, jpegs = sources.text(record["clip_id"]), record["frames"]
-    shown = sorted(_spread(len(jpegs), DRAWN_FRAMES))
+    shown = sorted(_spread(len(jpegs), CLIP_IMAGES))
     return name, measures, [plots.marked(sources.decode(jpegs[i], name), measures["points"][i]) for i in shown]
 
 
 def _general(reason: str, file: str) -> str:
-    """A reason without what is this file's own, so that reasons can be counted."""
+    """A reason without the file's own name and numbers, so that equal reasons can be counted."""
     stem = Path(file.partition(" (")[0]).stem
     reason = re.sub(rf"(?<!\w){re.escape(stem)}(?!\w)", "…", reason) if stem else reason
     return re.sub(r"'[^']*'", "'…'", re.sub(r"\d+(?:[.,]\d+)*", "…", reason))
@@ -159,54 +157,47 @@ def _quantiles(tally: Tally, name: str) -> list[str]:
     return [tally.quantile(name, share) for share in QUANTILES.values()]
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The first column to the left, the others to the right."""
-    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
-    return [
-        "  ".join([f"{row[0]:<{first}}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], others, strict=True))])
-        for row in rows
-    ]
-
-
 def _page(plan: Plan, found: Findings) -> str:
     records = sum(table["records"] for table in found.tables.values())
     cards = {f"records: {split}": table["records"] for split, table in found.tables.items()}
     cards |= {"rejected": found.reasons.total()}
     cards |= {f"classes of {name}": len(names) for name, names in plan.labels.items() if names}
-    said = "".join(f'<div class="card"><b>{count:,}</b>{html.escape(name)}</div>' for name, count in cards.items())
+    counted = "".join(f'<div class="card"><b>{count:,}</b>{html.escape(name)}</div>' for name, count in cards.items())
     origin = {"made by": f"python -m {plan.source}", "from": plan.input, **plan.options, "version": plan.version}
     parts = [
-        _seeing(found),
+        _images(found),
         _rejections(found),
         _measures(found.tally),
         _offset(found.tally),
         _classes(plan, found),
         page.section(
             "How this was made",
-            "The same input and options give the same shards, byte for byte, whoever makes them.",
+            "The same input and options always give byte-identical shards.",
             page.table(("", ""), [(name, html.escape(str(value))) for name, value in origin.items()], text=True),
         ),
     ]
-    lead = f"{records:,} records; every other input stands in {REJECTED_FILE}, with the reason and a remedy."
-    body = f'<p class="soft">{lead}</p><div class="cards">{said}</div>{"".join(parts)}'
+    lead = f"{records:,} records; every rejected input is listed in {REJECTED_FILE}, with the reason and a remedy."
+    body = f'<p class="soft">{lead}</p><div class="cards">{counted}</div>{"".join(parts)}'
     return page.document(f"Prepared data: {plan.dataset}", body)
 
 
-def _seeing(found: Findings) -> str:
+def _images(found: Findings) -> str:
     body = ""
-    for split, pictures in found.samples.items():
-        rows = [pictures[i : i + PER_ROW] for i in range(0, len(pictures), PER_ROW)]
-        body += _figure(plots.png(plots.sheet(rows)), f"{split}: {len(pictures)} evenly spread over the split.")
-    for name, measures, frames in found.drawn:
+    for split, images in found.samples.items():
+        rows = [images[i : i + PER_ROW] for i in range(0, len(images), PER_ROW)]
+        caption = f"{split}: {len(images)} images, evenly spread over the split."
+        body += _figure(plots.png(plots.sheet(rows)), caption)
+    for name, measures, frames in found.clips:
         known = (f"{MEASURES[key].title}: {measures[key]}" for key in MEASURES if measures.get(key) is not None)
         body += _figure(plots.png(plots.sheet([frames])), f"{name}. {'; '.join(known)}")
-    text = "Aligned faces as they are stored; nobody chose them. The clips below the sheets show their landmarks."
-    return page.section("See", text if found.drawn else text.partition(" The clips")[0], body)
+    text = "Aligned faces as they are stored, not hand-picked."
+    text += " The clips below the sheets show their landmarks." if found.clips else ""
+    return page.section("Images", text, body)
 
 
 def _rejections(found: Findings) -> str:
     if not found.reasons:
-        return page.section("Rejected", "Nothing: every input gave what it should.", "")
+        return page.section("Rejections", "None: every input gave its records.", "")
     rows = [
         (
             f"{html.escape(reason)}<small>{html.escape(remedy)}</small>",
@@ -214,10 +205,10 @@ def _rejections(found: Findings) -> str:
             f"{count:,}",
             html.escape(found.first[stage, reason, remedy]),
         )
-        for (stage, reason, remedy), count in found.reasons.most_common(MOST_ROWS)
+        for (stage, reason, remedy), count in found.reasons.most_common(MAX_ROWS)
     ]
-    text = f"By reason, numbers and names left out. Every one of them, with its own, is a line of {REJECTED_FILE}."
-    return page.section("Rejected", text, page.table(("reason, and remedy", "stage", "inputs", "the first"), rows))
+    text = f"By reason, without numbers and names. {REJECTED_FILE} lists every rejection in full."
+    return page.section("Rejections", text, page.table(("reason and remedy", "stage", "inputs", "first input"), rows))
 
 
 def _measures(tally: Tally) -> str:
@@ -228,7 +219,7 @@ def _measures(tally: Tally) -> str:
     rows = [
         (f"{MEASURES[name].title}<small>{MEASURES[name].meaning}</small>", *_quantiles(tally, name)) for name in names
     ]
-    text = "All splits together: how many records have what. Look at both ends before you train."
+    text = "Distributions over all splits. Check both ends before you train."
     return page.section("Measures", text, page.table(("", *QUANTILES), rows) + _figure(plotted, ""))
 
 
@@ -236,21 +227,21 @@ def _offset(tally: Tally) -> str:
     if tally.lip_sound is None:
         return ""
     edges = np.arange(2 * REACH + 2) - REACH - 0.5
-    bars = {"correlation at each offset, mean of all clips": (edges, tally.lip_sound)}
+    bars = {"correlation by offset, mean of all clips": (edges, tally.lip_sound)}
     bars |= {MEASURES[name].title: tally.histogram(name) for name in HINTS if name in tally.bars}
     text = (
-        "A hint, not a measurement, and no model: how the motion in the mouth box goes with the loudness of the sound, "
-        "if the sound were late by so many frames. One clip says little, for its correlation is of some eighteen "
-        "numbers; a corpus in sync has its peak near 0 in the mean of all clips."
+        "A hint, not a measurement: the correlation of the motion in the mouth box with the loudness of the audio, for "
+        "each assumed delay of the audio in frames. No model is involved. One clip says little, because it correlates "
+        "only 18 numbers; a corpus in sync has its peak near 0 in the mean of all clips."
     )
     late = int(tally.lip_sound.argmax()) - REACH
     peak = f"{late:+d} frames" if late else "0"
-    told = f"<p><b>In the mean of all clips the peak is at {peak}.</b></p>"
-    return page.section("Sound against picture", text, told + _figure(plots.histograms(bars), ""))
+    result = f"<p><b>The peak of the mean of all clips is at {peak}.</b></p>"
+    return page.section("Audio-visual offset", text, result + _figure(plots.histograms(bars), ""))
 
 
 def _classes(plan: Plan, found: Findings) -> str:
-    """Counts by split: how the stages fared, and each kind of class."""
+    """Counts by split: records, rejections by stage, and each kind of class."""
     stages = _stages(found.tables)
     rows = [
         (html.escape(split), f"{table['records']:,}", *(f"{table[stage]:,}" for stage in stages))
@@ -264,10 +255,10 @@ def _classes(plan: Plan, found: Findings) -> str:
         totals = sum(by_split.values(), Counter())
         labels = sorted(range(len(names)), key=lambda label: (-totals[label], label))
         text = f"{len(names):,} classes of {name}, with {totals[labels[-1]]:,} to {totals[labels[0]]:,} records each"
-        text += f"; the {MOST_ROWS} most frequent ones" if len(names) > MOST_ROWS else ""
+        text += f"; the {MAX_ROWS} most frequent ones" if len(names) > MAX_ROWS else ""
         rows = [
             (html.escape(names[label]) if label >= 0 else "unknown", *(f"{of[label]:,}" for of in by_split.values()))
-            for label in labels[:MOST_ROWS] + [-1] * (-1 in totals)
+            for label in labels[:MAX_ROWS] + [-1] * (-1 in totals)
         ]
         opened = " open" if len(rows) <= PER_ROW else ""
         body += f"<details{opened}><summary>{text}</summary>{page.table((name, *by_split), rows)}</details>"

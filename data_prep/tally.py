@@ -1,4 +1,4 @@
-"""What a report counts while the records stream by: sums whose size does not grow with the number of records."""
+"""Running counts and histograms over records; their size does not grow with the number of records."""
 
 import math
 from collections import Counter
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 LABELS = ("word", "speaker", "identity")  # features that are classes
-SMALLEST = 1e-2  # of a measure on an octave scale; a picture of one colour has a sharpness of 0
+SMALLEST = 1e-2  # of a measure on an octave scale; an image of one colour has a sharpness of 0
 
 
 class Measure(NamedTuple):
-    """How a measure is shown."""
+    """How a measure is displayed."""
 
     title: str
     step: float  # width of a histogram's bar, in the measure's unit, or in octaves
@@ -21,24 +21,22 @@ class Measure(NamedTuple):
     form: str = "{:.1f}"
 
     def bar(self, value: float) -> int:
-        """Number of the bar that holds a value."""
+        """Index of the bar that contains a value."""
         return round((math.log2(max(value, SMALLEST)) if self.octaves else value) / self.step)
 
     def value(self, bar: float) -> float:
-        """Where the bar's middle lies."""
+        """The value at the bar's middle."""
         return 2 ** (bar * self.step) if self.octaves else bar * self.step
 
 
 MEASURES = {
-    "face_size": Measure(
-        "face size, px", 1 / 16, "side, in the source, of the square that was aligned", True, "{:.0f}"
-    ),
+    "face_size": Measure("face size, px", 1 / 16, "side in the source of the square that was aligned", True, "{:.0f}"),
     "sharpness": Measure("sharpness (low: blur)", 1 / 8, "variance of the Laplacian from brow to lip", True, "{:.0f}"),
-    "loudness": Measure("loudness, dBFS", 1, "root mean square of the clip's sound, 0 being full scale"),
+    "loudness": Measure("loudness, dBFS", 1, "root mean square of the clip's audio; 0 is full scale"),
     "jitter": Measure("jitter, %", 0.02, "acceleration of the face points, in % of the eye distance", form="{:.2f}"),
-    "found": Measure("face found", 0.05, "share of the frames looked at in which the face was found", form="{:.2f}"),
-    "offset_hint": Measure("offset hint, frames", 1, "by how many the sound is late, if lips tell", form="{:+.0f}"),
-    "offset_strength": Measure("strength of the hint", 0.05, "lip motion's correlation with loudness", form="{:.2f}"),
+    "found": Measure("face found", 0.05, "share of the frames looked at that show the face", form="{:.2f}"),
+    "offset_hint": Measure("offset hint, frames", 1, "estimated delay of the audio, from lip motion", form="{:+.0f}"),
+    "offset_strength": Measure("strength of the hint", 0.05, "correlation of lip motion with loudness", form="{:.2f}"),
 }
 
 
@@ -53,7 +51,7 @@ class Tally:
     def __init__(self):
         self.classes: dict[str, dict[str, Counter[int]]] = {}
         self.bars: dict[str, Counter[int]] = {}
-        self._lip_sound, self._heard = 0, 0
+        self._lip_sound, self._clips = 0, 0
 
     def add(self, split: str, record: Mapping[str, Any], measures: Mapping[str, Any]) -> None:
         for name in LABELS:
@@ -63,26 +61,26 @@ class Tally:
             if measures.get(name) is not None:
                 self.bars.setdefault(name, Counter())[measure.bar(measures[name])] += 1
         if "lip_sound" in measures:
-            self._lip_sound, self._heard = self._lip_sound + np.array(measures["lip_sound"]), self._heard + 1
+            self._lip_sound, self._clips = self._lip_sound + np.array(measures["lip_sound"]), self._clips + 1
 
     @property
     def lip_sound(self) -> np.ndarray | None:
-        """`[2·REACH + 1]`, the mean over clips of `measures.lip_sound`; None where it is not known."""
-        return self._lip_sound / self._heard if self._heard else None
+        """`[2·REACH + 1]`, the mean over clips of `measures.lip_sound`; None where no clip has it."""
+        return self._lip_sound / self._clips if self._clips else None
 
     def measured(self) -> list[str]:
         """The measures that any record has, in the order of MEASURES."""
         return [name for name in MEASURES if name in self.bars]
 
     def quantile(self, name: str, share: float) -> str:
-        """The value of a measure below which that share of the records lies, to half a bar."""
+        """The value of a measure below which a share of the records lies, accurate to half a bar."""
         bars = sorted(self.bars[name].items())
         below = np.cumsum([count for _, count in bars])
         value = MEASURES[name].value(bars[int(np.searchsorted(below, share * below[-1]))][0])
         return MEASURES[name].form.format(value)
 
     def histogram(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """(edges `[N + 1]`, records `[N]`) of a measure's bars, with an empty one at both ends."""
+        """(edges `[N + 1]`, records `[N]`) of a measure's bars, with an empty bar at each end."""
         counted, measure = self.bars[name], MEASURES[name]
         numbers = np.arange(min(counted) - 1, max(counted) + 2)
         edges = [measure.value(number - 0.5) for number in (*numbers, numbers[-1] + 1)]

@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+DRAFT = ".part-"  # how the name of a draft's folder begins; a killed process leaves it behind
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -18,7 +20,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=DRAFT, dir=path.parent) as folder:
         draft = Path(folder) / path.name
         yield draft
         os.replace(draft, path)

@@ -1,1 +1,1 @@
-"""Drawn people who speak: what `data_prep.synthetic` writes, from voices and faces to the files of the corpus."""
+"""The synthetic corpus: rendered people who speak with synthetic voices."""

@@ -1,54 +1,54 @@
-"""Hair: what hangs behind the head, what lies on it, and its strands."""
+"""Hair: the part behind the head, the part in front, and its strands."""
 
 import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from data_prep.synthetic.painting import Frame, blend, ellipse, mirrored, smooth
+from data_prep.synthetic.canvas import Canvas, blend, ellipse, mirrored, smooth
 from data_prep.synthetic.people import Person
 
 CURLED = ("curly", "afro")
 
 
-def paint_hair_behind(person: Person, frame: Frame, colour: np.ndarray, cover: np.ndarray, strands) -> None:
+def paint_hair_behind(person: Person, canvas: Canvas, colour: np.ndarray, cover: np.ndarray, strands) -> None:
     """Paints the hair behind head, neck and shoulders."""
     shapes = _behind(person)
     if shapes:
-        mask = frame.mask(*shapes, blur=0.01)
+        mask = canvas.mask(*shapes, blur=0.01)
         blend(colour, mask, 0.72 * strands)
         np.maximum(cover, mask, out=cover)
 
 
-def paint_hair_in_front(person: Person, frame: Frame, colour: np.ndarray, cover: np.ndarray, head, strands) -> None:
-    """Paints the hair that lies on the head, with its soft shadow on the forehead."""
+def paint_hair_in_front(person: Person, canvas: Canvas, colour: np.ndarray, cover: np.ndarray, head, strands) -> None:
+    """Paints the hair on the head, with its soft shadow on the forehead."""
     if person.hair == "bald":
         return
     shapes = _front(person)
-    mask = frame.mask(*shapes, blur=0.012)
+    mask = canvas.mask(*shapes, blur=0.012)
     if person.hair == "buzz":
-        mask = 0.8 * cv2.GaussianBlur(mask, (0, 0), 0.05 * frame.unit) * np.maximum(head, mask > 0.6)
-    shadow = frame.mask(*[np.add(shape, (0.02, 0.07)) for shape in shapes], blur=0.06)
+        mask = 0.8 * cv2.GaussianBlur(mask, (0, 0), 0.05 * canvas.unit) * np.maximum(head, mask > 0.6)
+    shadow = canvas.mask(*[np.add(shape, (0.02, 0.07)) for shape in shapes], blur=0.06)
     blend(colour, 0.35 * shadow * head, 0.55 * np.array(person.skin))
     blend(colour, mask, strands)
     np.maximum(cover, mask, out=cover)
 
 
-def paint_strands(person: Person, frame: Frame) -> np.ndarray:
-    """Hair colour with strands that fall from the crown, or with curls: float32 `[S, S, 3]`."""
+def paint_strands(person: Person, canvas: Canvas) -> np.ndarray:
+    """Hair colour with strands from the crown, or with curls: float32 `[S, S, 3]`."""
     rng = np.random.default_rng(person.wall_pattern)
     if person.hair in CURLED:
-        noise = rng.normal(0, 1, (frame.size, frame.size)).astype(np.float32)
-        noise = cv2.GaussianBlur(noise, (0, 0), 0.035 * frame.unit)
+        noise = rng.normal(0, 1, (canvas.size, canvas.size)).astype(np.float32)
+        noise = cv2.GaussianBlur(noise, (0, 0), 0.035 * canvas.unit)
     else:
         polar = rng.normal(0, 1, (900, 32)).astype(np.float32)  # angle × distance
         polar = gaussian_filter(polar, sigma=(1.5, 6), mode=("wrap", "nearest"))
         parting = 0.5 if person.hair == "parted" else 0.0
-        centre = frame.pixels(np.array([[parting, person.crown - 0.05]]))[0]
-        polar = cv2.resize(polar, (frame.size, 1800), interpolation=cv2.INTER_LINEAR)
+        centre = canvas.pixels(np.array([[parting, person.crown - 0.05]]))[0]
+        polar = cv2.resize(polar, (canvas.size, 1800), interpolation=cv2.INTER_LINEAR)
         polar_to_plain = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
-        noise = cv2.warpPolar(polar, (frame.size, frame.size), centre, 1.4 * frame.size, polar_to_plain)
+        noise = cv2.warpPolar(polar, (canvas.size, canvas.size), centre, 1.4 * canvas.size, polar_to_plain)
     noise /= noise.std()
-    x, y = frame.grid()
+    x, y = canvas.grid()
     sheen = np.exp(-(((np.hypot(x, y) + 0.74 * person.crown) / 0.16) ** 2)) * (y < 0)
     light = 1 + 0.085 * noise + 0.16 * sheen * (1 + 0.4 * noise)
     return np.clip(light[..., None] * np.array(person.hair_colour, np.float32) + 8 * sheen[..., None], 0, 255)
@@ -84,7 +84,7 @@ def _behind(person: Person) -> list[np.ndarray]:
 
 
 def _cap(person: Person, lift: float, sides: float) -> list[tuple[float, float]]:
-    """Right half of the edge of hair that stands `lift` off the skull, from the crown to y = `sides`."""
+    """Right half of the outer edge of hair, `lift` above the skull, from the crown down to y = `sides`."""
     wide, crown = person.face_width, person.crown
     return [
         (0, crown - lift),

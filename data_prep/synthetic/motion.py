@@ -1,23 +1,23 @@
-"""How a face moves: the mouth by the phonemes, the head, lids and brows by chance."""
+"""Motion of a face: the mouth follows the phonemes; head, lids and brows move at random."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from data_prep.synthetic.drawing import Pose
+from data_prep.synthetic.rendering import Pose
 from data_prep.synthetic.speech import Phoneme, SpeechError
 
-# What a shape consists of, each for an average person:
+# The components of a mouth shape, for an average person:
 #   opening   height of the gap between the lips, in eye distances
-#   width     0 as at rest … 1 spread as in "see"
-#   rounding  0 … 1 drawn together and pushed forward as in "who"
+#   width     0 at rest … 1 spread as in "see"
+#   rounding  0 … 1 rounded and protruded as in "who"
 #   tongue    0 hidden … 1 between the teeth
 #   tuck      1: the lower lip is under the upper teeth, as in "f"
 #   press     1: the lips are pressed together, as in "m"
 FIELDS = ("opening", "width", "rounding", "tongue", "tuck", "press")
 REST = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-TARGETS = {  # by IPA letter; a diphthong or an affricate passes through the shapes of its letters
+TARGETS = {  # by IPA letter; diphthongs and affricates pass through the shapes of their letters
     **dict.fromkeys("pbm", (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)),
     **dict.fromkeys("fv", (0.08, 0.1, 0.0, 0.0, 1.0, 0.0)),
     **dict.fromkeys("tdnɾ", (0.10, 0.25, 0.0, 0.5, 0.0, 0.0)),
@@ -51,20 +51,20 @@ TARGETS = {  # by IPA letter; a diphthong or an affricate passes through the sha
 }
 MARKS = "ˈˌː:ʲ\u0329\u032a"  # stress, length, palatal, syllabic, dental: the shape is the letter's
 BILABIALS = "pbm"
-CLOSURE = 0.055  # s that the lips are shut before the burst of a "p", which is where its time begins
-ONSET, RELEASE = 0.12, 0.18  # s from rest to the first sound, and from the last back to rest
-PAUSE = 0.3  # s of silence in which the mouth comes to rest
+CLOSURE = 0.055  # s; the lips close before the burst of a "p", at which eSpeak NG starts the phoneme
+ONSET, RELEASE = 0.12, 0.18  # s from rest to the first phoneme, and from the last back to rest
+PAUSE = 0.3  # s of silence after which the mouth comes to rest
 
 
 def mouth_shapes(phonemes: Sequence[Phoneme], times: np.ndarray) -> np.ndarray:
-    """The mouth while somebody speaks.
+    """Mouth shapes of a person who speaks.
 
-    A shape is held in the middle of its sound and is passed smoothly from one sound to the next, without
-    overshoot (monotone cubic interpolation), so that lips which must close do close.
+    A shape is held in the middle of its phoneme. Between phonemes it is interpolated by monotone cubics, which do not
+    overshoot, so that the lips close where they must.
 
     Args:
       phonemes: in their order.
-      times: float `[T]`, s, when to look.
+      times: float `[T]`, s.
 
     Returns:
       float64 `[T, 6]`, the FIELDS.
@@ -88,7 +88,7 @@ def _holds(phoneme: Phoneme) -> list[tuple]:
     """(start, end, target) for each letter of a phoneme."""
     letters = [letter for letter in phoneme.symbol if letter not in MARKS]
     if unknown := [letter for letter in letters if letter not in TARGETS]:
-        raise SpeechError(f"no mouth shape is known for {unknown[0]!r} in {phoneme.symbol!r}; choose other words")
+        raise SpeechError(f"no mouth shape is known for {unknown[0]!r} in {phoneme.symbol!r}", "choose other words")
     length = (phoneme.end - phoneme.start) / max(1, len(letters))
     holds = []
     for index, letter in enumerate(letters):
@@ -100,10 +100,9 @@ def _holds(phoneme: Phoneme) -> list[tuple]:
 
 
 def poses(rng: np.random.Generator, times: np.ndarray) -> list[Pose]:
-    """The head of somebody who talks to a camera: held somehow, swaying a little, blinking now and then.
+    """Head poses of a person who talks to a camera: a random position with a little sway, and blinks.
 
     Args:
-      rng: chooses everything.
       times: float `[T]`, s.
     """
     x, y, roll = rng.normal(0, 0.07), rng.normal(0, 0.05), rng.normal(0, 2.5)
@@ -126,6 +125,6 @@ def poses(rng: np.random.Generator, times: np.ndarray) -> list[Pose]:
 
 
 def _sway(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
-    """A slow random motion `[T]` about 0, of the order of 1."""
+    """A slow random motion `[T]` around 0, of order 1."""
     waves = zip(rng.uniform(0.15, 1.3, 3), rng.uniform(0, 2 * np.pi, 3), rng.normal(0, 0.6, 3), strict=True)
     return sum(height * np.sin(2 * np.pi * speed * times + phase) for speed, phase, height in waves)

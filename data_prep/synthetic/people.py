@@ -1,4 +1,4 @@
-"""Who is drawn and who speaks: the parameters of one person, drawn at random."""
+"""Random parameters of one person: face, hair, clothes and voice."""
 
 import zlib
 from dataclasses import dataclass
@@ -40,11 +40,11 @@ MENS_VOICES = (
 
 @dataclass(frozen=True)
 class Person:
-    """Everything about somebody that does not change from clip to clip. Lengths are in eye distances."""
+    """The parameters of a person, the same in all clips. Lengths are in eye distances."""
 
     voice: Voice
-    energy: float  # multiplies how far the mouth opens
-    spread: float  # multiplies how far it changes in width
+    energy: float  # factor of the mouth's opening
+    spread: float  # factor of its changes in width
 
     skin: Colour
     face_width: float  # half width at the cheekbones
@@ -79,20 +79,20 @@ class Person:
 
     beard: str
     glasses: str  # none, round, square
-    age: float  # 0…1: how deep the lines are
+    age: float  # 0…1: depth of the wrinkles
     blush: float
     freckles: float
     earrings: bool
     clothes: Colour
     collar: str  # round, v, shirt, high
     wall: Colour
-    wall_pattern: int  # which arrangement of soft shapes is behind
+    wall_pattern: int  # seed of the background's shapes
 
 
 def random_person(rng: np.random.Generator, unseen: bool = False) -> Person:
-    """Draws somebody; faces, hair and so on vary independently where they do in life.
+    """Samples a person; attributes are independent where they are independent in reality.
 
-    A quarter of the voices is kept for people that no training may hear: `unseen` people have one of these.
+    A quarter of the voices is reserved for `unseen` people, so that no voice of val and test is heard in training.
     """
     woman, age, dark = bool(rng.integers(2)), float(rng.beta(1.2, 1.8)), bool(rng.random() < 0.35)
     skin = _tint(rng, _pick(rng, DARK_SKINS if dark else LIGHT_SKINS), 5)
@@ -148,7 +148,7 @@ def _pick(rng: np.random.Generator, choices):
 
 
 def _tint(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
-    """Varies mostly the brightness: independent channels would give green hair."""
+    """Varies mainly the brightness: independent channels would give green hair."""
     change = rng.normal(0, amount) + rng.normal(0, 0.3 * amount, 3)
     return tuple(float(value) for value in np.clip(np.array(colour) + change, 0, 255))
 

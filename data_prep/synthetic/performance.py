@@ -1,17 +1,17 @@
-"""One performance of the synthetic corpus: somebody says something, and every fact about it is known."""
+"""One performance of the synthetic corpus: a person says something, and the ground truth is known."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_prep.synthetic.drawing import Face, Light, Picture, Pose
 from data_prep.synthetic.motion import FIELDS, REST, TARGETS, mouth_shapes, poses
 from data_prep.synthetic.people import Person
+from data_prep.synthetic.rendering import Face, LabelledImage, Light, Pose
 from data_prep.synthetic.speech import Phoneme, Voice, say
 from davs_jax.constants import CLIP_FRAMES, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 
-# What is said before and after a word, where it is cut from continuous speech.
+# Words before and after the target word, where it is cut from continuous speech.
 BEFORE = (
     "now", "then", "many", "some", "other", "good", "they", "we know", "he said", "today", "all her", "so",
 )  # fmt: skip
@@ -23,53 +23,58 @@ PORTRAIT_LIGHT = Light((-0.35, -0.5, 1.0), 0.6, (1.0, 1.0, 1.0))
 
 @dataclass(frozen=True)
 class Speech:
-    """Sound on the clock of the pictures."""
+    """Speech in sync with the frames."""
 
     samples: np.ndarray  # float32 [T · 640], 16 kHz
     phonemes: list[Phoneme]
-    duration: float  # s of what was asked for, without neighbours and silence
+    duration: float  # s, of the word or sentence without neighbours and silence
 
 
 def speak_word(person: Person, word: str, context: bool, rng: np.random.Generator) -> Speech:
-    """A word in the middle of an LRW clip's 1.16 s.
+    """A word in the middle of the 1.16 s of an LRW clip.
 
     Args:
-      person: whose voice.
-      word: of the vocabulary.
-      context: whether other words are heard before and after it, else silence.
-      rng: chooses neighbours, loudness, tempo, pitch and noise.
+      context: whether other words precede and follow it, else silence.
+      rng: chooses these words, loudness, tempo, pitch and noise.
+
+    Raises:
+      SpeechError: as `say`.
     """
-    voice = _today(person.voice, rng)
+    voice = _varied(person.voice, rng)
     before, after = (rng.choice(BEFORE), rng.choice(AFTER)) if context else ("", "")
-    sound, phonemes = say(f"{before} {word.lower()} {after}".strip(), voice)
+    samples, phonemes = say(f"{before} {word.lower()} {after}".strip(), voice)
     spoken = [phoneme for phoneme in phonemes if phoneme.word == len(before.split())]
-    if not spoken:  # some accents run two words into one
-        sound, phonemes = say(word.lower(), voice)
+    if not spoken:  # some accents merge two words into one
+        samples, phonemes = say(word.lower(), voice)
         spoken = phonemes
     start, end = spoken[0].start, spoken[-1].end
     length = CLIP_FRAMES * SAMPLES_PER_FRAME
     lead = length / SAMPLE_RATE / 2 - (start + end) / 2
-    return Speech(_recorded(sound, lead, length, rng), _shifted(phonemes, lead), end - start)
+    return Speech(_recorded(samples, lead, length, rng), _shifted(phonemes, lead), end - start)
 
 
 def speak_sentence(person: Person, text: str, rng: np.random.Generator) -> Speech:
-    """A whole sentence with a little silence around."""
-    sound, phonemes = say(text.lower(), _today(person.voice, rng))
+    """A whole sentence, with a short silence before and after.
+
+    Raises:
+      SpeechError: as `say`.
+    """
+    samples, phonemes = say(text.lower(), _varied(person.voice, rng))
     duration = phonemes[-1].end - phonemes[0].start
-    length = round((len(sound) / SAMPLE_RATE + 2 * ROOM) * FPS) * SAMPLES_PER_FRAME
-    return Speech(_recorded(sound, ROOM, length, rng), _shifted(phonemes, ROOM), duration)
+    length = round((len(samples) / SAMPLE_RATE + 2 * ROOM) * FPS) * SAMPLES_PER_FRAME
+    return Speech(_recorded(samples, ROOM, length, rng), _shifted(phonemes, ROOM), duration)
 
 
-def perform(person: Person, speech: Speech, size: int, rng: np.random.Generator) -> Iterator[Picture]:
-    """Yields the pictures of somebody saying something, 25 a second; each shows the middle of its 40 ms."""
+def perform(person: Person, speech: Speech, size: int, rng: np.random.Generator) -> Iterator[LabelledImage]:
+    """Yields the frames of a person who speaks, 25 per second; each shows the middle of its 40 ms."""
     times = (np.arange(len(speech.samples) // SAMPLES_PER_FRAME) + 0.5) / FPS
     face = Face(person, size, _random_light(rng))
     for shape, pose in zip(mouth_shapes(speech.phonemes, times), poses(rng, times), strict=True):
-        yield face.draw(_articulated(person, shape), pose)
+        yield face.render(_articulated(person, shape), pose)
 
 
-def photograph(person: Person, size: int, rng: np.random.Generator) -> Picture:
-    """A snapshot of somebody in any light and pose, with any mouth shape between those of speech."""
+def photograph(person: Person, size: int, rng: np.random.Generator) -> LabelledImage:
+    """An image of a person in random light and pose, with a mouth shape between two of those of speech."""
     targets = np.array([REST, REST, *TARGETS.values()])
     shape = rng.dirichlet((1, 1)) @ targets[rng.integers(len(targets), size=2)]
     pose = Pose(
@@ -80,16 +85,16 @@ def photograph(person: Person, size: int, rng: np.random.Generator) -> Picture:
         blink=float(rng.random() < 0.06),
         brows=rng.uniform(-1, 1),
     )
-    return Face(person, size, _random_light(rng)).draw(_articulated(person, shape), pose)
+    return Face(person, size, _random_light(rng)).render(_articulated(person, shape), pose)
 
 
-def portrait(person: Person, size: int) -> Picture:
-    """Somebody at rest, upright, in soft light."""
-    return Face(person, size, PORTRAIT_LIGHT).draw(np.array(REST), Pose())
+def portrait(person: Person, size: int) -> LabelledImage:
+    """A person at rest, upright, in soft light."""
+    return Face(person, size, PORTRAIT_LIGHT).render(np.array(REST), Pose())
 
 
-def _today(voice: Voice, rng: np.random.Generator) -> Voice:
-    """Nobody says a word twice in the same way."""
+def _varied(voice: Voice, rng: np.random.Generator) -> Voice:
+    """The voice with random changes of rate, pitch and range, as between two recordings."""
     return replace(
         voice,
         rate=round(voice.rate * rng.uniform(0.92, 1.1)),
@@ -98,12 +103,12 @@ def _today(voice: Voice, rng: np.random.Generator) -> Voice:
     )
 
 
-def _recorded(sound: np.ndarray, lead: float, length: int, rng: np.random.Generator) -> np.ndarray:
-    """Places sound `lead` seconds after the start of `length` samples, with some loudness and noise."""
+def _recorded(speech: np.ndarray, lead: float, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Places speech `lead` seconds after the start of `length` samples, with random loudness and noise."""
     first = round(lead * SAMPLE_RATE)
     cut = max(0, -first)
-    sound = sound[cut : cut + length - (first + cut)]
-    samples = np.pad(sound, (first + cut, length - (first + cut) - len(sound)))
+    speech = speech[cut : cut + length - (first + cut)]
+    samples = np.pad(speech, (first + cut, length - (first + cut) - len(speech)))
     samples *= rng.uniform(0.25, 0.8) / max(np.abs(samples).max(), 1e-3)
     level = np.std(samples) * 10 ** (-rng.uniform(28, 45) / 20)
     return np.clip(samples + rng.normal(0, level, length), -1, 1).astype(np.float32)
@@ -114,7 +119,7 @@ def _shifted(phonemes: list[Phoneme], lead: float) -> list[Phoneme]:
 
 
 def _articulated(person: Person, shape: np.ndarray) -> np.ndarray:
-    """A shape as this person makes it."""
+    """A mouth shape scaled for this person."""
     own = np.array(shape, np.float64)
     own[FIELDS.index("opening")] *= person.energy
     own[FIELDS.index("width")] *= person.spread

@@ -1,6 +1,6 @@
-"""Speech with the time of every phoneme, by eSpeak NG through ctypes.
+"""Speech synthesis with the time of every phoneme, by eSpeak NG through ctypes.
 
-`espeakng-loader` brings the library and its voices in a wheel (optional extra `synthetic`; it is GPL-3).
+The wheel `espeakng-loader` contains the library and its voices (optional extra `synthetic`; it is GPL-3).
 """
 
 import ctypes
@@ -14,6 +14,7 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from davs_jax.constants import SAMPLE_RATE
+from davs_jax.errors import DavsError
 
 _SYNCHRONOUS, _UTF8 = 2, 1  # output of espeak_Initialize, flag of espeak_Synth
 _OPTIONS = 1 | 2 | 0x8000  # of espeak_Initialize: phoneme events, in IPA; return errors, do not exit
@@ -21,23 +22,23 @@ _RATE, _PITCH, _RANGE = 1, 3, 4  # parameters of espeak_SetParameter
 _END, _WORD_EVENT, _PHONEME_EVENT = 0, 1, 7  # event types
 
 
-class SpeechError(Exception):
-    """eSpeak NG is absent, or does not do as asked. The message says what to change."""
+class SpeechError(DavsError):
+    """eSpeak NG is missing, or cannot speak a text with a voice."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """How somebody speaks."""
+    """A voice of eSpeak NG."""
 
     name: str  # language, or language+variant: "en-us", "en-gb-x-rp+f3"
     rate: int = 160  # words per minute, 80…450
     pitch: int = 50  # 0…99
-    range: int = 50  # how far the pitch moves, 0…99: 0 is monotone
+    range: int = 50  # variation of the pitch, 0…99: 0 is monotone
 
 
 @dataclass(frozen=True)
 class Phoneme:
-    """A speech sound and where it is."""
+    """A phoneme and its time."""
 
     symbol: str  # IPA with eSpeak's stress and length marks
     start: float  # s
@@ -66,27 +67,23 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 def say(text: str, voice: Voice) -> tuple[np.ndarray, list[Phoneme]]:
-    """Speaks a text; the same text and voice give the same samples, whatever was said before.
+    """Speaks a text; the same text and voice always give the same samples.
 
     Args:
       text: English words.
-      voice: who speaks.
 
     Returns:
       samples, float32 `[N]` in −1…1 at 16 kHz, and the phonemes in their order, without the pauses.
 
     Raises:
-      SpeechError: eSpeak NG is not installed, the voice is unknown, or the text has nothing to say.
+      SpeechError: eSpeak NG is not installed, the voice is unknown, or the text contains nothing to say.
     """
-    pieces, marks, words = (
-        [],
-        [],
-        [],
-    )  # sound; (start in samples, symbol); (start in samples, place in the text)
+    pieces = []  # samples
+    marks, words = [], []  # (start in samples, symbol); (start in samples, position in the text)
 
-    def receive(sound, count, events) -> int:
-        if sound and count:
-            pieces.append(np.ctypeslib.as_array(sound, (count,)).copy())
+    def receive(samples, count, events) -> int:
+        if samples and count:
+            pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
         for event in _until_end(events):
             if event.type == _PHONEME_EVENT:
                 marks.append((event.sample, event.id.string.decode("utf-8", "ignore")))
@@ -104,10 +101,10 @@ def say(text: str, voice: Voice) -> tuple[np.ndarray, list[Phoneme]]:
         synthesised = library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8, None, None)
         _check(synthesised or library.espeak_Synchronize(), f"eSpeak NG cannot speak {text!r}")
     if not any(symbol for _, symbol in marks):
-        raise SpeechError(f"there is nothing to say in {text!r}; give English words")
-    sound = np.concatenate(pieces).astype(np.float32) / 32_768
-    sound = resample_poly(sound, SAMPLE_RATE, rate).astype(np.float32)
-    return sound, _phonemes(text, marks, words, rate)
+        raise SpeechError(f"there is nothing to say in {text!r}", "give English words")
+    samples = np.concatenate(pieces).astype(np.float32) / 32_768
+    samples = resample_poly(samples, SAMPLE_RATE, rate).astype(np.float32)
+    return samples, _phonemes(text, marks, words, rate)
 
 
 def _phonemes(text: str, marks: list, words: list, rate: int) -> list[Phoneme]:
@@ -128,10 +125,10 @@ def _until_end(events) -> Iterator[_Event]:
 
 @contextmanager
 def _fresh_library():
-    """Loads eSpeak NG, gives (library, its sample rate) and unloads it.
+    """Loads eSpeak NG, yields (library, its sample rate), and unloads it.
 
-    It keeps hidden state (the phase of the pitch's flutter, random numbers) that no call resets, so what it
-    says would depend on what it said before. Loading it anew costs 5 ms.
+    The library has hidden state (the phase of the pitch's flutter, random numbers) that no call resets, so its output
+    would depend on earlier calls. Loading it again takes 5 ms.
     """
     loader = _loader()
     library, data = ctypes.CDLL(loader.get_library_path()), loader.get_data_path()
@@ -139,7 +136,7 @@ def _fresh_library():
         rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(), _OPTIONS)
         if rate <= 0:
             remedy = "reinstall espeakng-loader, in a folder whose path is shorter than 160 characters"
-            raise SpeechError(f"eSpeak NG cannot use its voices in {data}; {remedy}")
+            raise SpeechError(f"eSpeak NG cannot use its voices in {data}", remedy)
         library.espeak_ng_SetRandSeed(1)
         yield library, rate
         library.espeak_Terminate()
@@ -152,7 +149,7 @@ def _loader():
         import espeakng_loader
     except ImportError as error:
         install = "pip install 'davs_jax[synthetic]'"
-        raise SpeechError(f"the synthetic corpus speaks by eSpeak NG; install it with: {install}") from error
+        raise SpeechError("the synthetic corpus needs eSpeak NG", f"install it with: {install}") from error
     return espeakng_loader
 
 
@@ -160,10 +157,10 @@ def _set_voice(library, name: str) -> None:
     status = library.espeak_SetVoiceByName(name.encode())
     _, plus, variant = name.partition("+")
     if plus and not (Path(_loader().get_data_path()) / "voices" / "!v" / variant).is_file():
-        status = 2  # eSpeak NG itself drops a variant that it does not know, and says nothing
-    _check(status, f"eSpeak NG has no voice {name!r}; examples: en-us, en-gb-x-rp+f3")
+        status = 2  # eSpeak NG silently ignores an unknown variant
+    _check(status, f"eSpeak NG has no voice {name!r}", "examples: en-us, en-gb-x-rp+f3")
 
 
-def _check(status: int, trouble: str) -> None:
+def _check(status: int, reason: str, remedy: str = "") -> None:
     if status:
-        raise SpeechError(f"{trouble} (status {status})")
+        raise SpeechError(f"{reason} (status {status})", remedy)

@@ -1,32 +1,22 @@
 """The same shards by an Apache Beam pipeline, in memory."""
 
-import json
+import sys
 
 import pytest
-from PIL import Image
 
+import support.preparation
 from data_prep import beam, faces, shards
-from support.counting import contents, make_plan
+from support.counting import make_plan
+from support.preparation import contents
+
+BY_BEAM = ("--runner", "DirectRunner")
 
 
 @pytest.fixture
-def prepare(tmp_path, points):
-    """`prepare(output, *flags)` → exit status: eleven photos of two people, their points known; one photo is empty."""
-    for i in range(11):
-        path = tmp_path / "in" / "AB"[i % 2] / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.effect_noise((160, 140), 60).convert("RGB").save(path)
-        path.with_suffix(".json").write_text(json.dumps({"points": points.tolist()}))
-    path.write_bytes(b"")
-
-    def run(output, *flags):
-        common = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / output), "--image-size", "64"]
-        return faces.main([*common, *flags])
-
-    return run
-
-
-BY_BEAM = ("--runner", "DirectRunner")
+def prepare(tmp_path, write_photos):
+    """`prepare(output, *flags)` → exit status, for eleven photos of two people."""
+    folder = write_photos(tmp_path / "in", 11)
+    return lambda output, *flags: support.preparation.prepare(faces, folder, *flags, output=tmp_path / output)[0]
 
 
 def test_beam_processes_and_job_arrays_make_the_same_bytes(prepare, tmp_path):
@@ -41,7 +31,7 @@ def test_beam_processes_and_job_arrays_make_the_same_bytes(prepare, tmp_path):
     assert one == contents(tmp_path / "pool") == contents(tmp_path / "array") == contents(tmp_path / "beam")
 
 
-def test_beam_makes_only_what_a_killed_run_left(prepare, tmp_path):
+def test_beam_makes_only_the_shards_that_a_killed_run_left(prepare, tmp_path):
     pytest.importorskip("apache_beam")
     assert prepare("beam", "--shard", "0/2") == 0
     (made,) = (tmp_path / "beam").glob("*array_record*")
@@ -51,7 +41,7 @@ def test_beam_makes_only_what_a_killed_run_left(prepare, tmp_path):
     assert len(list((tmp_path / "beam").glob("*array_record*"))) == 2
 
 
-def test_a_shard_that_the_runner_loses_is_missed(prepare, monkeypatch, capsys):
+def test_a_shard_that_the_runner_loses_is_reported(prepare, monkeypatch, capsys):
     pytest.importorskip("apache_beam")
     make = beam.make_named
     monkeypatch.setattr(beam, "make_named", lambda name, *more: None if "00001-of" in name else make(name, *more))
@@ -74,10 +64,10 @@ def test_a_pipeline_that_fails_says_why_in_a_sentence_and_keeps_what_it_made(tmp
     [
         (["--runner", "NoRunner"], "--runner NoRunner"),
         (["--runner", "DirectRunner", "--shard", "0/2"], "leave one of them out"),
-        (["--", "--project=p"], "--project=p: is no option; name the --runner that it is for"),
+        (["--", "--project=p"], "--project=p: unknown option; name the --runner that it is for"),
     ],
 )
-def test_what_does_not_go_together_is_said_in_a_sentence(prepare, flags, said, capsys):
+def test_flags_that_contradict_each_other_are_refused_in_one_sentence(prepare, flags, said, capsys):
     if "NoRunner" in flags:
         pytest.importorskip("apache_beam")
     assert prepare("beam", *flags) == 1
@@ -85,7 +75,7 @@ def test_what_does_not_go_together_is_said_in_a_sentence(prepare, flags, said, c
     assert said in error and "Traceback" not in error
 
 
-def test_without_beam_its_extra_is_named(prepare, monkeypatch, capsys):
-    monkeypatch.setattr(beam, "apache_beam", None)
+def test_without_beam_the_message_names_its_extra(prepare, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
     assert prepare("beam", *BY_BEAM) == 1
     assert "pip install 'davs_jax[beam]'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""From a raw recording to records: what they hold, and why some recordings give none."""
+"""From a recording to its records, and the reasons for which some recordings give none."""
 
 import json
 
@@ -24,7 +24,7 @@ def gray_levels(record):
     return [cv2.imdecode(np.frombuffer(data, np.uint8), 1)[32, 32].mean() for data in record["frames"]]
 
 
-def test_a_record_holds_29_aligned_frames_their_sound_and_its_mfcc(tmp_path, write_video):
+def test_a_record_holds_29_aligned_frames_their_audio_and_its_mfcc(tmp_path, write_video):
     (record,) = outcomes(write_video(tmp_path / "a.mp4"), Cut("ABOUT/1", 3, measures={"duration": 0.4}), speaker=2)
     assert (record["clip_id"], record["word"], record["speaker"]) == ("ABOUT/1", 3, 2)
     assert {cv2.imdecode(np.frombuffer(data, np.uint8), 1).shape for data in record["frames"]} == {(65, 65, 3)}
@@ -56,7 +56,7 @@ def test_cuts_are_centred_and_moved_inwards_at_the_ends(tmp_path, write_video):
         assert json.loads(record["measures"])["shift"] == shift
         np.testing.assert_allclose(gray_levels(record), 40 + 2 * (start + np.arange(29)), atol=3)
     whole = np.concatenate([first["audio"][: 16 * 640], middle["audio"]])
-    np.testing.assert_array_equal(first["audio"][16 * 640 :], whole[16 * 640 : 29 * 640])  # one clock for all
+    np.testing.assert_array_equal(first["audio"][16 * 640 :], whole[16 * 640 : 29 * 640])  # all on one clock
 
 
 def test_a_longer_recording_gives_its_middle(tmp_path, write_video):
@@ -78,7 +78,7 @@ def test_known_points_and_opening_are_taken_as_they_are(tmp_path, write_video, p
     ("made", "stage", "reason"),
     [
         ({"frames": 28}, "length", "28 frames, 29 are needed"),
-        ({"sound": "none"}, "sound", "no sound track"),
+        ({"sound": "none"}, "sound", "no audio track"),
         ({"sound": "zeros"}, "sound", "digital silence"),
     ],
 )
@@ -111,7 +111,7 @@ def test_a_recording_without_a_face_is_rejected(tmp_path, write_video, one_face)
     assert (rejection.stage, rejection.reason) == ("face", "no face in any of the 7 frames searched (of 29)")
 
 
-def test_a_cut_in_which_the_face_is_out_of_sight_is_rejected_and_the_others_are_kept(tmp_path, write_video, one_face):
+def test_a_cut_in_which_the_face_is_lost_is_rejected_and_the_others_are_kept(tmp_path, write_video, one_face):
     one_face(7)  # in frames 0, 5 … 30 of those looked at
     kept, rejection = outcomes(write_video(tmp_path / "a.mp4", frames=75), Cut("a", 0, 15.0), Cut("b", 1, 40.0))
     assert kept["clip_id"] == "a"
@@ -124,7 +124,7 @@ def test_points_of_another_number_of_frames_are_rejected(tmp_path, write_video):
     assert (rejection.stage, rejection.reason) == ("label", "points of 30 frames, the video has 29")
 
 
-def test_points_that_make_no_face_are_rejected(tmp_path, write_video):
+def test_points_that_do_not_form_a_face_are_rejected(tmp_path, write_video):
     (rejection,) = outcomes(write_video(tmp_path / "a.mp4"), points=np.zeros((29, 5, 2)))
     assert rejection.stage == "face"
     assert "do not form a face" in rejection.reason

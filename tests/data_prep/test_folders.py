@@ -1,30 +1,20 @@
-"""Folders in a bucket, and local ones with links in a loop."""
+"""Folders in a bucket, and local ones with a loop of links."""
 
 import hashlib
-import json
 import os
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from data_prep import faces, folders, grid, report
 from davs_jax.data import sources
-from support.counting import contents
+from support.preparation import contents, rejections
 
 FLAGS = ("--image-size", "64", "--workers")
 
 
 @pytest.fixture
-def corpus(tmp_path, points):
-    """Nine photos of two people, their points known; one photo is empty."""
-    for i in range(9):
-        path = tmp_path / "in" / "AB"[i % 2] / f"{i} é.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.random.default_rng(i).integers(0, 256, (140, 160, 3), np.uint8)).save(path)
-        path.with_suffix(".json").write_text(json.dumps({"points": points.tolist()}))
-    path.write_bytes(b"")
-    return tmp_path / "in"
+def corpus(tmp_path, write_photos):
+    return write_photos(tmp_path / "in", 9, "{} é.png")
 
 
 def upload(objects, corpus, to):
@@ -54,11 +44,11 @@ def test_from_bucket_to_bucket_the_shards_are_those_of_a_disk(bucket, corpus, tm
     assert len(sources.open_faces("gs://store/made/out", "train")) == 8
     assert report.main(["gs://store/made/out"]) == 0
     before = dict(bucket)
-    assert faces.main(arguments) == 0  # nothing is left to be made
+    assert faces.main(arguments) == 0  # all is made already
     assert bucket == before
 
 
-def test_a_stopped_preparation_goes_on_in_the_bucket(bucket, corpus, capsys):
+def test_a_stopped_preparation_resumes_in_the_bucket(bucket, corpus, capsys):
     arguments = ["--input", str(corpus), "--output", "gs://store/out", *FLAGS, "1"]
     assert faces.main([*arguments, "--shard", "0/2"]) == 0
     assert [name for name in bucket if "array_record" in name] == ["store/out/faces-train.array_record-00000-of-00002"]
@@ -67,7 +57,7 @@ def test_a_stopped_preparation_goes_on_in_the_bucket(bucket, corpus, capsys):
     assert faces.main(arguments) == 1
     assert "delete gs://store/out/shards/train-00000-of-00002.json and run" in capsys.readouterr().err
     assert faces.main([*arguments, "--overwrite"]) == 0
-    assert not [name for name in bucket if name.endswith(".tmp")]
+    assert not [name for name in bucket if ".part-" in name]
 
 
 def test_videos_are_fetched_one_by_one(bucket, tmp_path, write_video, one_face, capsys):
@@ -77,7 +67,7 @@ def test_videos_are_fetched_one_by_one(bucket, tmp_path, write_video, one_face, 
     bucket["store/grid/s1/bbaf3n.mp4"] = b"damaged"
     bucket["store/grid/s1/bbaf3n.align"] = b"17000 23000 bin\n"
     assert grid.main(["--input", "gs://store/grid", "--output", str(tmp_path / "out"), *FLAGS, "1"]) == 0
-    (rejected,) = map(json.loads, (tmp_path / "out" / "rejected.jsonl").read_text().splitlines())
+    (rejected,) = rejections(tmp_path / "out")
     assert rejected["file"] == "s1/bbaf3n.mp4" and "cannot be read as audio or video" in rejected["reason"]
     assert len(sources.open_clips(str(tmp_path / "out"), "val")) == 2
 
@@ -100,14 +90,12 @@ def test_a_bucket_that_fails_stops_the_run_and_rejects_nothing(bucket, corpus, t
 @pytest.mark.parametrize(
     ("flag", "address", "said"),
     [
-        ("--input", "ftp://host/in", "ftp:// is not known here"),
-        ("--output", "az://store/out", "shards can be read again from a disk or gs:// only"),
-        ("--input", "az://store/in", "az:// needs the package adlfs: pip install adlfs"),
+        ("--input", "ftp://host/in", "unknown scheme ftp://"),
+        ("--output", "az://store/out", "shards can be read only from a disk or gs://"),
+        ("--input", "az://store/in", "az:// needs the package adlfs; pip install adlfs"),
     ],
 )
-def test_an_address_that_cannot_be_used_is_said_in_a_sentence(
-    corpus, tmp_path, monkeypatch, flag, address, said, capsys
-):
+def test_an_invalid_address_is_refused_in_one_sentence(corpus, tmp_path, monkeypatch, flag, address, said, capsys):
     find = folders.importlib.util.find_spec
     monkeypatch.setattr(folders.importlib.util, "find_spec", lambda name: None if name == "adlfs" else find(name))
     monkeypatch.setitem(folders.LAYERS, "az", "adlfs" if flag == "--input" else "fsspec")

@@ -1,6 +1,6 @@
-"""Damaged files: none crashes or hangs, each gives a record or a reason, and every good file is still a record.
+"""Damaged files: none crashes or hangs the program, each gives a record or a reason, every good file gives a record.
 
-A few in the suite; hundreds, from real recordings, by
+The suite takes a few; for hundreds, from real recordings, run
 
     pytest -m fuzz -s tests/data_prep/test_fuzz.py
 """
@@ -8,7 +8,6 @@ A few in the suite; hundreds, from real recordings, by
 import base64
 import functools
 import io
-import json
 import shutil
 import signal
 import time
@@ -19,19 +18,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import support.preparation
 from data_prep import dataset, faces, inspect, ms_celeb, report, voxceleb
 from data_prep.plan import PreparationError, read_plan
-from davs_jax.data.sources import DataError, open_faces
-from support.damage import GOOD, WHOLE, by_chance, pictures, shard, videos
+from davs_jax.data.sources import open_faces
+from davs_jax.errors import DataError
+from support.damage import GOOD, WHOLE, by_chance, images, shard, videos
+from support.preparation import rejections
 from support.recordings import RECORDINGS
 
-REAL = RECORDINGS
-LIMIT, PATIENCE = 30, 900  # s for one file: of CPU; of the clock, on a machine that may be busy with other things
+LIMIT, PATIENCE = 30, 900  # s for one file: of CPU, and of the clock on a busy machine
 
 
 @pytest.fixture(autouse=True)
 def limited(monkeypatch):
-    """No file may take longer than LIMIT, else it counts as a fault of the program; gives the times, in s of CPU."""
+    """A file that takes longer than LIMIT counts as a fault of the program. The value: s of CPU of each file."""
     times = []
 
     def over(*_):
@@ -56,19 +57,11 @@ def limited(monkeypatch):
         signal.signal(kind, handler)
 
 
-def arguments(folder, output):
-    return ["--input", str(folder), "--output", str(output), "--image-size", "64", "--workers", "1"]
+def prepare(source, folder, output, *flags):
+    return support.preparation.prepare(source, folder, *flags, output=output)[0]
 
 
-def prepare(source, folder, output):
-    return source.main(arguments(folder, output))
-
-
-def rejections(output):
-    return [json.loads(line) for line in (output / "rejected.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def judged(folder, output, made):
+def stages_of_rejections(folder, output, made):
     """Checks that every file made is an item of the plan and that each gave something, good ones no rejection.
 
     Returns the number of rejections by stage.
@@ -93,28 +86,28 @@ def talk(folder, video):
     return place
 
 
-def test_damaged_videos_cost_nothing_but_themselves(tmp_path, write_video, one_face):
+def test_damaged_videos_cost_only_their_own_records(tmp_path, write_video, one_face):
     place = talk(tmp_path / "in", write_video(tmp_path / "good.mp4", frames=58))
     made = [*videos(tmp_path / "good.mp4", place, count=12, seed=0), *place.glob(f"{GOOD}*")]
     assert prepare(voxceleb, tmp_path / "in", tmp_path / "out") == 0
-    stages = judged(tmp_path / "in", tmp_path / "out", made)
+    stages = stages_of_rejections(tmp_path / "in", tmp_path / "out", made)
     assert {"read", "sound", "length"} <= stages.keys()
 
 
-def test_damaged_photos_cost_nothing_but_themselves(tmp_path, one_face):
+def test_damaged_photos_cost_only_their_own_records(tmp_path, one_face):
     place = tmp_path / "in" / "Somebody"
     place.mkdir(parents=True)
     noise = np.random.default_rng(0).integers(0, 256, (35, 40, 3), np.uint8)
     photo = tmp_path / "good.jpg"
     Image.fromarray(noise).resize((160, 140)).save(photo)
     shutil.copy(photo, place / f"{GOOD}.jpg")
-    made = [*pictures(photo, place, count=12, seed=0), place / f"{GOOD}.jpg"]
+    made = [*images(photo, place, count=12, seed=0), place / f"{GOOD}.jpg"]
     assert prepare(faces, tmp_path / "in", tmp_path / "out") == 0
-    assert {"read", "label"} <= judged(tmp_path / "in", tmp_path / "out", made).keys()
+    assert {"read", "label"} <= stages_of_rejections(tmp_path / "in", tmp_path / "out", made).keys()
 
 
 @pytest.mark.parametrize("kind", ["empty", "half", "flipped", "noise"])
-def test_a_damaged_shard_is_named_in_a_sentence(tmp_path, one_face, kind, capsys):
+def test_a_damaged_shard_is_reported_in_one_sentence(tmp_path, one_face, kind, capsys):
     for i in range(4):
         path = tmp_path / "in" / "Somebody" / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,36 +145,36 @@ def damaged_tables(folder, seeds):
         corpus.mkdir()
         (corpus / "damaged.tsv").write_bytes(by_chance(whole, np.random.default_rng(seed)))
         (corpus / "whole.tsv").write_bytes(whole)
-        assert ms_celeb.main([*arguments(corpus, output), "--crops", "arcface"]) == 0
+        assert prepare(ms_celeb, corpus, output, "--crops", "arcface") == 0
         assert [rejection for rejection in rejections(output) if rejection["stage"] == "unexpected"] == []
         records = open_faces(str(output), "train").data
         assert sum(record["face_id"].startswith(b"whole.tsv/") for record in records) == 12
 
 
-def test_a_damaged_table_costs_nothing_but_its_photos(tmp_path):
+def test_a_damaged_table_costs_only_its_own_photos(tmp_path):
     damaged_tables(tmp_path, range(3))
 
 
 @pytest.mark.fuzz
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"real recordings are not there: {REAL}")
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"real recordings are not there: {RECORDINGS}")
 def test_hundreds_of_damaged_files_made_from_real_ones(tmp_path, limited):
     count, stages = 0, Counter()
-    grid = REAL / "grid" / "s1"
-    sources = [next(iter(sorted(grid.glob(kind)))) for kind in ("*.mp4", "*.mpg")] + [REAL / "clips" / "d10.mp4"]
+    grid = RECORDINGS / "grid" / "s1"
+    sources = [next(iter(sorted(grid.glob(kind)))) for kind in ("*.mp4", "*.mpg")] + [RECORDINGS / "clips" / "d10.mp4"]
     for number, source in enumerate(sources):
         folder, output = tmp_path / f"in{number}", tmp_path / f"out{number}"
         place = talk(folder, source)
         made = [*videos(source, place, count=55, seed=number), *place.glob(f"{GOOD}*")]
         assert prepare(voxceleb, folder, output) == 0
-        stages += judged(folder, output, made)
+        stages += stages_of_rejections(folder, output, made)
         count += len(made)
     place = tmp_path / "photos" / "Somebody"
     place.mkdir(parents=True)
-    photo = next((REAL / "faces" / "lfw").glob("*/*.jpg"))
+    photo = next((RECORDINGS / "faces" / "lfw").glob("*/*.jpg"))
     shutil.copy(photo, place / f"{GOOD}.jpg")
-    made = [*pictures(photo, place, count=60, seed=0), place / f"{GOOD}.jpg"]
+    made = [*images(photo, place, count=60, seed=0), place / f"{GOOD}.jpg"]
     assert prepare(faces, tmp_path / "photos", tmp_path / "out") == 0
-    stages += judged(tmp_path / "photos", tmp_path / "out", made)
+    stages += stages_of_rejections(tmp_path / "photos", tmp_path / "out", made)
     count += len(made)
     damaged_tables(tmp_path, range(30))
     count += 30

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from data_prep import clips, grid
+from support.preparation import dataset, prepare, records, rejections
 from support.recordings import RECORDINGS
 
 GRID = RECORDINGS / "grid"
@@ -20,31 +20,6 @@ ALIGN = """0 17250 sil
 38000 44000 now
 44000 50000 sil
 """
-
-
-def run(corpus, *more):
-    output = corpus.parent / "out"
-    arguments = [
-        "--input",
-        str(corpus),
-        "--output",
-        str(output),
-        "--image-size",
-        "64",
-        "--workers",
-        "1",
-        *more,
-    ]
-    return grid.main(arguments), output
-
-
-def records(output):
-    builder = tfds.builder_from_directory(str(output))
-    return [record for split in builder.info.splits for record in builder.as_data_source(split)]
-
-
-def rejections(output):
-    return [json.loads(line) for line in (output / "rejected.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture
@@ -68,9 +43,9 @@ def test_the_vocabulary_is_the_grammars_51_words_sorted():
 
 
 def test_every_spoken_word_becomes_a_clip_centred_on_it(corpus):
-    status, output = run(corpus()[0])
+    status, output = prepare(grid, corpus()[0])
     assert status == 0
-    clips = sorted(records(output), key=lambda record: record["clip_id"])
+    clips = records(output)
     assert [grid.WORDS[clip["word"]] for clip in clips] == ["bin", "blue", "at", "f", "two", "now"]
     assert [clip["clip_id"] for clip in clips][:2] == [b"s1/bbaf2n/1_bin", b"s1/bbaf2n/2_blue"]
     measures = [json.loads(clip["measures"]) for clip in clips]
@@ -93,16 +68,16 @@ def test_every_spoken_word_becomes_a_clip_centred_on_it(corpus):
 )
 def test_video_and_align_are_found_in_any_layout(corpus, video, align, speaker):
     folder, _ = corpus(video, align)
-    status, output = run(folder)
+    status, output = prepare(grid, folder)
     assert status == 0
     assert len(records(output)) == 6
-    assert tfds.builder_from_directory(str(output)).info.features["speaker"].names == [speaker]
+    assert dataset(output).info.features["speaker"].names == [speaker]
 
 
 def test_sentences_of_one_name_belong_to_their_own_speakers(corpus):
     corpus("s1", "s1", ALIGN.replace("blue", "green"))
     folder, _ = corpus("s2", "s2")
-    _, output = run(folder)
+    _, output = prepare(grid, folder)
     colours = {(clip["speaker"], grid.WORDS[clip["word"]]) for clip in records(output) if b"/2_" in clip["clip_id"]}
     assert colours == {(0, "green"), (1, "blue")}
 
@@ -115,7 +90,7 @@ def test_no_sentence_and_if_wanted_no_speaker_is_in_two_splits(tmp_path):
             path.touch()
     flags = {"input": tmp_path, "image_size": 64, "seed": 0}
     for by, sizes in (("sentence", [32, 4, 4]), ("speaker", [32, 4, 4])):
-        plan = grid.make_plan(grid.Namespace(split_by=by, **clips.FOLLOWING, **flags))
+        plan = grid.make_plan(grid.Namespace(split_by=by, **clips.TRACKING, **flags))
         splits = {name: [item for shard in shards for item in shard] for name, shards in plan.splits.items()}
         assert [len(items) for items in splits.values()] == sizes
         assert len({item["video"] for items in splits.values() for item in items}) == 40
@@ -123,38 +98,32 @@ def test_no_sentence_and_if_wanted_no_speaker_is_in_two_splits(tmp_path):
         assert (sum(map(len, speakers)) == 10) == (by == "speaker")
 
 
-@pytest.mark.parametrize(
-    ("text", "file", "reason", "left"),
-    [
-        (None, "s1/bbaf2n.mp4", "its .align file is missing", 0),
-        ("", "s1/bbaf2n.align", "holds no words", 0),
-        ("0 50000 sil\n", "s1/bbaf2n.align", "holds no words", 0),
-        (
-            ALIGN.replace("blue", "purple"),
-            "s1/bbaf2n.align (line 3)",
-            "'purple' is none of the corpus's 51 words",
-            5,
-        ),
-        (ALIGN.replace("22500 bin", "bin"), "s1/bbaf2n.align (line 2)", "is not `start end word`", 5),
-        (ALIGN.replace("22500 bin", "17000 bin"), "s1/bbaf2n.align (line 2)", "before it starts", 5),
-        (ALIGN.replace("44000 now", "74000 now"), "s1/bbaf2n.mp4 (s1/bbaf2n/7_now)", "the video has 50", 5),
-    ],
-)
-def test_what_cannot_be_used_is_rejected_and_the_rest_is_kept(corpus, text, file, reason, left):
-    other = corpus("s2", "s2")  # so that something remains
-    folder, _ = corpus("s1", "s1", text)
-    assert run(folder)[0] == 0
-    (rejection,) = rejections(other[0].parent / "out")
-    assert rejection["file"] == file
-    assert reason in rejection["reason"]
-    assert len(records(other[0].parent / "out")) == 6 + left
+def test_invalid_labels_are_rejected_and_the_other_words_are_kept(corpus):
+    invalid = {  # by speaker: text of the .align file, rejected file, reason, words that remain
+        "s1": (None, "s1/bbaf2n.mp4", "its .align file is missing", 0),
+        "s2": ("", "s2/bbaf2n.align", "holds no words", 0),
+        "s3": ("0 50000 sil\n", "s3/bbaf2n.align", "holds no words", 0),
+        "s4": (ALIGN.replace("blue", "purple"), "s4/bbaf2n.align (line 3)", "'purple' is none of the corpus's 51", 5),
+        "s5": (ALIGN.replace("22500 bin", "bin"), "s5/bbaf2n.align (line 2)", "is not `start end word`", 5),
+        "s6": (ALIGN.replace("22500 bin", "17000 bin"), "s6/bbaf2n.align (line 2)", "before it starts", 5),
+        "s7": (ALIGN.replace("44000 now", "74000 now"), "s7/bbaf2n.mp4 (s7/bbaf2n/7_now)", "the video has 50", 5),
+    }
+    for speaker, (text, *_) in invalid.items():
+        folder, _ = corpus(speaker, speaker, text)
+    status, output = prepare(grid, folder)
+    assert status == 0
+    reasons = {rejection["file"]: rejection["reason"] for rejection in rejections(output)}
+    assert reasons.keys() == {file for _, file, _, _ in invalid.values()}
+    assert all(reason in reasons[file] for _, file, reason, _ in invalid.values())
+    speakers = [dataset(output).info.features["speaker"].names[record["speaker"]] for record in records(output)]
+    assert {name: speakers.count(name) for name in invalid} == {name: left for name, (*_, left) in invalid.items()}
 
 
 def test_a_second_file_of_a_sentence_and_a_label_without_its_video_are_rejected(corpus, write_video):
     folder, path = corpus()
     write_video(path.parent / "again" / path.name, frames=50)
     (path.parent / "lost1n.align").write_text(ALIGN)
-    _, output = run(folder)
+    _, output = prepare(grid, folder)
     assert len(records(output)) == 6
     assert {(line["file"], line["reason"]) for line in rejections(output)} == {
         ("s1/bbaf2n.mp4", "is the same sentence as s1/again/bbaf2n.mp4"),
@@ -164,7 +133,7 @@ def test_a_second_file_of_a_sentence_and_a_label_without_its_video_are_rejected(
 
 def test_a_folder_without_videos_is_an_error(tmp_path, capsys):
     (tmp_path / "grid").mkdir()
-    status, _ = run(tmp_path / "grid")
+    status, _ = prepare(grid, tmp_path / "grid")
     assert status == 1
     assert "holds no .mp4 or .mpg" in capsys.readouterr().err
 
@@ -173,9 +142,9 @@ def test_a_folder_without_videos_is_an_error(tmp_path, capsys):
 def test_a_real_sentence_in_its_original_mpg(tmp_path):
     (tmp_path / "grid").mkdir()
     (tmp_path / "grid" / "s3").symlink_to(GRID / "s3")
-    status, output = run(tmp_path / "grid")
+    status, output = prepare(grid, tmp_path / "grid")
     assert status == 0
-    clips = sorted(records(output), key=lambda record: record["clip_id"])
+    clips = records(output)
     assert [grid.WORDS[clip["word"]] for clip in clips] == ["set", "blue", "in", "a", "one", "again"]
     for clip in clips:
         measures = json.loads(clip["measures"])

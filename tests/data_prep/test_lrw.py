@@ -4,54 +4,47 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from data_prep import lrw
+from support.preparation import dataset, prepare, records, rejections
 
 pytestmark = pytest.mark.usefixtures("one_face")
 
 
-@pytest.fixture
-def corpus(tmp_path, write_video):
-    """Two words; in train a clip with and one without what is known of it, one clip each in val and test."""
+@pytest.fixture(scope="module")
+def make_clip(write_video):
+    """`make_clip(path, duration, known)` writes a clip with its `.txt` and, if anything is known of it, its `.json`."""
 
-    def clip(name, duration="0.41", known=None):
-        path = write_video(tmp_path / "lipread_mp4" / name)
+    def make(path, duration="0.41", known=None):
+        write_video(path)
         header = "Disk reference: 1\nChannel: x\nProgram start: 1\nClip start: 1\n"
         path.with_suffix(".txt").write_text(f"{header}Duration: {duration} seconds\n")
         if known:
             path.with_suffix(".json").write_text(json.dumps(known))
 
+    return make
+
+
+@pytest.fixture
+def corpus(tmp_path, make_clip):
+    """Two words; in train a clip with known labels and one without, and one clip each in val and test."""
+    folder = tmp_path / "lipread_mp4"
+
     points = np.tile([[60, 50], [100, 50], [80, 72], [65, 88], [95, 88]], (29, 1, 1)).tolist()
     opening = np.linspace(0, 1, 29).tolist()
-    clip("ABOUT/train/ABOUT_00001.mp4")
-    clip("YOUNG/train/YOUNG_00001.mp4", "0.5", {"speaker": "p003", "points": points, "mouth_opening": opening})
-    clip("ABOUT/val/ABOUT_00001.mp4")
-    clip("YOUNG/test/YOUNG_00001.mp4", known={"speaker": "p001"})
-    (tmp_path / "lipread_mp4/ABOUT/val/._ABOUT_00001.mp4").touch()  # as some systems leave behind; no clip
-    return tmp_path / "lipread_mp4"
+    known = {"speaker": "p003", "points": points, "mouth_opening": opening}
+    make_clip(folder / "ABOUT/train/ABOUT_00001.mp4")
+    make_clip(folder / "YOUNG/train/YOUNG_00001.mp4", "0.5", known)
+    make_clip(folder / "ABOUT/val/ABOUT_00001.mp4")
+    make_clip(folder / "YOUNG/test/YOUNG_00001.mp4", known={"speaker": "p001"})
+    (folder / "ABOUT/val/._ABOUT_00001.mp4").touch()  # some systems leave such files; it is not a clip
+    return folder
 
 
-def run(corpus, *more):
-    output = corpus.parent / "out"
-    arguments = [
-        "--input",
-        str(corpus),
-        "--output",
-        str(output),
-        "--image-size",
-        "64",
-        "--workers",
-        "1",
-        *more,
-    ]
-    return lrw.main(arguments), output
-
-
-def test_a_corpus_becomes_a_dataset_with_its_splits_labels_and_what_is_known(corpus, capsys):
-    status, output = run(corpus)
+def test_a_corpus_becomes_a_dataset_with_its_splits_and_labels(corpus, capsys):
+    status, output = prepare(lrw, corpus)
     assert status == 0
-    builder = tfds.builder_from_directory(str(output))
+    builder = dataset(output)
     assert builder.info.features["word"].names == ["ABOUT", "YOUNG"]
     assert builder.info.features["speaker"].names == ["p001", "p003"]
     splits = {name: list(builder.as_data_source(name)) for name in ("train", "val", "test")}
@@ -67,54 +60,55 @@ def test_a_corpus_becomes_a_dataset_with_its_splits_labels_and_what_is_known(cor
     assert table[:5] == [["split", "records"], ["train", "2"], ["val", "1"], ["test", "1"], []]
 
 
-def test_run_again_it_makes_nothing_anew(corpus):
-    _, output = run(corpus)
+def test_a_finished_preparation_makes_nothing_again(corpus):
+    _, output = prepare(lrw, corpus)
     before = {path.name: path.stat().st_mtime_ns for path in output.glob("*array_record*")}
-    assert run(corpus)[0] == 0
+    assert prepare(lrw, corpus)[0] == 0
     assert before == {path.name: path.stat().st_mtime_ns for path in output.glob("*array_record*")}
 
 
-def test_only_the_words_asked_for(corpus):
-    status, output = run(corpus, "--words", "YOUNG")
+def test_only_the_requested_words_are_prepared(corpus):
+    status, output = prepare(lrw, corpus, "--words", "YOUNG")
     assert status == 0
-    builder = tfds.builder_from_directory(str(output))
-    assert builder.info.features["word"].names == ["YOUNG"]
-    assert {name: len(builder.as_data_source(name)) for name in builder.info.splits} == {
-        "train": 1,
-        "test": 1,
-    }
+    assert dataset(output).info.features["word"].names == ["YOUNG"]
+    splits = dataset(output).info.splits
+    assert {name: split.num_examples for name, split in splits.items()} == {"train": 1, "test": 1}
 
 
-@pytest.mark.parametrize(
-    ("suffix", "content", "reason"),
-    [
-        (".txt", None, "YOUNG_00001.txt is missing"),
+def test_clips_with_invalid_labels_are_rejected(tmp_path, make_clip, capsys):
+    invalid = [
+        (".txt", None, "YOUNG_00000.txt is missing"),
         (".txt", "Duration: long\n", "YOUNG_00001.txt has no line `Duration: x.xx seconds`"),
-        (".json", "{", "YOUNG_00001.json cannot be read"),
-        (".json", "[]", "YOUNG_00001.json cannot be read"),
+        (".json", "{", "YOUNG_00002.json cannot be read"),
+        (".json", "[]", "YOUNG_00003.json cannot be read"),
         (".json", '{"points": [[1, 2]]}', "points are [1, 2], not [T, 5, 2]"),
         (".json", '{"mouth_opening": [NaN]}', "not finite"),
-    ],
-)
-def test_a_clip_whose_labels_cannot_be_read_is_rejected(corpus, capsys, suffix, content, reason):
-    path = corpus / f"YOUNG/train/YOUNG_00001{suffix}"
-    path.unlink()
-    if content is not None:
-        path.write_text(content)
-    status, output = run(corpus)
+    ]
+    folder = tmp_path / "lipread_mp4"
+    for i in range(len(invalid) + 1):  # the last one is valid
+        make_clip(folder / f"YOUNG/train/YOUNG_{i:05d}.mp4")
+    for i, (suffix, content, _) in enumerate(invalid):
+        path = folder / f"YOUNG/train/YOUNG_{i:05d}{suffix}"
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_text(content)
+    status, output = prepare(lrw, folder)
     assert status == 0
-    (rejection,) = map(json.loads, (output / "rejected.jsonl").read_text().splitlines())
-    assert (rejection["file"], rejection["stage"]) == ("YOUNG/train/YOUNG_00001.mp4", "label")
-    assert reason in rejection["reason"]
+    found = {rejection["file"]: rejection for rejection in rejections(output)}
+    assert sorted(found) == [f"YOUNG/train/YOUNG_{i:05d}.mp4" for i in range(len(invalid))]
+    assert {rejection["stage"] for rejection in found.values()} == {"label"}
+    for (_, _, reason), file in zip(invalid, sorted(found), strict=True):
+        assert reason in found[file]["reason"]
+    assert len(records(output)) == 1
     assert "rejected: label" in capsys.readouterr().out
 
 
-def test_files_that_belong_to_no_video_are_rejected(corpus):
+def test_files_without_a_video_are_rejected(corpus):
     (corpus / "ABOUT/val/ABOUT_00002.txt").write_text("Duration: 0.4 seconds\n")
     (corpus / "YOUNG/train/YOUNG_00002.MOV").write_bytes(b"video")
-    status, output = run(corpus)
+    status, output = prepare(lrw, corpus)
     assert status == 0
-    lost = list(map(json.loads, (output / "rejected.jsonl").read_text().splitlines()))
+    lost = rejections(output)
     assert [rejection["file"] for rejection in lost] == ["YOUNG/train/YOUNG_00002.MOV", "ABOUT/val/ABOUT_00002.txt"]
     assert {rejection["reason"] for rejection in lost} == {"there is no .mp4 of its name"}
 
@@ -128,8 +122,8 @@ def test_files_that_belong_to_no_video_are_rejected(corpus):
         (["--output", "{}"], "is not empty"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_sentence(corpus, capsys, arguments, message):
-    status, _ = run(corpus, *(argument.format(corpus) for argument in arguments))
+def test_invalid_folders_and_words_are_refused_in_one_sentence(corpus, capsys, arguments, message):
+    status, _ = prepare(lrw, corpus, *(argument.format(corpus) for argument in arguments))
     error = capsys.readouterr().err.strip()
     assert status == 1
     assert message in error
@@ -137,15 +131,15 @@ def test_what_cannot_be_done_is_said_in_one_sentence(corpus, capsys, arguments, 
 
 
 def test_other_options_on_the_same_output_are_refused(corpus, capsys):
-    run(corpus)
-    status, _ = run(corpus, "--image-size", "128")
+    prepare(lrw, corpus)
+    status, _ = prepare(lrw, corpus, "--image-size", "128")
     assert status == 1
     assert "image_size was 64, now is 128" in capsys.readouterr().err
-    assert run(corpus, "--image-size", "128", "--overwrite")[0] == 0
+    assert prepare(lrw, corpus, "--image-size", "128", "--overwrite")[0] == 0
 
 
 @pytest.mark.parametrize("arguments", [["--workers", "0"], ["--image-size", "100"], []])
-def test_impossible_flags_are_refused_with_the_usage(arguments, capsys):
+def test_invalid_flags_are_refused_with_the_usage(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         lrw.main(["--output", "out", *arguments])
     assert "usage:" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import shutil
 import struct
 import tarfile
@@ -10,11 +9,11 @@ import tarfile
 import cv2
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_prep import ms_celeb, photos
 from davs_jax.media.faces import alignment
+from support.preparation import dataset, prepare, records, rejections
 from support.recordings import RECORDINGS
 
 LFW = RECORDINGS / "faces" / "lfw"
@@ -32,9 +31,9 @@ PHOTOS = [(name, jpeg(level + 4 * i)) for name, level in LEVELS.items() for i in
 NUMBER = {name: i for i, name in enumerate(LEVELS)}
 
 
-def write_tsv(folder, pictures=PHOTOS):
+def write_tsv(folder, images=PHOTOS):
     lines = []
-    for i, (name, data) in enumerate(pictures):
+    for i, (name, data) in enumerate(images):
         box = base64.b64encode(struct.pack("<4f", 0, 0, 1, 1))
         columns = [name.encode(), b"%d" % i, b"http://a", b"http://b", b"FaceId-0", box, base64.b64encode(data)]
         lines.append(b"\t".join(columns) + b"\n")
@@ -54,10 +53,10 @@ def parts(content):
         yield MAGIC + struct.pack("<I", flag << 29 | len(piece)) + piece + bytes(-len(piece) % 4)
 
 
-def write_recordio(folder, pictures=PHOTOS, index=True):
+def write_recordio(folder, images=PHOTOS, index=True):
     """As recognition corpora are: record 0 bounds the photos' keys, the records behind it tell of identities."""
-    contents = [struct.pack("<IfQQ", 2, 0, 0, 0) + struct.pack("<2f", len(pictures) + 1, len(pictures) + 3)]
-    for key, (name, data) in enumerate(pictures, 1):
+    contents = [struct.pack("<IfQQ", 2, 0, 0, 0) + struct.pack("<2f", len(images) + 1, len(images) + 3)]
+    for key, (name, data) in enumerate(images, 1):
         many = key % 2  # labels are written in either way
         head = struct.pack("<IfQQ", 2 * many, 0 if many else NUMBER[name], key, 0)
         contents.append(head + (struct.pack("<2f", NUMBER[name], 0) if many else b"") + data)
@@ -71,18 +70,18 @@ def write_recordio(folder, pictures=PHOTOS, index=True):
         (folder / "train.idx").write_text("".join(lines))
 
 
-def write_tars(folder, pictures=PHOTOS):
+def write_tars(folder, images=PHOTOS):
     for number in range(2):
         with tarfile.open(folder / f"ms-{number:04d}.tar", "w") as archive:
-            for i, (name, data) in enumerate(pictures[number::2]):
+            for i, (name, data) in enumerate(images[number::2]):
                 for ending, content in (("cls", b"%d" % NUMBER[name]), ("jpg", data)):
                     member = tarfile.TarInfo(f"{i:06d}.{ending}")
                     member.size = len(content)
                     archive.addfile(member, io.BytesIO(content))
 
 
-def write_folders(folder, pictures=PHOTOS):
-    for i, (name, data) in enumerate(pictures):
+def write_folders(folder, images=PHOTOS):
+    for i, (name, data) in enumerate(images):
         (folder / name).mkdir(exist_ok=True)
         (folder / name / f"{i}-FaceId-0.jpg").write_bytes(data)
 
@@ -102,20 +101,6 @@ def corpus(tmp_path):
     return tmp_path / "in"
 
 
-def run(corpus, *more):
-    output = corpus.parent / "out"
-    common = ["--input", str(corpus), "--output", str(output), "--image-size", "64", "--workers", "1"]
-    return ms_celeb.main([*common, *more]), output
-
-
-def rejections(output):
-    return [json.loads(line) for line in (output / "rejected.jsonl").read_text().splitlines()]
-
-
-def records(output):
-    return list(tfds.builder_from_directory(str(output)).as_data_source("train"))
-
-
 def level(record):
     return np.asarray(Image.open(io.BytesIO(record["image"])))[32, 32].mean()
 
@@ -123,7 +108,7 @@ def level(record):
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_every_photo_with_its_identity(corpus, form, one_face):
     FORMS[form](corpus)
-    status, output = run(corpus, "--crops", "arcface")
+    status, output = prepare(ms_celeb, corpus, "--crops", "arcface")
     assert status == 0
     found = sorted((record["identity"], round(level(record))) for record in records(output))
     assert [identity for identity, _ in found] == [0, 0, 1, 1]
@@ -137,7 +122,7 @@ def test_a_photo_that_holds_the_magic_number_is_put_together_again(corpus):
     write_recordio(corpus, [(name, data[:2] + comment + data[2:]) for name, data in PHOTOS])
     data = (corpus / "train.rec").read_bytes()
     assert any(data[at + 7] >> 5 == 2 for at in range(0, len(data) - 7, 4) if data[at : at + 4] == MAGIC)
-    assert run(corpus)[0] == 0
+    assert prepare(ms_celeb, corpus)[0] == 0
     assert len(records(corpus.parent / "out")) == 4
 
 
@@ -147,19 +132,19 @@ def test_numbered_identities_keep_their_order(corpus):
         write_recordio(corpus, [*PHOTOS, *PHOTOS])
     finally:
         NUMBER["m.10"] = 1
-    _, output = run(corpus)
-    assert tfds.builder_from_directory(str(output)).info.features["identity"].names == ["0", "10"]
+    _, output = prepare(ms_celeb, corpus)
+    assert dataset(output).info.features["identity"].names == ["0", "10"]
 
 
 def test_arcfaces_template_goes_to_ours_by_one_similarity(corpus):
     """Eyes and mouth of a crop of 112 pixels, and of one of 224, land where those of an aligned face lie."""
     for side in (112, 224):
-        picture = np.zeros((side, side, 3), np.uint8)
+        image = np.zeros((side, side, 3), np.uint8)
         points = (photos.ARCFACE_POINTS + 0.5) * side / 112 - 0.5
-        picture[tuple(np.round(points[0]).astype(int)[::-1])] = 255
-        spot = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), side / 40)
-        picture = (255 * spot / spot.max()).astype(np.uint8)
-        record = photos.face_record("a", picture, 0, {"image_size": 256, "crops": "arcface"})
+        image[tuple(np.round(points[0]).astype(int)[::-1])] = 255
+        spot = cv2.GaussianBlur(image.astype(np.float32), (0, 0), side / 40)
+        image = (255 * spot / spot.max()).astype(np.uint8)
+        record = photos.face_record("a", image, 0, {"image_size": 256, "crops": "arcface"})
         aligned = np.asarray(Image.open(io.BytesIO(record["image"]))).astype(float)[..., 0]
         y, x = np.mgrid[:260, :260]
         weight = np.where(aligned > 40, aligned, 0) * (np.hypot(x - 95, y - 116) < 40)
@@ -172,7 +157,7 @@ def test_arcfaces_template_goes_to_ours_by_one_similarity(corpus):
 def test_crops_may_be_looked_at_again_instead(corpus, one_face, capsys):
     write_recordio(corpus)
     one_face(0)
-    status, output = run(corpus, "--crops", "detect")
+    status, output = prepare(ms_celeb, corpus, "--crops", "detect")
     assert (status, "every input was rejected" in capsys.readouterr().err) == (1, True)
     assert {rejection["stage"] for rejection in rejections(output)} == {"face"}
 
@@ -183,7 +168,7 @@ def test_damaged_lines_records_and_tars_are_rejected_and_the_rest_is_kept(tmp_pa
         folder.mkdir(parents=True)
         FORMS[form](folder)
         change(folder)
-        status, output = run(folder, "--crops", "arcface")
+        status, output = prepare(ms_celeb, folder, "--crops", "arcface")
         assert status == 0
         assert all(line["reason"] and line["remedy"] for line in rejections(output))
         return len(records(output)), sorted(line["file"] for line in rejections(output))
@@ -218,18 +203,18 @@ def test_damaged_lines_records_and_tars_are_rejected_and_the_rest_is_kept(tmp_pa
 
 
 def test_two_forms_in_one_folder_and_none_at_all_are_errors(corpus, capsys):
-    assert run(corpus)[0] == 1
+    assert prepare(ms_celeb, corpus)[0] == 1
     assert "no photo in any .tsv, .rec or .tar" in capsys.readouterr().err
     write_tsv(corpus)
     write_recordio(corpus)
-    assert run(corpus)[0] == 1
+    assert prepare(ms_celeb, corpus)[0] == 1
     assert "holds .rec and .tsv files" in capsys.readouterr().err
 
 
 def test_a_photo_that_is_not_square_is_no_crop_of_the_template(corpus):
     write_folders(corpus)
     Image.new("RGB", (112, 96)).save(corpus / "m.02" / "0-FaceId-0.jpg")
-    _, output = run(corpus, "--crops", "arcface")
+    _, output = prepare(ms_celeb, corpus, "--crops", "arcface")
     (rejection,) = rejections(output)
     assert "is 112 × 96 pixels" in rejection["reason"]
     assert rejection["remedy"] == "prepare it with --crops detect"
@@ -239,7 +224,7 @@ def test_a_photo_that_is_not_square_is_no_crop_of_the_template(corpus):
 def test_real_photos_in_a_table_are_found(corpus):
     names = sorted(path.name for path in LFW.iterdir())[:2]
     write_tsv(corpus, [(name, sorted((LFW / name).iterdir())[0].read_bytes()) for name in names])
-    assert run(corpus)[0] == 0
+    assert prepare(ms_celeb, corpus)[0] == 0
     assert len(records(corpus.parent / "out")) == 2
 
 

@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import pytest
 import tensorflow_datasets as tfds
+from tqdm import tqdm
 
 from data_prep import dataset, shards
 from data_prep.plan import PreparationError, into_shards, read_plan, split_by_share
-from support.counting import contents, make_plan
+from data_prep.processes import WorkerError
+from support.counting import make_plan
+from support.preparation import contents
 
 
 def prepare(plan, output, workers=1, overwrite=False):
@@ -35,6 +38,33 @@ def test_processes_make_the_same_bytes_as_one(tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_bar_counts_items_while_their_shard_is_being_made(tmp_path, monkeypatch, workers):
+    class Bar(tqdm):
+        """Creates the file that the second item waits for as soon as the first one is counted."""
+
+        def update(self, n=1):
+            super().update(n)
+            counted.append(self.n)
+            if self.n == 1:
+                (tmp_path / "counted").touch()
+
+    counted = []
+    monkeypatch.setattr(shards, "progress", lambda **options: Bar(**options))
+    plan = replace(make_plan(), splits={"train": [[0, f"await {tmp_path / 'counted'}", 1]]})
+    assert prepare(plan, tmp_path / "out", workers)["train"] == {"records": 3}
+    assert counted[-1] == 3 and counted == sorted(counted)
+
+
+def test_a_resumed_bar_starts_at_the_finished_items(tmp_path, capsys):
+    plan = make_plan()
+    first, *_ = pending = shards.open_output(plan, tmp_path)
+    shards.make_shard(plan, first, tmp_path)
+    shards.make_all(plan, pending[1:], tmp_path, workers=1)
+    lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    assert f"{len(first.items)}/22" in lines[0] + lines[1] and "22/22" in lines[-1]
+
+
 def test_the_tasks_of_a_job_array_make_the_same_bytes_as_one_command(tmp_path):
     plan = make_plan()
     for task in (2, 0, 1):
@@ -56,7 +86,7 @@ def test_more_tasks_than_shards_leave_some_idle(tmp_path):
     assert shares[0] + shares[1] + shares[2] + shares[3] == pending
 
 
-def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(tmp_path):
+def test_a_stopped_run_resumes_and_ends_as_if_it_had_not_been_stopped(tmp_path):
     plan, output = make_plan(), tmp_path / "stopped"
     first, second, *_ = shards.open_output(plan, output)
     shards.make_shard(plan, first, output)
@@ -67,7 +97,9 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         shards.make_shard(plan, stopped, output)
     assert not (output / plan.records_file(second)).exists()
-    (output / f".{plan.records_file(second)}.x.tmp").write_bytes(b"of a killed process")
+    draft = output / ".part-x" / plan.records_file(second)
+    draft.parent.mkdir()
+    draft.write_bytes(b"of a killed process")
 
     assert [shard.name for shard in shards.open_output(plan, output)] == [
         "train-00001-of-00003",
@@ -89,7 +121,7 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(tmp_path):
         (replace(make_plan(), input="elsewhere"), "input was in, now is elsewhere"),
     ],
 )
-def test_another_plan_is_refused_unless_told_to_start_anew(tmp_path, other, difference):
+def test_another_plan_is_refused_without_overwrite(tmp_path, other, difference):
     prepare(make_plan(), tmp_path / "out")
     with pytest.raises(PreparationError, match=rf"{difference}.*--overwrite"):
         shards.open_output(other, tmp_path / "out")
@@ -98,7 +130,7 @@ def test_another_plan_is_refused_unless_told_to_start_anew(tmp_path, other, diff
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
+def test_a_folder_of_other_files_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(PreparationError, match="is not empty"):
@@ -115,8 +147,8 @@ def test_rejections_are_listed_and_counted_by_stage(tmp_path):
     ]
 
 
-def test_what_is_rejected_while_it_is_listed_never_reaches_the_source(tmp_path):
-    stray = shards.useless("notes.doc", "read", "is no video", "leave it out")
+def test_an_input_rejected_while_listing_never_reaches_the_source(tmp_path):
+    stray = shards.rejected_item("notes.doc", "read", "is no video", "leave it out")
     assert dict(prepare(make_plan([0, stray]), tmp_path)["train"]) == {"records": 1, "read": 1}
     assert json.loads((tmp_path / "rejected.jsonl").read_text()) == stray
 
@@ -140,7 +172,7 @@ def test_a_fault_of_the_program_on_one_file_costs_that_file_only(tmp_path):
     assert "ValueError at counting.py" in (tmp_path / "rejected.jsonl").read_text()
 
 
-def test_an_item_that_vanishes_is_an_error(tmp_path):
+def test_an_item_without_any_outcome_is_an_error(tmp_path):
     with pytest.raises(PreparationError, match="neither a record nor a rejection for nothing"):
         prepare(make_plan([0, "nothing"]), tmp_path)
 
@@ -149,12 +181,12 @@ def test_a_worker_that_dies_is_reported_and_what_is_finished_is_kept(tmp_path):
     plan = make_plan([0, 1, "crash"], count=3)
     first, *rest = shards.open_output(plan, tmp_path)
     shards.make_shard(plan, first, tmp_path)
-    with pytest.raises(PreparationError, match=r"worker process died.*fewer --workers"):
+    with pytest.raises(WorkerError, match=r"worker process died.*fewer --workers"):
         shards.make_all(plan, rest, tmp_path, workers=2)
     assert first.name not in [shard.name for shard in shards.open_output(plan, tmp_path)]
 
 
-def test_nothing_is_declared_a_dataset_that_is_not_whole(tmp_path):
+def test_an_incomplete_folder_does_not_become_a_dataset(tmp_path):
     plan = make_plan()
     pending = shards.open_output(plan, tmp_path)
     for shard in pending[:-1]:
@@ -175,7 +207,7 @@ def test_nothing_is_declared_a_dataset_that_is_not_whole(tmp_path):
 
 def test_a_run_that_rejects_everything_fails(tmp_path):
     plan = replace(make_plan(), splits={"train": [["rejected"]]})
-    with pytest.raises(PreparationError, match=r"every input was rejected; .*rejected\.jsonl says why"):
+    with pytest.raises(PreparationError, match=r"every input was rejected; .*rejected\.jsonl gives the reasons"):
         prepare(plan, tmp_path)
 
 
@@ -189,16 +221,16 @@ def test_a_plan_is_read_back_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 100, 1000])
-def test_items_are_dealt_out_evenly_whatever_the_order_they_were_listed_in(count):
+def test_items_are_distributed_evenly_whatever_the_order_of_the_listing(count):
     items = [f"{i:04d}" for i in range(count)]
-    dealt = into_shards(items, 64, seed=0)
-    sizes = [len(shard) for shard in dealt]
+    parts = into_shards(items, 64, seed=0)
+    sizes = [len(shard) for shard in parts]
     assert max(sizes) <= 64
     assert max(sizes) - min(sizes) <= 1
-    assert sorted(item for shard in dealt for item in shard) == items
-    assert dealt == into_shards(reversed(items), 64, seed=0)
+    assert sorted(item for shard in parts for item in shard) == items
+    assert parts == into_shards(reversed(items), 64, seed=0)
     if count > 8:
-        assert dealt != into_shards(items, 64, seed=1)
+        assert parts != into_shards(items, 64, seed=1)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 10, 532])

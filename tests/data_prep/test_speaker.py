@@ -1,4 +1,4 @@
-"""Who speaks, where a picture shows two people."""
+"""The choice of the speaker where a video shows two people."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ GRID = RECORDINGS / "grid"
 
 @pytest.mark.skipif(not GRID.is_dir(), reason=f"real recordings are not there: {GRID}")
 @pytest.mark.parametrize("heard", ["large", "small"])
-def test_the_speaker_is_the_largest_face_or_if_wanted_the_one_whose_lips_move(tmp_path, heard):
+def test_the_speaker_is_the_largest_face_or_with_a_flag_the_one_whose_lips_move(tmp_path, heard):
     large, small = (read_clip(sorted((GRID / name).glob("*.mp4"))[0]) for name in ("s1", "s4"))
     length = 75
     shown = [large.frames[:length], small.frames[:length]]

@@ -1,4 +1,4 @@
-"""eSpeak NG says words with the time of every sound, and says them the same way each time."""
+"""Speech by eSpeak NG, with the time of every phoneme, always the same for the same text and voice."""
 
 import itertools
 import sys
@@ -16,7 +16,7 @@ def loudness(samples: np.ndarray, start: float, end: float) -> float:
     return float(np.sqrt(np.mean(samples[round(start * 16_000) : round(end * 16_000)] ** 2)))
 
 
-def test_every_sound_has_its_place_in_its_word():
+def test_every_phoneme_has_its_time_and_word():
     samples, phonemes = say("family people", Voice("en-us+m3"))
     assert "".join(p.symbol.strip("ˈˌ") for p in phonemes) == "fæmɪlipiːpəl"
     assert [p.word for p in phonemes] == [0] * 6 + [1] * 4
@@ -24,14 +24,14 @@ def test_every_sound_has_its_place_in_its_word():
     assert phonemes[-1].end <= len(samples) / 16_000 and samples.dtype == np.float32
 
 
-def test_the_times_are_those_of_the_sound():
+def test_the_times_are_those_of_the_audio():
     samples, phonemes = say("family", Voice("en-us+m3"))
     level = {p.symbol: loudness(samples, p.start, p.end) for p in phonemes}
     assert level["ˈæ"] > 1.5 * level["m"] > 1.5 * level["f"] > 0
 
 
 @pytest.mark.parametrize("name", ["en-us+f3", "en+klatt3"])
-def test_what_was_said_before_changes_nothing(name):
+def test_earlier_speech_changes_nothing(name):
     first, _ = say("about", Voice(name))
     say("yesterday afternoon", Voice("en+m1", rate=120))
     again, _ = say("about", Voice(name))
@@ -63,7 +63,7 @@ def test_every_voice_of_the_corpus_exists():
 
 
 @pytest.mark.parametrize("name", ["en-gb", "en-us+nobody", "xx"])
-def test_an_unknown_voice_is_an_error_though_espeak_itself_goes_on_with_another(name):
+def test_an_unknown_voice_is_an_error_though_espeak_itself_uses_another(name):
     with pytest.raises(SpeechError, match=f"no voice '{name.replace('+', '.')}'"):
         say("about", Voice(name))
 

@@ -1,6 +1,5 @@
-"""The corpus has LRW's layout, says what is in it, and is the same whoever makes it."""
+"""The synthetic corpus: LRW's layout, true labels, and the same bytes with any number of processes."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from data_prep.synthetic.corpus import Settings, Task, make_clip, plan, run_task
 from data_prep.synthetic.people import MENS_VOICES
 from data_prep.synthetic.speech import SpeechError
 from davs_jax.media.video.read import read_audio, read_clip
+from support.preparation import contents
 
 WORDS = ("BECAUSE", "FAMILY", "PEOPLE")
 SETTINGS = Settings(WORDS, 1, val_people=1, test_people=1, further_people=1, clips_per_word=2, images=2, size=64)
@@ -22,14 +22,6 @@ FLAGS = [
     *("--words", "family,PEOPLE,because", "--people", "1", "--val-people", "1", "--test-people", "1"),
     *("--further-people", "1", "--clips-per-word", "2", "--images", "2", "--size", "64"),
 ]
-
-
-def content(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +41,7 @@ def test_the_layout_is_lrws(corpus):
         for number in range(count)
     }
     assert json.loads((corpus / "corpus.json").read_text())["clips"] == {"train": 6, "val": 3, "test": 3}
-    assert not list(corpus.rglob("*.part"))
+    assert not list(corpus.rglob(".part-*"))
 
 
 def test_a_clip_is_29_frames_with_the_word_in_the_middle(corpus):
@@ -64,18 +56,18 @@ def test_a_clip_is_29_frames_with_the_word_in_the_middle(corpus):
         assert np.abs(clip.samples[middle - half : middle + half]).mean() > 0.01
 
 
-def test_facts_belong_to_the_frames(corpus):
+def test_labels_belong_to_the_frames(corpus):
     people = json.loads((corpus / "corpus.json").read_text())["people"]
     for path in corpus.glob("lipread_mp4/*/*/*.json"):
-        facts = json.loads(path.read_text())
-        assert people[facts["speaker"]]["role"] == path.parent.name
-        assert np.shape(facts["points"]) == (29, 5, 2) and len(facts["mouth_opening"]) == 29
-        eyes = np.linalg.norm(np.subtract(*np.array(facts["points"])[:, :2].swapaxes(0, 1)), axis=1)
+        labels = json.loads(path.read_text())
+        assert people[labels["speaker"]]["role"] == path.parent.name
+        assert np.shape(labels["points"]) == (29, 5, 2) and len(labels["mouth_opening"]) == 29
+        eyes = np.linalg.norm(np.subtract(*np.array(labels["points"])[:, :2].swapaxes(0, 1)), axis=1)
         assert (np.abs(eyes / (64 * 62 / 256) - 1) < 0.15).all()
-        assert 0 <= min(facts["mouth_opening"]) < 0.1 < max(facts["mouth_opening"]) < 0.55
+        assert 0 <= min(labels["mouth_opening"]) < 0.1 < max(labels["mouth_opening"]) < 0.55
 
 
-def test_the_mouth_moves_with_the_sound(corpus):
+def test_the_mouth_moves_with_the_audio(corpus):
     level, opening = [], []
     for path in corpus.glob("lipread_mp4/*/*/*.json"):
         frames = read_audio(path.with_suffix(".mp4")).reshape(29, 640)
@@ -111,25 +103,25 @@ def test_the_rest_of_the_corpus_is_there(corpus):
         assert len(read_audio(corpus / kind)) > 16_000
 
 
-def test_who_makes_it_and_in_what_order_changes_no_byte(corpus, tmp_path):
+def test_processes_and_the_order_of_tasks_change_no_byte(corpus, tmp_path):
     for task in reversed([task for task in plan(SETTINGS) if task.name != "v000"]):
         run_task(tmp_path, SETTINGS, task)
-    alone = content(tmp_path)
-    together = content(corpus)
+    alone = contents(tmp_path)
+    together = contents(corpus)
     assert len(alone) > 30
     assert {name: together[name] for name in alone} == alone
 
 
-def test_what_is_complete_is_kept_and_what_is_not_is_made_again(tmp_path):
+def test_complete_sets_are_kept_and_incomplete_ones_made_again(tmp_path):
     task = Task(make_clip, "p000", tuple(("train", "FAMILY", number) for number in (1, 2)))
     run_task(tmp_path, SETTINGS, task)
-    before = content(tmp_path)
+    before = contents(tmp_path)
     first, second = (tmp_path / "lipread_mp4/FAMILY/train" / f"FAMILY_0000{n}.mp4" for n in (1, 2))
     kept = first.stat().st_mtime_ns
-    second.with_suffix(".json").unlink()  # as if killed just before the end
+    second.with_suffix(".json").unlink()  # as after a kill just before the end
     second.write_bytes(b"half")
     run_task(tmp_path, SETTINGS, task)
-    assert content(tmp_path) == before and first.stat().st_mtime_ns == kept
+    assert contents(tmp_path) == before and first.stat().st_mtime_ns == kept
 
 
 def test_settings_are_not_mixed_in_one_folder(tmp_path, capsys):
@@ -140,11 +132,11 @@ def test_settings_are_not_mixed_in_one_folder(tmp_path, capsys):
 
 def test_without_espeak_the_command_says_what_to_install(tmp_path, monkeypatch, capsys):
     def absent(*_):
-        raise SpeechError("install it with: pip install")
+        raise SpeechError("eSpeak NG is missing", "install it")
 
     monkeypatch.setattr(synthetic, "say", absent)
     assert main(["--output", str(tmp_path / "new"), *FLAGS]) == 1
-    assert capsys.readouterr().err == "install it with: pip install\n"
+    assert capsys.readouterr().err == "eSpeak NG is missing; install it\n"
     assert not (tmp_path / "new").exists()
 
 
@@ -152,7 +144,7 @@ def test_without_espeak_the_command_says_what_to_install(tmp_path, monkeypatch, 
     "flags",
     [["--words", "ONE"], ["--words", "A-B,C"], ["--people", "0"], ["--context", "2"], ["--size", "65"]],
 )
-def test_impossible_settings_are_refused_by_name(flags, capsys):
+def test_invalid_settings_are_refused_by_name(flags, capsys):
     with pytest.raises(SystemExit):
         main(["--output", "unused", *flags])
     assert flags[0] in capsys.readouterr().err

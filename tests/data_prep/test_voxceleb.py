@@ -1,31 +1,23 @@
-"""VoxCeleb2's utterances: sound inside, beside or in the mirrored folder; speakers without words."""
+"""VoxCeleb2: audio in the video, beside it or in the mirrored folder; known speakers, no words."""
 
 import json
 
 import av
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
+import support.preparation
 from data_prep import clips, voxceleb
+from support.preparation import dataset, records, rejections
 
 pytestmark = pytest.mark.usefixtures("one_face")
 
 
-def run(corpus, *more):
-    output = corpus.parent / "out"
-    common = ["--input", str(corpus), "--output", str(output), "--image-size", "64", "--workers", "1"]
-    return voxceleb.main([*common, "--val-fraction", "0", *more]), output
+def prepare(corpus, *flags):
+    return support.preparation.prepare(voxceleb, corpus, "--val-fraction", "0", *flags)
 
 
-def records(output):
-    builder = tfds.builder_from_directory(str(output))
-    return sorted(
-        (r for split in builder.info.splits for r in builder.as_data_source(split)), key=lambda r: r["clip_id"]
-    )
-
-
-def write_sound(path, frames=60):
+def write_audio(path, frames=60):
     """A tone that rises, in AAC alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     time = np.arange(frames * 640) / 16_000
@@ -42,7 +34,7 @@ def write_sound(path, frames=60):
 def test_an_utterance_is_cut_into_consecutive_clips_of_a_known_speaker_and_no_word(tmp_path, write_video):
     write_video(tmp_path / "vox" / "dev" / "mp4" / "id00012" / "abc" / "00001.mp4", frames=60)
     write_video(tmp_path / "vox" / "test" / "mp4" / "id00017" / "def" / "00001.mp4", frames=30)
-    status, output = run(tmp_path / "vox")
+    status, output = prepare(tmp_path / "vox")
     assert status == 0
     found = [(r["clip_id"].decode(), r["word"], r["speaker"]) for r in records(output)]
     assert found == [
@@ -50,19 +42,19 @@ def test_an_utterance_is_cut_into_consecutive_clips_of_a_known_speaker_and_no_wo
         ("dev/mp4/id00012/abc/00001/1", -1, 0),
         ("test/mp4/id00017/def/00001/0", -1, 1),
     ]
-    builder = tfds.builder_from_directory(str(output))
+    builder = dataset(output)
     assert builder.info.features["speaker"].names == ["id00012", "id00017"]
     assert {split: builder.info.splits[split].num_examples for split in builder.info.splits} == {"train": 2, "test": 1}
 
 
 @pytest.mark.parametrize("place", ["dev/aac/id1/abc/00001.m4a", "dev/mp4/id1/abc/00001.m4a"])
-def test_sound_in_a_file_of_its_own_is_laid_under_the_picture(tmp_path, write_video, place):
+def test_audio_of_a_separate_file_is_in_sync_with_the_video(tmp_path, write_video, place):
     write_video(tmp_path / "vox" / "dev" / "mp4" / "id1" / "abc" / "00001.mp4", frames=60, sound="none")
-    tone = write_sound(tmp_path / "vox" / place)
-    _, output = run(tmp_path / "vox")
+    tone = write_audio(tmp_path / "vox" / place)
+    _, output = prepare(tmp_path / "vox")
     first, second = records(output)
     heard = np.concatenate([first["audio"], second["audio"]]) / 2**15
-    # 60 frames are two rooms of 30, whose middles are 15 and 45: frames 1 … 29 and 31 … 59.
+    # 60 frames are two shares of 30, with middles 15 and 45: frames 1 … 29 and 31 … 59.
     assert [json.loads(r["measures"])["shift"] for r in (first, second)] == [0, 0]
     piece = heard[2000:6000]
     errors = {lag: np.abs(tone[640 + 2000 + lag :][:4000] - piece).mean() for lag in range(-80, 81)}
@@ -76,14 +68,13 @@ def test_a_limit_of_clips_spreads_them_over_the_utterance(tmp_path):
     assert len(voxceleb.cuts("a", 9, 70)) == 2
 
 
-def test_a_damaged_sound_beside_is_named(tmp_path, write_video):
+def test_a_damaged_audio_file_is_the_reason_of_the_rejection(tmp_path, write_video):
     write_video(tmp_path / "vox" / "id1" / "abc" / "1.mp4", frames=30, sound="none")
     write_video(tmp_path / "vox" / "id1" / "abc" / "2.mp4", frames=30)
     (tmp_path / "vox" / "id1" / "abc" / "1.m4a").write_bytes(b"")
-    status, output = run(tmp_path / "vox")
+    status, output = prepare(tmp_path / "vox")
     assert status == 0
-    (line,) = (output / "rejected.jsonl").read_text().splitlines()
-    rejection = json.loads(line)
+    (rejection,) = rejections(output)
     assert (rejection["file"], rejection["stage"], rejection["reason"]) == (
         "id1/abc/1.mp4",
         "sound",
@@ -91,13 +82,12 @@ def test_a_damaged_sound_beside_is_named(tmp_path, write_video):
     )
 
 
-def test_videos_of_nobody_and_sounds_without_a_video_are_rejected(tmp_path, write_video):
+def test_videos_without_a_speaker_and_audio_without_a_video_are_rejected(tmp_path, write_video):
     write_video(tmp_path / "vox" / "id1" / "abc" / "1.mp4", frames=30)
     write_video(tmp_path / "vox" / "id1" / "2.mp4", frames=30)
-    write_sound(tmp_path / "vox" / "id1" / "abc" / "3.m4a", frames=30)
-    _, output = run(tmp_path / "vox")
-    lost = [json.loads(line) for line in (output / "rejected.jsonl").read_text().splitlines()]
-    assert {(line["file"], line["reason"]) for line in lost} == {
+    write_audio(tmp_path / "vox" / "id1" / "abc" / "3.m4a", frames=30)
+    _, output = prepare(tmp_path / "vox")
+    assert {(line["file"], line["reason"]) for line in rejections(output)} == {
         ("id1/2.mp4", "lies in no SPEAKER/VIDEO folder"),
         ("id1/abc/3.m4a", "its video is missing"),
     }
@@ -111,7 +101,7 @@ def test_no_source_video_is_in_two_splits(tmp_path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
     flags = {"input": tmp_path, "image_size": 64, "seed": 0, "clips": None}
-    plan = voxceleb.make_plan(voxceleb.argparse.Namespace(val_fraction=0.25, **clips.FOLLOWING, **flags))
+    plan = voxceleb.make_plan(voxceleb.argparse.Namespace(val_fraction=0.25, **clips.TRACKING, **flags))
     splits = [{voxceleb._source(item) for shard in shards for item in shard} for shards in plan.splits.values()]
     assert [len(sources) for sources in splits] == [9, 3]
     assert not splits[0] & splits[1]
@@ -119,5 +109,5 @@ def test_no_source_video_is_in_two_splits(tmp_path):
 
 def test_another_layout_is_an_error(tmp_path, capsys):
     (tmp_path / "vox").mkdir()
-    assert run(tmp_path / "vox")[0] == 1
+    assert prepare(tmp_path / "vox")[0] == 1
     assert "no SPEAKER/VIDEO/*.mp4" in capsys.readouterr().err

@@ -1,6 +1,6 @@
-"""A bucket on this machine: as much of Google Cloud Storage's JSON interface as gcsfs and ArrayRecord use.
+"""A bucket on this machine: the part of Google Cloud Storage's JSON interface that gcsfs and ArrayRecord use.
 
-A file is taken in one piece: gcsfs cuts those above 5 MiB.
+Uploads must be in one piece, up to 5 MiB; gcsfs splits larger files.
 """
 
 import json
@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        with suppress(ConnectionError):  # whoever asked has seen enough
+        with suppress(ConnectionError):  # the client has closed the connection
             self.wfile.write(content)
 
 

@@ -1,11 +1,14 @@
-"""A source for tests: item n ≥ 0 gives a record; the named ones fail in the way of their name."""
+"""A source for tests: item n ≥ 0 gives a record; a named item fails in the way of its name, `await FILE` waits."""
 
-import hashlib
 import os
+import time
+from pathlib import Path
 
 from data_prep.plan import Plan
 from data_prep.shards import Rejection
 from davs_jax.data.records import face_features
+
+PATIENCE = 60  # s
 
 
 def features(plan):
@@ -19,6 +22,12 @@ def examples(plan, item):
         os._exit(9)
     elif item == "stop":
         raise KeyboardInterrupt
+    elif str(item).startswith("await "):
+        deadline = time.monotonic() + PATIENCE
+        while not Path(item.removeprefix("await ")).exists():
+            assert time.monotonic() < deadline, f"after {PATIENCE} s there is still no {item}"
+            time.sleep(0.02)
+        yield {"face_id": "awaited", "image": b"", "identity": 0}
     elif item != "nothing":
         image = int(item).to_bytes(4, "little") * plan.options["length"]
         yield {"face_id": str(item), "image": image, "identity": item % 2}
@@ -34,8 +43,3 @@ def make_plan(items=range(20), *, count=3, length=100) -> Plan:
         labels={"identity": ["even", "odd"]},
         splits={"train": [items[i::count] for i in range(count)], "val": [[100, 101]]},
     )
-
-
-def contents(folder):
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,4 +1,4 @@
-"""Files damaged in every way that we could think of, made from good ones by seed."""
+"""Damaged files of many kinds, made from good ones by seed."""
 
 import json
 import os
@@ -12,9 +12,9 @@ import av
 import numpy as np
 from PIL import Image
 
-ODD_NAMES = ("with space", "naïve ünïcode 口", "new\nline", "quote'\"", "-dash", "%d", "a:b", "..dots", "[glob]*")
-UPRIGHT, TURNED = (65536, 0, 0, 0, 65536, 0), (0, 65536, 0, -65536, 0, 0)  # rows of a matrix that mp4 tells rotation by
-WHOLE, GOOD = "whole", "good"  # how names begin: odd but sound files; files as they should be
+UNUSUAL_NAMES = ("with space", "naïve ünïcode 口", "new\nline", "quote'\"", "-dash", "%d", "a:b", "..dots", "[glob]*")
+UPRIGHT, TURNED = (65536, 0, 0, 0, 65536, 0), (0, 65536, 0, -65536, 0, 0)  # rows of mp4's display matrix
+WHOLE, GOOD = "whole", "good"  # prefixes of names: unusual but valid files; ordinary files
 
 
 def videos(source: Path, folder: Path, count: int, seed: int) -> Iterator[Path]:
@@ -24,10 +24,10 @@ def videos(source: Path, folder: Path, count: int, seed: int) -> Iterator[Path]:
         yield _written(folder / f"damaged {i:03d}.mp4", by_chance(data, rng))
     yield _written(folder / "empty.mp4", b"")
     yield _written(folder / "text.mp4", b"not a video at all\n" * 40)
-    yield _written(folder / "picture.mp4", b"\x89PNG\r\n\x1a\n" + rng.bytes(900))
+    yield _written(folder / "image.mp4", b"\x89PNG\r\n\x1a\n" + rng.bytes(900))
     yield _written(folder / "noise.mp4", rng.bytes(20_000))
     (folder / "folder.mp4").mkdir()
-    for i, name in enumerate(ODD_NAMES):
+    for i, name in enumerate(UNUSUAL_NAMES):
         yield _written(folder / f"{WHOLE} {i} {name}.mp4", data)
     yield _written(folder / "rotated.mp4", _rotated(data))
     os.symlink("loop.mp4", folder / "loop.mp4")
@@ -38,13 +38,13 @@ def videos(source: Path, folder: Path, count: int, seed: int) -> Iterator[Path]:
         yield _remade(source, folder / f"{name}.mp4", **how)
 
 
-def pictures(source: Path, folder: Path, count: int, seed: int) -> Iterator[Path]:
-    """Writes damaged copies of a photo (`.jpg`) into a folder, and photos that are sound but of an odd kind."""
+def images(source: Path, folder: Path, count: int, seed: int) -> Iterator[Path]:
+    """Writes damaged copies of a photo (`.jpg`) into a folder, and valid photos of unusual kinds."""
     rng, data = np.random.default_rng(seed), source.read_bytes()
     for i in range(count):
         yield _written(folder / f"damaged {i:03d}.jpg", by_chance(data, rng))
     yield _written(folder / "empty.jpg", b"")
-    yield _written(folder / "text.png", b"no picture")
+    yield _written(folder / "text.png", b"no image")
     yield _written(folder / "bomb.png", _huge_png())
     for mode, kind in (("CMYK", "jpg"), ("L", "png"), ("P", "png"), ("LA", "png"), ("1", "png"), ("RGBA", "png")):
         path = folder / f"mode {mode}.{kind}"
@@ -112,42 +112,42 @@ def _remade(
     pixels: str = "yuv420p",
     size: tuple[int, int] | None = None,
     frames: int = 75,
-    sound: bool = True,
+    audio: bool = True,
     video: bool = True,
     times: Callable[[int], int] = lambda i: i,
     rate: int = 16_000,
 ) -> Path:
-    """Encodes a video anew, in another manner."""
+    """Encodes a video again, with other settings."""
     with av.open(str(source)) as old, av.open(str(target), "w") as new:
-        pictures = [frame.to_ndarray(format="rgb24") for frame in old.decode(video=0)][:frames]
-        height, width = pictures[0].shape[:2]
+        images = [frame.to_ndarray(format="rgb24") for frame in old.decode(video=0)][:frames]
+        height, width = images[0].shape[:2]
         if video:
             stream = new.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
             stream.width, stream.height = size or (width, height)
             stream.pix_fmt, stream.codec_context.time_base = pixels, Fraction(1, 1000)
-        if sound:
-            audio = new.add_stream("aac", rate=rate, layout="mono")
+        if audio:
+            track = new.add_stream("aac", rate=rate, layout="mono")
         if video:
-            for i, picture in enumerate(pictures):
-                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            for i, image in enumerate(images):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
                 frame = frame.reformat(stream.width, stream.height, pixels)
                 frame.pts, frame.time_base = times(40 * i), Fraction(1, 1000)
                 new.mux(stream.encode(frame))
             new.mux(stream.encode(None))
-        if sound:
-            samples = np.random.default_rng(0).normal(0, 0.1, (1, rate * len(pictures) // 25)).astype(np.float32)
+        if audio:
+            samples = np.random.default_rng(0).normal(0, 0.1, (1, rate * len(images) // 25)).astype(np.float32)
             for start in range(0, samples.shape[1], 1024):
                 part = av.AudioFrame.from_ndarray(samples[:, start : start + 1024], format="fltp", layout="mono")
                 part.sample_rate, part.pts, part.time_base = rate, start, Fraction(1, rate)
-                new.mux(audio.encode(part))
-            new.mux(audio.encode(None))
+                new.mux(track.encode(part))
+            new.mux(track.encode(None))
     return target
 
 
-# Names that begin with WHOLE give a record; the others lack something.
+# Files whose names begin with WHOLE give a record; the others lack something.
 REMADE = {
-    "no sound": {"sound": False},
-    "no picture": {"video": False},
+    "no audio": {"audio": False},
+    "no video": {"video": False},
     "one frame": {"frames": 1},
     "28 frames": {"frames": 28},
     f"{WHOLE} 10 bit": {"pixels": "yuv420p10le"},

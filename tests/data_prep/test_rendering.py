@@ -1,13 +1,13 @@
-"""What is drawn is where, and as open, as the picture's own facts say."""
+"""A rendered face is where, and its mouth as open, as the labels of the image say."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from data_prep.synthetic.drawing import Face, Light, Pose
 from data_prep.synthetic.motion import REST, TARGETS, mouth_shapes, poses
 from data_prep.synthetic.people import random_person
+from data_prep.synthetic.rendering import Face, Light, Pose
 from data_prep.synthetic.speech import Phoneme, SpeechError
 from davs_jax.media.faces.alignment import align
 
@@ -24,16 +24,16 @@ def shape(letter: str) -> np.ndarray:
     return np.array(TARGETS[letter])
 
 
-def test_a_frame_is_a_picture_and_the_same_arguments_give_the_same(faces):
-    one, other = (faces[0].draw(shape("a"), Pose(roll=3)) for _ in range(2))
+def test_equal_arguments_give_equal_images(faces):
+    one, other = (faces[0].render(shape("a"), Pose(roll=3)) for _ in range(2))
     assert one.image.shape == (SIZE, SIZE, 3) and one.image.dtype == np.uint8
     np.testing.assert_array_equal(one.image, other.image)
 
 
-def test_people_differ_more_than_the_pictures_of_one(faces):
+def test_people_differ_more_than_the_images_of_one_person(faces):
     aligned = [
-        [align(picture.image, picture.points, 64).astype(float) for picture in shots]
-        for shots in ([face.draw(shape(x), Pose(roll=r)) for x, r in (("a", 4), ("m", -4))] for face in faces)
+        [align(image.image, image.points, 64).astype(float) for image in shots]
+        for shots in ([face.render(shape(x), Pose(roll=r)) for x, r in (("a", 4), ("m", -4))] for face in faces)
     ]
     same = [np.abs(first - second).mean() for first, second in aligned]
     different = [np.abs(a[0] - b[0]).mean() for a, b in itertools.combinations(aligned, 2)]
@@ -42,14 +42,14 @@ def test_people_differ_more_than_the_pictures_of_one(faces):
 
 def test_pupils_are_dark_where_the_points_say_in_any_pose(faces):
     for face, pose in itertools.product(faces, (Pose(), Pose(x=0.3, y=-0.1, roll=8, scale=0.9))):
-        picture = face.draw(np.array(REST), pose)
-        for x, y in np.round(picture.points[:2]).astype(int):
-            assert picture.image[y - 1 : y + 2, x - 1 : x + 2].mean() < 90
+        image = face.render(np.array(REST), pose)
+        for x, y in np.round(image.points[:2]).astype(int):
+            assert image.image[y - 1 : y + 2, x - 1 : x + 2].mean() < 90
 
 
 def test_points_move_with_the_pose_as_a_similarity(faces):
-    plain = faces[0].draw(np.array(REST), Pose()).points
-    turned = faces[0].draw(np.array(REST), Pose(roll=90, scale=0.5)).points
+    plain = faces[0].render(np.array(REST), Pose()).points
+    turned = faces[0].render(np.array(REST), Pose(roll=90, scale=0.5)).points
     across, turned_across = plain[1] - plain[0], turned[1] - turned[0]
     np.testing.assert_allclose(turned_across, 0.5 * np.array([-across[1], across[0]]), atol=1e-9)
     assert plain[0][0] < plain[2][0] < plain[1][0] and plain[0][1] < plain[2][1] < plain[3][1]
@@ -57,23 +57,23 @@ def test_points_move_with_the_pose_as_a_similarity(faces):
 
 def test_opening_is_the_height_of_the_gap_over_the_eye_distance(faces):
     for face, letter in itertools.product(faces, "aɑɒ"):
-        picture = face.draw(shape(letter), Pose())
-        eyes = np.linalg.norm(picture.points[1] - picture.points[0])
-        middle, corners = round(picture.points[3:, 0].mean()), picture.points[3, 1]
-        column = picture.image[round(corners - 0.25 * eyes) : round(corners + 0.6 * eyes), middle].astype(float)
+        image = face.render(shape(letter), Pose())
+        eyes = np.linalg.norm(image.points[1] - image.points[0])
+        middle, corners = round(image.points[3:, 0].mean()), image.points[3, 1]
+        column = image.image[round(corners - 0.25 * eyes) : round(corners + 0.6 * eyes), middle].astype(float)
         dark = np.flatnonzero(column.sum(axis=1) < 0.5 * np.sum(face.person.lip_colour))  # from rim to rim
-        assert (dark[-1] - dark[0]) / eyes == pytest.approx(picture.opening, abs=0.05)
+        assert (dark[-1] - dark[0]) / eyes == pytest.approx(image.opening, abs=0.05)
 
 
 def test_closed_lips_have_no_opening(faces):
-    assert [face.draw(shape("m"), Pose(roll=4)).opening for face in faces] == [0] * len(faces)
+    assert [face.render(shape("m"), Pose(roll=4)).opening for face in faces] == [0] * len(faces)
 
 
 def test_more_light_darkens_no_pixel(faces):
     for face in faces:
         plain, bright = (
             Face(face.person, SIZE, Light(LIGHT.direction, LIGHT.contrast, (gain,) * 3))
-            .draw(shape("a"), Pose())
+            .render(shape("a"), Pose())
             .image.astype(int)
             for gain in (1.0, 1.4)
         )
@@ -84,16 +84,16 @@ def test_shapes_look_different_at_64_pixels(faces):
     for face in faces:
         crops = {}
         for letter in "maufi":
-            picture = face.draw(shape(letter), Pose())
-            crops[letter] = align(picture.image, picture.points, 65)[42:60, 16:49].astype(float)
+            image = face.render(shape(letter), Pose())
+            crops[letter] = align(image.image, image.points, 65)[42:60, 16:49].astype(float)
         for one, other in itertools.combinations(crops, 2):
             assert np.abs(crops[one] - crops[other]).mean() > 4, (one, other)
 
 
 def test_a_blink_changes_the_eyes_and_nothing_else(faces):
-    open_, shut = (faces[0].draw(np.array(REST), Pose(blink=b)).image.astype(int) for b in (0, 1))
+    open_, shut = (faces[0].render(np.array(REST), Pose(blink=b)).image.astype(int) for b in (0, 1))
     changed = np.argwhere(np.abs(open_ - shut).sum(axis=2) > 12)
-    eyes = faces[0].draw(np.array(REST), Pose()).points[:2]
+    eyes = faces[0].render(np.array(REST), Pose()).points[:2]
     reach = 0.36 * np.linalg.norm(eyes[1] - eyes[0])
     assert len(changed) > 50
     assert (np.abs(changed[:, None, ::-1] - eyes).max(axis=2).min(axis=1) < reach).all()
@@ -118,7 +118,7 @@ def test_rounded_and_spread_vowels_go_opposite_ways():
     assert who[rounding] == see[width] == 1 and who[width] == see[rounding] == 0
 
 
-def test_an_unknown_sound_is_named():
+def test_the_message_names_an_unknown_phoneme():
     with pytest.raises(SpeechError, match="'ǃ'"):
         mouth_shapes([Phoneme("ǃ", 0, 1, 0)], np.zeros(1))
 

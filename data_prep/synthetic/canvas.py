@@ -1,6 +1,6 @@
-"""Soft-edged shapes on an OpenCV picture, in the units of a face.
+"""Soft-edged shapes on an OpenCV image, in face units.
 
-The origin lies between the eyes, x grows to the right, y down, and the unit is the distance of the eyes.
+The origin is between the eyes, x points right, y down, and the unit is the distance between the eyes.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-_SHIFT = 4  # binary places of the coordinates that OpenCV draws with
+_SHIFT = 4  # fractional bits of OpenCV's coordinates
 
 
 @dataclass(frozen=True)
-class Frame:
-    """Where the face lies in a square picture of `size` pixels."""
+class Canvas:
+    """A square image of `size` pixels, and the position of the face in it."""
 
     size: int
     unit: float  # pixels per eye distance
@@ -31,10 +31,10 @@ class Frame:
         return ((steps - self.x) / self.unit)[None], ((steps - self.y) / self.unit)[:, None]
 
     def mask(self, *shapes: np.ndarray, blur: float = 0.0) -> np.ndarray:
-        """Coverage 0…1, float32 `[size, size]`, of filled outlines; `blur` is a softness in face units."""
+        """Coverage 0…1, float32 `[size, size]`, of filled outlines; `blur` softens the edge, in face units."""
 
         def fill(patch: np.ndarray, outlines: list[np.ndarray]) -> None:
-            for outline in outlines:  # one by one, for OpenCV leaves overlaps of one call empty
+            for outline in outlines:  # one by one: OpenCV leaves the overlaps within one call empty
                 cv2.fillPoly(patch, [outline], 255, cv2.LINE_AA, _SHIFT)
 
         return self._covered(fill, shapes, blur, margin=2)
@@ -49,7 +49,7 @@ class Frame:
         return self._covered(draw, [points], blur, margin=thickness)
 
     def _covered(self, draw, shapes, blur: float, margin: int) -> np.ndarray:
-        """Draws into the smallest patch that holds shapes and blur, for blurring costs most."""
+        """Draws into the smallest patch that contains shapes and blur, because blurring costs most."""
         pixels = [self.pixels(shape) for shape in shapes]
         every = np.vstack(pixels)
         margin += round(4 * blur * self.unit)
@@ -67,18 +67,18 @@ class Frame:
 
 
 def fixed(pixels: np.ndarray) -> np.ndarray:
-    """Pixel coordinates as OpenCV's fixed-point numbers; pixel centres are whole numbers."""
+    """Pixel coordinates as OpenCV's fixed-point numbers; integers are pixel centres."""
     return np.round(pixels * (1 << _SHIFT)).astype(np.int32)
 
 
-def blend(picture: np.ndarray, mask: np.ndarray, colour) -> None:
-    """Paints a colour, or a picture of the same size, over a float32 RGB picture by a mask, in place."""
+def blend(image: np.ndarray, mask: np.ndarray, colour) -> None:
+    """Blends a colour, or an image of the same size, into a float32 RGB image by a mask, in place."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     if len(rows) == 0:
         return
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     colour = colour[box] if np.ndim(colour) == 3 else np.float32(colour)
-    picture[box] += mask[box][..., None] * (colour - picture[box])
+    image[box] += mask[box][..., None] * (colour - image[box])
 
 
 def smooth(points, closed: bool = True, count: int = 160) -> np.ndarray:
@@ -86,9 +86,9 @@ def smooth(points, closed: bool = True, count: int = 160) -> np.ndarray:
     points = np.asarray(points, np.float64)
     if closed:
         points = np.vstack([points, points[:1]])
-    way = np.concatenate([[0], np.cumsum(np.sqrt(np.linalg.norm(np.diff(points, axis=0), axis=1)))])
-    spline = CubicSpline(way, points, bc_type="periodic" if closed else "natural")
-    return spline(np.linspace(0, way[-1], count, endpoint=not closed))
+    length = np.concatenate([[0], np.cumsum(np.sqrt(np.linalg.norm(np.diff(points, axis=0), axis=1)))])
+    spline = CubicSpline(length, points, bc_type="periodic" if closed else "natural")
+    return spline(np.linspace(0, length[-1], count, endpoint=not closed))
 
 
 def mirrored(right) -> np.ndarray:

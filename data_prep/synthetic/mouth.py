@@ -1,14 +1,14 @@
-"""The mouth: its geometry for a given shape, and its picture."""
+"""The mouth: its geometry for a given shape, and its rendering."""
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from data_prep.synthetic.painting import Frame, fixed
+from data_prep.synthetic.canvas import Canvas, fixed
 from data_prep.synthetic.people import Person
 
-LIFT, CORNER = 0.2, 0.12  # shares of the opening by which the upper lip rises and the corners sink
+LIFT, CORNER = 0.2, 0.12  # rise of the upper lip and drop of the corners, of the opening
 TEETH, TONGUE, CAVITY = (238, 232, 222), (190, 88, 92), (52, 18, 22)
 _ACROSS = np.linspace(-1, 1, 33)
 
@@ -30,7 +30,7 @@ class Mouth:
 
 
 def mouth_geometry(person: Person, shape: np.ndarray) -> Mouth:
-    """Lays out the lips of somebody for a shape `[6]` (the fields of `motion.FIELDS`)."""
+    """The lips of a person for a shape `[6]` (`motion.FIELDS`)."""
     opening, width, rounding, _, tuck, press = shape
     half = 0.5 * person.mouth_width * (1 + 0.17 * width - 0.42 * rounding - 0.10 * opening)
     thick = 1 + 0.25 * rounding - 0.10 * width - 0.32 * press - 0.3 * opening
@@ -50,49 +50,49 @@ def mouth_geometry(person: Person, shape: np.ndarray) -> Mouth:
     )
 
 
-def draw_mouth(
-    picture: np.ndarray, frame: Frame, person: Person, mouth: Mouth, shape: np.ndarray, light: np.ndarray
+def render_mouth(
+    image: np.ndarray, canvas: Canvas, person: Person, mouth: Mouth, shape: np.ndarray, light: np.ndarray
 ) -> None:
-    """Draws lips, teeth and tongue into a uint8 `[S, S, 4]` picture, in place.
+    """Renders lips, teeth and tongue into a uint8 `[S, S, 4]` image, in place.
 
     Args:
-      light: colour of the light that falls on the mouth, `[3]`, 1 is neutral.
+      light: colour of the light on the mouth, `[3]`; 1 is neutral.
     """
-    low = np.floor(frame.pixels([[-0.85, person.mouth - 0.45]])[0]).astype(int)
-    high = np.ceil(frame.pixels([[0.85, person.mouth + 0.85]])[0]).astype(int)
-    patch = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0], :3])
+    low = np.floor(canvas.pixels([[-0.85, person.mouth - 0.45]])[0]).astype(int)
+    high = np.ceil(canvas.pixels([[0.85, person.mouth + 0.85]])[0]).astype(int)
+    patch = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0], :3])
 
     def polygon(*curves: np.ndarray) -> np.ndarray:
-        return fixed(frame.pixels(np.vstack([curves[0], *(curve[::-1] for curve in curves[1:])])) - low)
+        return fixed(canvas.pixels(np.vstack([curves[0], *(curve[::-1] for curve in curves[1:])])) - low)
 
     lip = np.array(person.lip_colour) * light
     shadow = polygon(np.add(mouth.outer_lower, (0, 0.05)), mouth.outer_lower)
-    _soften(patch, shadow, 0.05 * frame.unit, 0.55, 0.35)
+    _soften(patch, shadow, 0.05 * canvas.unit, 0.55, 0.35)
     _fill(patch, polygon(mouth.outer_upper, mouth.outer_lower), lip)
     _fill(patch, polygon(mouth.outer_upper, mouth.inner_upper), 0.84 * lip)
     ridge = 0.5 * (mouth.inner_lower + mouth.outer_lower)
     gleam = polygon(np.add(ridge[9:-9], (0, -0.012)), np.add(ridge[9:-9], (0, 0.02)))
-    _soften(patch, gleam, 0.022 * frame.unit, 1.6, 0.7)
+    _soften(patch, gleam, 0.022 * canvas.unit, 1.6, 0.7)
     gap = polygon(mouth.inner_upper, mouth.inner_lower)
     if mouth.opening > 0.005:
-        inside = _inside(patch.shape, frame, low, person, mouth, shape, light)
+        inside = _inside(patch.shape, canvas, low, person, mouth, shape, light)
         mask = np.zeros(patch.shape[:2], np.uint8)
         cv2.fillPoly(mask, [gap], 255, shift=4)
-        cv2.copyTo(inside, mask, patch)  # a hard edge, which the rim drawn next covers
-    cv2.polylines(patch, [gap], True, tuple(0.42 * lip), max(1, round(0.014 * frame.unit)), cv2.LINE_AA, 4)
-    picture[low[1] : high[1], low[0] : high[0], :3] = patch
+        cv2.copyTo(inside, mask, patch)  # a hard edge; the rim drawn next covers it
+    cv2.polylines(patch, [gap], True, tuple(0.42 * lip), max(1, round(0.014 * canvas.unit)), cv2.LINE_AA, 4)
+    image[low[1] : high[1], low[0] : high[0], :3] = patch
 
 
-def _inside(extent, frame: Frame, low, person: Person, mouth: Mouth, shape, light) -> np.ndarray:
-    """What is seen between the lips: upper and lower teeth and the tongue before the dark."""
+def _inside(extent, canvas: Canvas, low, person: Person, mouth: Mouth, shape, light) -> np.ndarray:
+    """The inside of the mouth: teeth and tongue in front of a dark cavity."""
     opening, width, rounding, tongue, tuck, _ = shape
     inside = np.empty(extent, np.uint8)
     inside[:] = np.clip(np.array(CAVITY) * light, 0, 255)
     half, bottom = np.abs(mouth.inner_lower[0, 0]), mouth.inner_lower[len(_ACROSS) // 2, 1]
-    shade = 0.62 + 0.38 * (1 - rounding)  # drawn-together lips shade the teeth
+    shade = 0.62 + 0.38 * (1 - rounding)  # rounded lips shade the teeth
 
     def oval(y: float, a: float, b: float, colour) -> None:
-        centre, axes = fixed(frame.pixels([[0, y]])[0] - low), fixed(np.array([a, b]) * frame.unit)
+        centre, axes = fixed(canvas.pixels([[0, y]])[0] - low), fixed(np.array([a, b]) * canvas.unit)
         colour = tuple(np.clip(np.array(colour) * light, 0, 255))
         cv2.ellipse(inside, centre.tolist(), axes.tolist(), 0, 0, 360, colour, -1, cv2.LINE_AA, 4)
 
@@ -122,4 +122,4 @@ def _soften(patch: np.ndarray, outline: np.ndarray, blur: float, gain: float, st
     _fill(mask, outline - (low << 4), round(255 * strength))
     share = cv2.merge([cv2.GaussianBlur(mask, (0, 0), blur)] * 3)
     changed = cv2.multiply(cv2.convertScaleAbs(part, alpha=gain), share, scale=1 / 255)
-    part[:] = cv2.add(cv2.multiply(part, 255 - share, scale=1 / 255), changed)  # saturates; numpy's sum wraps
+    part[:] = cv2.add(cv2.multiply(part, 255 - share, scale=1 / 255), changed)  # cv2.add saturates, numpy wraps around

@@ -1,7 +1,7 @@
-"""Draws a talking face: one person in one light, frame by frame.
+"""Renders a talking face: one person in one light, frame by frame.
 
-Whatever stands still is painted once (`portrait.py`) at twice the size of the picture; a frame then moves jaw
-and brows, draws lids and mouth, and shrinks everything by the pose of the head: 2.3 ms at 256 × 256.
+The static appearance is painted once (`appearance.py`), at twice the size of the image. For each frame, jaw and brows
+are moved, lids and mouth drawn, and everything is warped by the pose of the head and reduced: 2.3 ms at 256 × 256.
 """
 
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from data_prep.synthetic.lips import draw_mouth, mouth_geometry
-from data_prep.synthetic.painting import Frame, fixed
+from data_prep.synthetic.appearance import Appearance, eye_outline, paint
+from data_prep.synthetic.canvas import Canvas, fixed
+from data_prep.synthetic.mouth import mouth_geometry, render_mouth
 from data_prep.synthetic.people import Person
-from data_prep.synthetic.portrait import Portrait, eye_outline, paint
 
-EYE_DISTANCE = 62 / 256  # of the picture's side, in the neutral pose
-EYE_LEVEL = 0.44  # y of the eyes, of the picture's side
-FINER = 2  # how much finer than the picture is painted
-MARGIN = 1.25  # how much more than the picture shows is painted, for the head to move in
-JAW = 0.55  # drop of the chin as a share of the mouth's opening
+EYE_DISTANCE = 62 / 256  # of the image's side, in the neutral pose
+EYE_LEVEL = 0.44  # y of the eyes, of the image's side
+SUPERSAMPLING = 2  # canvas pixels per image pixel
+MARGIN = 1.25  # side of the canvas, of the image's side: room for the head to move
+JAW = 0.55  # drop of the chin, of the mouth's opening
 
 
 @dataclass(frozen=True)
 class Light:
-    """Where light comes from, and what it is like."""
+    """Direction and colour of the light."""
 
-    direction: tuple[float, float, float]  # towards the light: x right, y down, z out of the picture
+    direction: tuple[float, float, float]  # towards the light: x right, y down, z out of the image
     contrast: float  # 0 flat … 1 hard
     colour: tuple[float, float, float]  # gains of red, green, blue
 
 
 @dataclass(frozen=True)
 class Pose:
-    """How the head is held."""
+    """Pose of the head, with lids and brows."""
 
     x: float = 0.0  # shift in eye distances
     y: float = 0.0
@@ -44,8 +44,8 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A drawn frame and what is known of it."""
+class LabelledImage:
+    """A rendered image with its ground truth."""
 
     image: np.ndarray  # uint8 [S, S, 3], RGB
     points: np.ndarray  # float64 [5, 2], (x, y) in pixels: eyes, nose, mouth corners, the left ones first
@@ -53,76 +53,78 @@ class Picture:
 
 
 class Face:
-    """One person in one light, ready to be drawn.
+    """One person in one light, ready to be rendered.
 
     Args:
-      person: who.
-      size: side of the pictures in pixels.
-      light: how the person is lit.
+      size: side of the images in pixels.
     """
 
     def __init__(self, person: Person, size: int, light: Light):
         self.person, self.size = person, size
-        self.frame = _frame(size)
-        portrait = _portrait(person, size)
-        shading = _shading(portrait, light)
-        gloss = portrait.gloss * np.maximum(shading - 1.05, 0) * 255
-        lit = portrait.colour * (shading[..., None] * np.float32(light.colour)) + gloss[..., None]
-        self._layer = cv2.merge([*cv2.split(np.clip(lit, 0, 255)), 255 * portrait.cover]).astype(np.uint8)
+        self.canvas = _canvas(size)
+        appearance = _appearance(person, size)
+        shading = _shading(appearance, light)
+        gloss = appearance.gloss * np.maximum(shading - 1.05, 0) * 255
+        lit = appearance.colour * (shading[..., None] * np.float32(light.colour)) + gloss[..., None]
+        self._layer = cv2.merge([*cv2.split(np.clip(lit, 0, 255)), 255 * appearance.cover]).astype(np.uint8)
         self._wall = np.clip(_wall(person, size) * np.float32(light.colour), 0, 255).astype(np.uint8)
         self._mouth_light = self._light_at(shading, 0, person.mouth) * np.array(light.colour)
         self._lid_light = {side: self._light_at(shading, side * 0.5, 0) * np.array(light.colour) for side in (-1, 1)}
-        self._jaw, self._brows = _jaw_field(person, self.frame), _brow_field(person, self.frame)
+        self._jaw, self._brows = _jaw_field(person, self.canvas), _brow_field(person, self.canvas)
 
-    def draw(self, shape: np.ndarray, pose: Pose) -> Picture:
-        """Draws a frame with a mouth shape `[6]` (`motion.FIELDS`, in this person's own measure)."""
+    def render(self, shape: np.ndarray, pose: Pose) -> LabelledImage:
+        """Renders one frame.
+
+        Args:
+          shape: of the mouth, `[6]` (`motion.FIELDS`, scaled for this person).
+        """
         mouth = mouth_geometry(self.person, shape)
         layer = self._layer.copy()
-        self._jaw.move(layer, JAW * mouth.opening * self.frame.unit)
-        self._brows.move(layer, -0.06 * pose.brows * self.frame.unit)
+        self._jaw.move(layer, JAW * mouth.opening * self.canvas.unit)
+        self._brows.move(layer, -0.06 * pose.brows * self.canvas.unit)
         if pose.blink > 0:
             self._close_eyes(layer, pose.blink)
-        draw_mouth(layer, self.frame, self.person, mouth, shape, self._mouth_light)
+        render_mouth(layer, self.canvas, self.person, mouth, shape, self._mouth_light)
         matrix = self._matrix(pose)
-        extended = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}  # shoulders go on below
+        extended = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}  # the shoulders continue below
         moved = cv2.warpAffine(layer, matrix, (self.size, self.size), **extended)
         hidden = cv2.merge([moved[..., 3]] * 3)
         image = cv2.add(cv2.multiply(self._wall, 255 - hidden, scale=1 / 255), moved[..., :3])
         corners = mouth.outer_upper[[0, -1]]
         points = np.vstack([[(-0.5, 0), (0.5, 0), (0, self.person.nose - 0.07)], corners])
-        return Picture(image, self.frame.pixels(points) @ matrix[:, :2].T + matrix[:, 2], mouth.opening)
+        return LabelledImage(image, self.canvas.pixels(points) @ matrix[:, :2].T + matrix[:, 2], mouth.opening)
 
     def _light_at(self, shading: np.ndarray, x: float, y: float) -> float:
-        column, row = np.round(self.frame.pixels([[x, y]])[0]).astype(int)
-        near = round(0.25 * self.frame.unit)
+        column, row = np.round(self.canvas.pixels([[x, y]])[0]).astype(int)
+        near = round(0.25 * self.canvas.unit)
         return float(shading[row - near : row + near, column - near : column + near].mean())
 
     def _matrix(self, pose: Pose) -> np.ndarray:
-        """Affine map `[2, 3]` from painted pixels to the picture's; whole numbers are pixel centres."""
-        scale, angle = pose.scale / FINER, np.deg2rad(pose.roll)
+        """Affine map `[2, 3]` from canvas pixels to image pixels; integers are pixel centres."""
+        scale, angle = pose.scale / SUPERSAMPLING, np.deg2rad(pose.roll)
         turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         unit = EYE_DISTANCE * self.size
         eyes = np.array([self.size / 2 + pose.x * unit, EYE_LEVEL * self.size + pose.y * unit]) - 0.5
-        return np.column_stack([turn, eyes - turn @ (self.frame.x, self.frame.y)])
+        return np.column_stack([turn, eyes - turn @ (self.canvas.x, self.canvas.y)])
 
     def _close_eyes(self, layer: np.ndarray, blink: float) -> None:
         for side in (-1, 1):
             outline = eye_outline(self.person, side, blink)
             skin = (*np.clip(0.9 * np.array(self.person.skin) * self._lid_light[side], 0, 255), 255)
-            pixels = fixed(self.frame.pixels(outline))
+            pixels = fixed(self.canvas.pixels(outline))
             cv2.fillPoly(layer, [pixels], skin, cv2.LINE_AA, 4)
-            lash = max(1, round(0.8 * self.person.lashes * self.frame.unit))
+            lash = max(1, round(0.8 * self.person.lashes * self.canvas.unit))
             cv2.polylines(layer, [pixels[len(pixels) // 2 :]], False, (34, 24, 24, 255), lash, cv2.LINE_AA, 4)
 
 
 class _Field:
-    """Moves a part of the painting up or down by different amounts, smoothly to nothing at its edges."""
+    """A vertical displacement of one part of the canvas, which falls smoothly to 0 at the edges of the part."""
 
-    def __init__(self, frame: Frame, low: tuple[float, float], high: tuple[float, float], strength):
-        first = np.maximum(np.round(frame.pixels([low])[0]).astype(int), 0)
-        last = np.minimum(np.round(frame.pixels([high])[0]).astype(int), frame.size)
+    def __init__(self, canvas: Canvas, low: tuple[float, float], high: tuple[float, float], strength):
+        first = np.maximum(np.round(canvas.pixels([low])[0]).astype(int), 0)
+        last = np.minimum(np.round(canvas.pixels([high])[0]).astype(int), canvas.size)
         self._box = slice(first[1], last[1]), slice(first[0], last[0])
-        x, y = frame.grid()
+        x, y = canvas.grid()
         self._strength = strength(x[:, self._box[1]], y[self._box[0]]).astype(np.float32)
         rows, columns = np.indices(self._strength.shape, np.float32)
         self._rows, self._columns = rows, columns
@@ -134,50 +136,50 @@ class _Field:
             layer[self._box] = cv2.remap(part, self._columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _jaw_field(person: Person, frame: Frame) -> _Field:
+def _jaw_field(person: Person, canvas: Canvas) -> _Field:
     wide = 1.15 * person.face_width
 
     def strength(x, y):
         falls = _step(person.mouth - 0.05, person.mouth + 0.45, y) * (1 - _step(person.chin, person.chin + 0.55, y))
         return falls * (1 - _step(0.55 * wide, wide, np.abs(x)))
 
-    return _Field(frame, (-wide, person.mouth - 0.1), (wide, person.chin + 0.6), strength)
+    return _Field(canvas, (-wide, person.mouth - 0.1), (wide, person.chin + 0.6), strength)
 
 
-def _brow_field(person: Person, frame: Frame) -> _Field:
+def _brow_field(person: Person, canvas: Canvas) -> _Field:
     def strength(x, y):
         band = _step(person.brow_height - 0.4, person.brow_height - 0.12, y) * (1 - _step(-0.33, -0.24, y))
         return band * (1 - _step(0.7, 0.95, np.abs(x)))
 
-    return _Field(frame, (-1, person.brow_height - 0.4), (1, -0.24), strength)
+    return _Field(canvas, (-1, person.brow_height - 0.4), (1, -0.24), strength)
 
 
 def _step(low: float, high: float, value: np.ndarray) -> np.ndarray:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """0 below `low`, 1 above `high`, smooth in between."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _frame(size: int) -> Frame:
-    fine, side = FINER * size, round(MARGIN * FINER * size)
-    return Frame(side, EYE_DISTANCE * fine, side / 2, (MARGIN - 1) / 2 * fine + EYE_LEVEL * fine)
+def _canvas(size: int) -> Canvas:
+    fine, side = SUPERSAMPLING * size, round(MARGIN * SUPERSAMPLING * size)
+    return Canvas(side, EYE_DISTANCE * fine, side / 2, (MARGIN - 1) / 2 * fine + EYE_LEVEL * fine)
 
 
 @lru_cache(maxsize=2)
-def _portrait(person: Person, size: int) -> Portrait:
-    return paint(person, _frame(size))
+def _appearance(person: Person, size: int) -> Appearance:
+    return paint(person, _canvas(size))
 
 
-def _shading(portrait: Portrait, light: Light) -> np.ndarray:
-    """Brightness `[S, S]`: 1 where a surface faces the viewer, more towards the light, less away."""
+def _shading(appearance: Appearance, light: Light) -> np.ndarray:
+    """Brightness `[S, S]`: 1 where a surface faces the viewer, higher towards the light, lower away from it."""
     direction = np.array(light.direction, np.float32)
     direction /= np.linalg.norm(direction)
-    faced = np.clip(portrait.normals @ direction, 0, 1) / direction[2]
+    faced = np.clip(appearance.normals @ direction, 0, 1) / direction[2]
     return 1 + light.contrast * (np.clip(faced, 0, 1.5) - 1)
 
 
 def _wall(person: Person, size: int) -> np.ndarray:
-    """A room out of focus behind somebody, float32 `[size, size, 3]`."""
+    """A blurred room behind the person, float32 `[size, size, 3]`."""
     rng = np.random.default_rng(person.wall_pattern)
     wall = np.empty((size, size, 3), np.float32)
     wall[:] = person.wall
