@@ -1,13 +1,12 @@
-"""Kills a preparation at random moments, goes on with the same command, and compares the bytes with an undisturbed run.
+"""Kills a preparation at random moments, resumes it, and compares the bytes with those of an undisturbed run.
 
     python tests/benchmarks/kills.py GRID [--sentences 200] [--kills 5] [--seed 0]
 
-The main process is killed by SIGKILL, which it cannot notice; its workers end with it. A trial in which no kill came
-upon finished shards shows nothing, and fails.
+The main process is killed by SIGKILL, which it cannot handle; its workers end with it. A trial in which no shard was
+finished before any kill shows nothing, and fails.
 """
 
 import argparse
-import hashlib
 import os
 import signal
 import subprocess
@@ -18,15 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from support.preparation import contents
+
 
 def command(corpus: Path, output: Path) -> list[str]:
     flags = ["--input", str(corpus), "--output", str(output), "--image-size", "64", "--workers", "2"]
     return [sys.executable, "-m", "data_prep.grid", *flags]
-
-
-def contents(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def main() -> None:
@@ -47,7 +44,7 @@ def main() -> None:
         subprocess.run(command(corpus, undisturbed), check=True, capture_output=True)
         whole = time.perf_counter() - began
         print(f"undisturbed: {whole:.1f} s")
-        done, upon = 0, []
+        done, finished_at_kills = 0, []
         while done < args.kills:
             after = rng.uniform(0.05, 0.4) * whole
             process = subprocess.Popen(command(corpus, killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -59,11 +56,11 @@ def main() -> None:
                 process.wait()
             done += 1
             finished = len(list((killed / "shards").glob("*.json"))) if killed.exists() else 0
-            upon.append(finished)
+            finished_at_kills.append(finished)
             print(f"kill {done} after {after:.1f} s: {finished} shards finished")
         subprocess.run(command(corpus, killed), check=True, capture_output=True)
-        if not any(upon):
-            sys.exit("no kill came upon a finished shard; give more --sentences")
+        if not any(finished_at_kills):
+            sys.exit("no shard was finished before any kill; give more --sentences")
         one, other = contents(undisturbed), contents(killed)
         differing = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
         shards = sum("array_record" in name for name in one)

@@ -1,4 +1,4 @@
-"""How many times real time the MFCC are, on one core.
+"""Speed of the MFCC relative to real time, on one core.
 
 python tests/benchmarks/mfcc.py [--seconds 600]
 """
@@ -15,22 +15,22 @@ from davs_jax.media.audio import clip_mfcc, mfcc
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=int, default=600, help="of sound; default: %(default)s")
+    parser.add_argument("--seconds", type=int, default=600, help="of audio; default: %(default)s")
     args = parser.parse_args()
-    sound = np.random.default_rng(0).integers(-9000, 9000, args.seconds * SAMPLE_RATE).astype(np.int16)
-    clip = sound[: CLIP_FRAMES * SAMPLE_RATE // FPS]
+    samples = np.random.default_rng(0).integers(-9000, 9000, args.seconds * SAMPLE_RATE).astype(np.int16)
+    clip = samples[: CLIP_FRAMES * SAMPLE_RATE // FPS]
     count = args.seconds * FPS // CLIP_FRAMES
     with threadpool_limits(1):
-        clip_mfcc(clip, CLIP_FRAMES)  # tables that are made once
+        clip_mfcc(clip, CLIP_FRAMES)  # makes its tables
         for name, work in (
-            ("in one piece", lambda: mfcc(sound, SAMPLE_RATE)),
+            ("in one piece", lambda: mfcc(samples, SAMPLE_RATE)),
             ("clip by clip", lambda: [clip_mfcc(clip, CLIP_FRAMES) for _ in range(count)]),
         ):
             began, used = time.perf_counter(), time.process_time()
             work()
             used, passed = time.process_time() - used, time.perf_counter() - began
             seconds = args.seconds if name == "in one piece" else count * CLIP_FRAMES / FPS
-            print(f"{name}: {seconds / used:,.0f} × real time of CPU, {seconds / passed:,.0f} × of the clock")
+            print(f"{name}: {seconds / used:,.0f} × real time by CPU time, {seconds / passed:,.0f} × by wall clock")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How much faster preparation is than a straight script: decode by OpenCV, detect in every frame, one process.
+"""Speed of the preparation against a plain script: decoding by OpenCV, detection in every frame, one process.
 
     python tests/benchmarks/preparation.py GRID [--sentences 24] [--rounds 2]
 
-Both use the same detector and alignment, and take GRID's sentences to aligned JPEGs and MFCC of each word at 256 px.
-Ours is the whole command with its start, plan, checks and report, in 2 processes; the script makes no track, no
-measures and no dataset. Seconds of the clock, and of CPU with those of the processes it started.
+Both use the same detector and alignment, and make aligned JPEGs at 256 px and MFCC of each word of GRID's sentences.
+Ours is the whole command, including start, plan, checks and report, in 2 processes; the script makes no track, no
+measures and no dataset. Prints wall-clock seconds, and CPU seconds including child processes.
 """
 
 import argparse
@@ -20,33 +20,33 @@ import numpy as np
 
 from data_prep.clips import encode_jpeg
 from davs_jax.media.audio import clip_mfcc
-from davs_jax.media.faces import alignment, detectors, tracking
+from davs_jax.media.faces import alignment, detectors
 from davs_jax.media.video.read import read_audio
 
 
-def straight(folder: Path, output: Path) -> int:
-    """The script. Returns the number of clips."""
-    finder, clips = detectors.detector(), 0
+def plain_script(folder: Path, output: Path) -> int:
+    """Returns the number of clips."""
+    detector, clips = detectors.detector(), 0
     for path in sorted(folder.glob("**/*.mp4")):
         video = cv2.VideoCapture(str(path))
         frames, faces = [], []
         while True:
-            there, frame = video.read()
-            if not there:
+            read, frame = video.read()
+            if not read:
                 break
             frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-            found = finder.detect(frames[-1])
-            faces.append(max(found, key=lambda face: tracking.box[2]).points if found else faces[-1])
-        sound = read_audio(path)
+            found = detector.detect(frames[-1])
+            faces.append(max(found, key=lambda face: face.box[2]).points if found else faces[-1])
+        audio = read_audio(path)
         for number, line in enumerate(path.with_suffix(".align").read_text().splitlines()):
             start, end, word = line.split()
             if word in ("sil", "sp"):
                 continue
             first = min(max(0, round((int(start) + int(end)) / 2000 - 14.5)), len(frames) - 29)
             jpegs = [encode_jpeg(alignment.align(frames[i], faces[i])) for i in range(first, first + 29)]
-            mfcc = clip_mfcc(sound[first * 640 :][: 29 * 640], 29)
-            pictures = {str(i): np.frombuffer(jpeg, np.uint8) for i, jpeg in enumerate(jpegs)}
-            np.savez(output / f"{path.stem}-{number}.npz", mfcc=mfcc, **pictures)
+            mfcc = clip_mfcc(audio[first * 640 :][: 29 * 640], 29)
+            images = {str(i): np.frombuffer(jpeg, np.uint8) for i, jpeg in enumerate(jpegs)}
+            np.savez(output / f"{path.stem}-{number}.npz", mfcc=mfcc, **images)
             clips += 1
     return clips
 
@@ -69,20 +69,20 @@ def main() -> None:
             for file in (path, path.with_suffix(".align")):
                 os.symlink(file.resolve(), corpus / file.name)
         for turn in range(args.rounds):
-            made = Path(place, f"straight{turn}")
+            made = Path(place, f"script{turn}")
             made.mkdir()
             began = now()
-            clips = straight(corpus, made)
+            clips = plain_script(corpus, made)
             script, began = now() - began, now()
             ours(corpus, Path(place, f"ours{turn}"))
             command = now() - began
             for name, (clock, cpu) in (("script", script), ("ours", command)):
                 print(f"{name}: {clips} clips in {clock:.1f} s, {cpu:.1f} s of CPU")
-            print(f"  {script[0] / command[0]:.1f} × by the clock, {script[1] / command[1]:.1f} × by CPU")
+            print(f"  {script[0] / command[0]:.1f} × by wall clock, {script[1] / command[1]:.1f} × by CPU time")
 
 
 def now() -> np.ndarray:
-    """Seconds of the clock, and of CPU of this process and those that it has started and that have ended."""
+    """Wall-clock seconds, and CPU seconds of this process and of its child processes that have ended."""
     times = os.times()
     return np.array([time.perf_counter(), times.user + times.system + times.children_user + times.children_system])
 

@@ -1,9 +1,9 @@
-"""How often `--speaker lips` picks the one of two faces who is heard, in pictures composed of real recordings.
+"""How often `--speaker lips` chooses the speaker among two faces, in videos composed of real recordings.
 
     python tests/benchmarks/speakers.py GRID [--pairs 10]
 
-Two sentences of two speakers stand side by side, with the sound of the one and then of the other. Once both talk; once
-the other one's picture stands still but for noise.
+Two sentences of two speakers are shown side by side, with the audio of one and then of the other. In one condition
+both talk; in the other, the silent one is a still image with noise.
 """
 
 import argparse
@@ -26,23 +26,23 @@ def main() -> None:
         [args.grid / file for file in folders.files(args.grid) if file.startswith(f"{name}/") and file.endswith(".mp4")]
         for name in ("s1", "s4")
     ]
-    right = {"both talk": 0, "the other is still": 0}
+    correct = {"both talk": 0, "the other is still": 0}
     pairs = list(zip(*(some[:: max(1, len(some) // args.pairs)][: args.pairs] for some in files), strict=True))
     for pair in pairs:
         recordings = [read_clip(path) for path in pair]
         length = min(len(clip.frames) for clip in recordings)
-        pictures = [clip.frames[:length] for clip in recordings]
+        videos = [clip.frames[:length] for clip in recordings]
         for heard, recording in enumerate(recordings):
-            other = pictures[1 - heard]
+            other = videos[1 - heard]
             still = other[:1] + noise.normal(0, 1.5, other.shape).astype(np.float32)
             still = np.clip(still, 0, 255).astype(np.uint8)
             for kind, silent in (("both talk", other), ("the other is still", still)):
-                shown = [pictures[heard], silent] if heard == 0 else [silent, pictures[heard]]
+                shown = [videos[heard], silent] if heard == 0 else [silent, videos[heard]]
                 both = Clip(np.concatenate(shown, 2), recording.samples[: length * 640])
                 chosen = clips.by_lips(tracking.tracks(both.frames), both)
-                right[kind] += bool(chosen.points[:, 2, 0].mean() > shown[0].shape[2]) == bool(heard)
-    for kind, count in right.items():
-        print(f"{kind}: {count} of {2 * len(pairs)} right")
+                correct[kind] += bool(chosen.points[:, 2, 0].mean() > shown[0].shape[2]) == bool(heard)
+    for kind, count in correct.items():
+        print(f"{kind}: {count} of {2 * len(pairs)} correct")
 
 
 if __name__ == "__main__":

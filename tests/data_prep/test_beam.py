@@ -19,16 +19,13 @@ def prepare(tmp_path, write_photos):
     return lambda output, *flags: support.preparation.prepare(faces, folder, *flags, output=tmp_path / output)[0]
 
 
-def test_beam_processes_and_job_arrays_make_the_same_bytes(prepare, tmp_path):
+def test_beam_and_one_process_make_the_same_bytes(prepare, tmp_path):
     pytest.importorskip("apache_beam")
-    assert prepare("one", "--workers", "1") == 0
-    assert prepare("pool", "--workers", "2") == 0
-    assert [prepare("array", "--shard", task) for task in ("1/2", "0/2")] == [0, 0]
-    assert prepare("array") == 0
+    assert prepare("one") == 0
     assert prepare("beam", *BY_BEAM, "--", "--direct_running_mode=in_memory") == 0
     one = contents(tmp_path / "one")
     assert len([name for name in one if "array_record" in name]) == 2
-    assert one == contents(tmp_path / "pool") == contents(tmp_path / "array") == contents(tmp_path / "beam")
+    assert one == contents(tmp_path / "beam")
 
 
 def test_beam_makes_only_the_shards_that_a_killed_run_left(prepare, tmp_path):
