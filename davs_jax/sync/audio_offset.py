@@ -12,6 +12,7 @@ import numpy as np
 from davs_jax import checkpoint
 from davs_jax.checkpoint.export import DEMO, CheckpointError
 from davs_jax.constants import FPS
+from davs_jax.errors import NotMeasurable
 from davs_jax.evaluate import lip_sync
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.generate.drivers import read_performance
@@ -92,7 +93,7 @@ def judged(scorer: Scorer, path: Path) -> list[str]:
     samples = np.clip(np.rint(clip.samples * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
     try:
         scores = scorer(clip.frames, samples) | {"face-track": scorer.face_track(clip.frames, samples)}
-    except ValueError as error:
+    except (ValueError, NotMeasurable) as error:
         raise SyncError(f"{path}: {error}") from error
     return [lip_sync.describe(name, scores[name]) for name in lip_sync.VARIANTS]
 

@@ -1,8 +1,6 @@
 """What the tests of evaluation share: a model with random weights, and clips of which everything is known."""
 
 import dataclasses
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,14 +36,3 @@ def same_weights_as_untrained(monkeypatch):
     """Fresh weights take half a minute to compile; the one test that needs them undoes this."""
     monkeypatch.setattr(context, "untrained", lambda model, seed: model)
     monkeypatch.setattr(generated, "SCORED_CLIPS", 2)  # detecting faces takes seconds
-
-
-@pytest.fixture
-def damaged_folder(clips_folder, tmp_path) -> str:
-    """The clips with a damaged training shard: it opens, but some of its records cannot be read."""
-    folder = Path(shutil.copytree(clips_folder, tmp_path / "damaged"))
-    (shard,) = folder.glob("clips-train.*")
-    data = bytearray(shard.read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
-    shard.write_bytes(data)
-    return str(folder)
