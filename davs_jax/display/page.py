@@ -44,6 +44,7 @@ def document(title: str, body: str) -> str:
 
 
 def section(title: str, text: str, body: str) -> str:
+    """A section of ready HTML: a title, a paragraph and what follows it."""
     return f"<section><h2>{title}</h2><p>{text}</p>{body}</section>"
 
 

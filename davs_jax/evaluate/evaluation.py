@@ -1,4 +1,4 @@
-"""An evaluation is a list of parts: each says what it requires, and turns the shared context into a typed section."""
+"""An evaluation: a list of parts, each with its requirements, that turn a shared context into typed sections."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """SyncNet's scores of a talking face, by its exact protocol, in named variants.
 
 LSE-D is the least mean distance over offsets of ±15 frames (lower is better), LSE-C the median minus LSE-D (higher is
-better). A variant says what else a figure depends on: the network's input, and the treatment of missing audio.
+better). A variant defines the network's input and the treatment of missing audio, on which figures depend.
 """
 
 from collections.abc import Iterable
@@ -179,7 +179,7 @@ def _median(values: np.ndarray) -> np.ndarray:
 
 
 def table(scores: Iterable[Score]) -> LipSync:
-    """Means over clips, and the counts that say what they are means of."""
+    """Means over clips, and the counts behind them."""
     scores = list(scores)
     return LipSync(
         **{name: float(np.mean([getattr(s, name) for s in scores])) for name in ("distance", "confidence", "offset")},

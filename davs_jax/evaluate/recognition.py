@@ -1,4 +1,4 @@
-"""What a trained model's vectors tell: words, matching clips, offsets; and by probes, what they should not tell."""
+"""Figures of a trained model's vectors: words, retrieval, offsets, and probes for what they should not contain."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

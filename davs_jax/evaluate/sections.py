@@ -230,7 +230,7 @@ class MouthMotion:
 
 @dataclass(frozen=True, kw_only=True)
 class LipSync:
-    """SyncNet's scores: means over clips, and the counts that say what they are means of."""
+    """SyncNet's scores: means over clips, and the counts behind them."""
 
     distance: Annotated[float, Shown("LSE-D ↓")]
     confidence: Annotated[float, Shown("LSE-C ↑")]

@@ -11,7 +11,7 @@ from davs_jax.evaluate.lip_sync import VARIANTS as SYNCNET_VARIANTS
 from davs_jax.evaluate.mouth import TRUSTED
 from davs_jax.evaluate.sections import Landmarks, Likeness, LipSync, Mean, Motion, MouthMotion, Perceptual
 
-OURS = ("audio", "video")  # rows that stand out
+OURS = ("audio", "video")  # rows in bold
 CLOSENESS = {
     "psnr": "PSNR, dB ↑",
     "ssim": "SSIM ↑",
@@ -158,14 +158,14 @@ def perceptual(found: Perceptual | None) -> str:
     for variant, row in found.by_driver.items():
         lpips = bracketed(row.lpips.mean, row.lpips.low, row.lpips.high, _thousandths) if row.lpips else ""
         cells = (lpips, decimals(row.fid) if row.fid is not None else "")
-        rows.append((VARIANTS[variant], *(cell for cell, told in zip(cells, titles.values(), strict=True) if told)))
+        rows.append((VARIANTS[variant], *(cell for cell, used in zip(cells, titles.values(), strict=True) if used)))
     return section(
         "Perceptual similarity",
         f"{'; '.join(filter(None, titles.values()))}. Every fourth frame of {measure.clips:,} clips, "
         f"{measure.images:,} images a row. LPIPS compares each frame with its real one. FID compares all frames with "
         "all real ones as sets, and is larger for fewer images: compare rows of one table only.",
         table(
-            ("driven by", *(title for title, told in titles.items() if told)),
+            ("driven by", *(title for title, used in titles.items() if used)),
             rows,
             main=OURS,
             keys=list(found.by_driver),
