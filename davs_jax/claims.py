@@ -1,4 +1,4 @@
-"""Former name of `davs_jax.ablations`; kept so that documented commands go on working."""
+"""Former name of `davs_jax.ablations`, kept for documented commands."""
 
 import sys
 

@@ -1,7 +1,9 @@
 """What the tests share: small real shards, and configurations that train on them."""
 
 import os
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from etils import epath
@@ -36,6 +38,17 @@ def clips_folder(tmp_path_factory) -> str:
     splits = {split: [clip_record(next(numbers)) for _ in range(count)] for split, count in CLIPS.items()}
     features = records.clip_features(WORDS, SPEAKERS)
     return write_shards(tmp_path_factory.mktemp("clips"), "clips", features, splits)
+
+
+@pytest.fixture
+def damaged_folder(clips_folder, tmp_path) -> str:
+    """The clips with a damaged training shard: it opens, but some of its records cannot be read."""
+    folder = Path(shutil.copytree(clips_folder, tmp_path / "damaged"))
+    (shard,) = folder.glob("clips-train.*")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+    shard.write_bytes(data)
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

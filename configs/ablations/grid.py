@@ -1,6 +1,6 @@
-"""The claims about lip reading, on GRID. Nothing is asked about persons: one speaker dominates what we have.
+"""Ablations of lip reading on GRID. There are no questions about persons: one speaker has most of our clips.
 
-python -m davs_jax.claims --config configs/claims/grid.py --output runs/claims/grid
+python -m davs_jax.ablations --config configs/ablations/grid.py --output runs/ablations/grid
 """
 
 from configs import grid
@@ -11,7 +11,7 @@ ARMS = synthetic.READING | synthetic.CONTROLS
 
 
 def get_config(arm: str = "joint-both", root: str = ""):
-    """One arm's configuration; `root` is not used, since no arm starts from another.
+    """One arm's config; `root` is not used, since no arm starts from another.
 
     Raises:
       ValueError: an unknown arm.

@@ -1,12 +1,12 @@
-"""The article's claims on the quickstart's corpus: arms that differ in one thing, with the same data and steps.
+"""Ablations on the quickstart's corpus: arms that differ in one thing, with the same data and steps.
 
-    python -m davs_jax.claims --config configs/claims/synthetic.py --output runs/claims/synthetic     # all, three seeds
-    python -m davs_jax.main --config configs/claims/synthetic.py:video --workdir runs/video           # one arm alone
+    python -m davs_jax.ablations --config configs/ablations/synthetic.py --output runs/ablations/synthetic    # all arms
+    python -m davs_jax.main --config configs/ablations/synthetic.py:video --workdir runs/video                # one arm
 
 Reading arms train word encoders for READ steps. Talking arms train a person encoder and a decoder for TALK steps over
-the word encoders of a reading arm, which they keep as they are; `talk-direct` has no such encoders to begin with and
-gets READ + TALK steps. All talking arms have the same picture losses, those of configs/synthetic.py without temporal
-and adversarial ones (a third of a joint step's time); they take them in one frame per clip.
+the frozen word encoders of a reading arm; `talk-direct` starts without such encoders and gets READ + TALK steps. All
+talking arms have the same image losses, those of configs/synthetic.py without the temporal and the adversarial ones
+(which leaves a third of a joint step's time), on one frame per clip.
 """
 
 from typing import NamedTuple
@@ -14,18 +14,18 @@ from typing import NamedTuple
 from configs import quickstart
 
 READ, TALK = 400, 600
-PICTURES = {"l1": 1.0, "mouth_l2": 0.25}
+IMAGE_LOSSES = {"l1": 1.0, "mouth_l2": 0.25}
 
 
 class Arm(NamedTuple):
     """One row of the table: what it is, its loss, and what it starts from.
 
     Attributes:
-      about: for the reader.
+      about: a description for the tables.
       loss: weights of the terms; all others are 0.
       modalities: as `config.modalities`.
       after: the arm whose word encoders it uses, frozen; "" is none.
-      times: how many times the steps of its like; 1 but for controls.
+      times: a factor for the number of steps; 1 except for controls.
     """
 
     about: str
@@ -37,8 +37,8 @@ class Arm(NamedTuple):
 
 WORDS, BOTH = {"word_ce": 1.0}, {"word_ce": 1.0, "contrastive": 1.0, "modality": 0.2}
 READING = {
-    "video": Arm("lips alone", WORDS, ("video",)),
-    "audio": Arm("sound alone", WORDS, ("audio",)),
+    "video": Arm("video alone", WORDS, ("video",)),
+    "audio": Arm("audio alone", WORDS, ("audio",)),
     "joint": Arm("both through one word classifier", WORDS),
     "joint-contrastive": Arm("… and the contrastive loss", WORDS | {"contrastive": 1.0}),
     "joint-modality": Arm("… and the modality adversary", WORDS | {"modality": 0.2}),
@@ -46,26 +46,26 @@ READING = {
 }
 PERSONS = {
     "joint-both-wid": Arm("… and both, and the person adversary on wid", BOTH | {"wid_uniform": 1.0}),
-    "talk": Arm("a face over joint-both, no word adversary", PICTURES | {"person_ce": 1.0}, after="joint-both"),
+    "talk": Arm("a face over joint-both, no word adversary", IMAGE_LOSSES | {"person_ce": 1.0}, after="joint-both"),
     "talk-pid": Arm(
         "a face over joint-both, with the word adversary on pid",
-        PICTURES | {"person_ce": 1.0, "pid_uniform": 1.0},
+        IMAGE_LOSSES | {"person_ce": 1.0, "pid_uniform": 1.0},
         after="joint-both",
     ),
     "talk-pid-wid": Arm(
         "a face over joint-both-wid, with the word adversary on pid",
-        PICTURES | {"person_ce": 1.0, "pid_uniform": 1.0},
+        IMAGE_LOSSES | {"person_ce": 1.0, "pid_uniform": 1.0},
         after="joint-both-wid",
     ),
-    "talk-direct": Arm("image to image: identity encoder, audio encoder, decoder", PICTURES, ("audio",)),
+    "talk-direct": Arm("image to image: identity encoder, audio encoder, decoder", IMAGE_LOSSES, ("audio",)),
 }
-# Not a baseline but a question to it: "joint training helps" says little if lips alone would only have begun later.
-CONTROLS = {"video-long": Arm("lips alone, four times the steps (a control)", WORDS, ("video",), times=4)}
+# "Joint training helps" says little if video alone would learn the same with more steps.
+CONTROLS = {"video-long": Arm("video alone, four times the steps (a control)", WORDS, ("video",), times=4)}
 ARMS = READING | PERSONS | CONTROLS
 
 
-def get_config(arm: str = "joint-both", root: str = "runs/claims/synthetic/0"):
-    """One arm's configuration.
+def get_config(arm: str = "joint-both", root: str = "runs/ablations/synthetic/0"):
+    """One arm's config.
 
     Args:
       root: folder of the workdirs of the arms of one seed.
@@ -75,7 +75,7 @@ def get_config(arm: str = "joint-both", root: str = "runs/claims/synthetic/0"):
     """
     if arm not in ARMS:
         raise ValueError(f"unknown arm {arm!r}; the arms are {', '.join(ARMS)}")
-    if ARMS[arm].loss.keys() & PICTURES.keys():
+    if ARMS[arm].loss.keys() & IMAGE_LOSSES.keys():
         return talking(quickstart.get_config("generator"), ARMS[arm], root)
     return reading(quickstart.get_config("word"), ARMS[arm], READ)
 
@@ -100,7 +100,7 @@ def talking(c, arm: Arm, root: str):
 
 
 def _plain(c, loss: dict[str, float]):
-    """These terms only; nothing is validated or drawn on the way, and the last step is what counts."""
+    """These terms only; no validation and no images during training, and the last checkpoint is kept."""
     c.loss.update(dict.fromkeys(c.loss, 0.0) | loss)
     c.log.update(every=50, images_every=0, eval_every=0)
     c.checkpoint.update(every=100, keep=1, best="")

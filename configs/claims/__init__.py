@@ -1,1 +1,1 @@
-"""Former name of `configs/ablations`; kept so that documented commands go on working."""
+"""Former name of `configs/ablations`, kept for documented commands."""

@@ -1,1 +1,1 @@
-"""The article's claims, tested: arms that differ in one thing, trained, measured, and set side by side."""
+"""Ablations: arms that differ in one thing are trained, measured and compared, to test the paper's claims."""

@@ -1,6 +1,6 @@
-"""Command line: tests the article's claims.
+"""Command line: runs ablations to test the paper's claims.
 
-python -m davs_jax.claims --config configs/claims/synthetic.py --output runs/claims/synthetic
+python -m davs_jax.ablations --config configs/ablations/synthetic.py --output runs/ablations/synthetic
 """
 
 import argparse
@@ -8,51 +8,46 @@ import runpy
 import sys
 from pathlib import Path
 
-STOPPED = 75  # as davs_jax.main: not done, worth trying again
+from davs_jax.command_line import whole
+
+STOPPED = 75  # as davs_jax.main: not finished, run again
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs all arms with all seeds, or goes on with them; writes claims.json, claims.md and claims.html."""
+    """Runs or resumes all arms with all seeds; writes ablations.json, ablations.md and ablations.html."""
     parser = argparse.ArgumentParser(
-        prog="python -m davs_jax.claims",
-        description="Train the arms of a comparison, measure them, and answer the article's questions in one table. "
-        "Killed or stopped anywhere, the same command goes on where it was.",
-        epilog="example: python -m davs_jax.claims --config configs/claims/synthetic.py --output runs/claims/synthetic",
+        prog="python -m davs_jax.ablations",
+        description="Train the arms of an ablation study, measure them, and answer the study's questions in one table. "
+        "Rerun the same command to resume a killed or stopped study.",
+        epilog="example: python -m davs_jax.ablations --config configs/ablations/synthetic.py "
+        "--output runs/ablations/synthetic",
     )
     add = parser.add_argument
-    add("--config", required=True, metavar="FILE", help="a file with ARMS and get_config, as configs/claims/*.py")
-    add("--output", required=True, type=Path, metavar="DIR", help="workdirs and tables go here")
-    add("--seeds", nargs="+", type=_seed, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
-    add("--only", nargs="+", default=[], metavar="ARM", help="these arms, and those that they start from")
+    add("--config", required=True, metavar="FILE", help="a file with ARMS and get_config, as configs/ablations/*.py")
+    add("--output", required=True, type=Path, metavar="DIR", help="folder of workdirs and tables")
+    add("--seeds", nargs="+", type=whole(), default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    add("--only", nargs="+", default=[], metavar="ARM", help="run these arms, and those that they start from")
     args = parser.parse_args(argv)
     try:
         config = runpy.run_path(args.config)
         arms, get_config = config["ARMS"], config["get_config"]
     except Exception as error:  # the file is the user's own code: it may raise anything
         parser.error(f"--config={args.config} cannot be loaded ({type(error).__name__}: {error})")
-    # Here, because a wrong command line should be told at once, without the seconds that JAX takes to load.
-    from davs_jax.ablations.run import Study, StudyError
-    from davs_jax.checkpoint.export import CheckpointError
-    from davs_jax.data.sources import DataError
-    from davs_jax.training.loop import ConfigError
+    # Imported here, so that an invalid command line is refused at once, without the seconds that JAX takes to load.
+    from davs_jax.ablations.run import Study
+    from davs_jax.errors import DavsError
 
     study = Study(arms, get_config, args.output)
     try:
         done = study.run(args.seeds, args.only)
-        print(f"{study.write(args.seeds)}: {'done' if done else 'stopped; run the same command again to go on'}")
+        print(f"{study.write(args.seeds)}: {'done' if done else 'stopped; run the same command again to resume'}")
         return 0 if done else STOPPED
-    except (StudyError, ConfigError, DataError, CheckpointError) as error:
+    except DavsError as error:
         raise SystemExit(f"{parser.prog}: {error}") from error
     except OSError as error:
         raise SystemExit(
             f"{parser.prog}: {error.filename or args.output} cannot be written ({error.strerror})"
         ) from error
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a seed: a whole number from 0 on")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The questions, as comparisons of two arms in one figure, and what some seeds can answer."""
+"""The questions of the study: each compares two arms in one figure, and is answered by the differences over seeds."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,7 +11,7 @@ Figures = Mapping[str, Mapping[int, Mapping[str, float]]]  # by arm, seed and na
 
 
 class Comparison(NamedTuple):
-    """Is `figure` of `arm` above (`claim` +1), below (−1) or kept near (0) that of `against`?"""
+    """The claim that `figure` of `arm` is above (`claim` +1), below (−1) or near (0) that of `against`."""
 
     figure: str
     arm: str
@@ -25,7 +25,7 @@ QUESTIONS = {
         Comparison("read/video", "joint-both", "video", 1),
         Comparison("read/audio", "joint-both", "audio", 1),
     ),
-    "Would the baseline only have begun later? Lips alone, with four times the steps": (
+    "Would longer training help the baseline? Video alone, with four times the steps": (
         Comparison("read/video", "video-long", "video", 1),
         Comparison("read/video", "joint-both", "video-long", 1),
     ),
@@ -33,7 +33,7 @@ QUESTIONS = {
         Comparison("read/video", "joint-modality", "joint", 1),
         Comparison("read/video", "joint-both", "joint-contrastive", 1),
     ),
-    "Do the contrastive loss and the modality adversary bring sound and picture together?": (
+    "Do the contrastive loss and the modality adversary bring audio and video together?": (
         Comparison("match/r1", "joint-contrastive", "joint", 1),
         Comparison("match/r1", "joint-modality", "joint", 1),
         Comparison("match/r1", "joint-both", "joint-contrastive", 1),
@@ -63,7 +63,7 @@ QUESTIONS = {
 
 
 class Answer(NamedTuple):
-    """The mean difference over the seeds that both arms have, its 95 % t interval (NaN for one seed), and the word."""
+    """The mean difference over the seeds of both arms, its 95 % t interval (NaN for one seed), and the verdict."""
 
     difference: float
     low: float
@@ -73,7 +73,7 @@ class Answer(NamedTuple):
 
 
 def answer(figures: Figures, asked: Comparison) -> Answer | None:
-    """Differences are taken seed by seed, so what a seed gives to both arms cancels. None: nothing to compare yet."""
+    """Differences are taken seed by seed, so that a seed's common effect cancels. None: nothing to compare yet."""
     ours, theirs = (figures.get(arm, {}) for arm in (asked.arm, asked.against))
     seeds = [s for s in ours if s in theirs and asked.figure in ours[s] and asked.figure in theirs[s]]
     if not seeds:

@@ -1,67 +1,85 @@
-"""One arm's figures: `davs_jax.evaluate`'s own, on every clip of a split, as far as the arm's networks go."""
+"""One arm's figures: those of `davs_jax.evaluate`, on every clip of a split, as far as the arm's networks allow."""
 
 import contextlib
 
 import numpy as np
 
-from davs_jax.data.pipeline import eval_batches, open_clips
+from davs_jax.data.pipeline import eval_batches
 from davs_jax.data.sources import ClipSource
-from davs_jax.evaluate import mouth, pictures, recognition, swap
-from davs_jax.evaluate.probes import KINDS, probe
+from davs_jax.errors import NotMeasurable
+from davs_jax.evaluate import generated, recognition, swap
+from davs_jax.evaluate.context import fit_estimator
+from davs_jax.evaluate.probes import both_probes
 from davs_jax.evaluate.recognition import Vectors
 from davs_jax.inference import Davs
 
 BATCH = 16  # clips
-MAJORITY = 0.5  # of the clips with one person: beyond it, to name the person is to guess
+MAJORITY = 0.5  # of the clips with one person: with more, a guess already names the person
 PROBES = ("word_from_pid", "word_from_maps", "person_from_pid", "person_from_video_wid", "person_from_audio_wid")
 
 
 def measure(model: Davs, source: ClipSource) -> dict[str, float]:
-    """Flat figures by `section/name`; what the arm's networks or the corpus do not allow is left out."""
+    """Flat figures by `section/name`, as stored in figures.json; what is not measurable is left out.
+
+    Raises:
+      DataError: a damaged record.
+    """
     both = model.has("audio_encoder", "visual_encoder")
     batches = eval_batches(source, BATCH)
     vectors = recognition.encode(model, batches, persons=model.has("person_encoder"), every_frame=both)
     figures = {}
     if model.has("word_classifier"):
         read = recognition.logits(model, vectors)
-        figures |= {f"read/{side}": float((v.argmax(1) == vectors.word).mean()) for side, v in read.items()}
+        figures |= {f"read/{name}": float((v.argmax(1) == vectors.word).mean()) for name, v in read.items()}
     if both:
-        figures["match/r1"] = recognition.retrieval(vectors)["audio_to_video"]["r1"]
-        figures["match/shifts_found"] = recognition.synchronisation(vectors, 0)["exact"]["accuracy"]
-        figures |= _modality(vectors)
+        figures["match/r1"] = recognition.retrieval(vectors).audio_to_video.r1
+        figures["match/shifts_found"] = recognition.synchronisation(vectors, 0).exact.accuracy
+        with contextlib.suppress(NotMeasurable):
+            figures |= _modality(vectors)
     found, _ = recognition.probes(vectors, 0, PROBES)
-    for name in found:
-        if name.startswith("person") and found[name]["chance"] > MAJORITY:
+    for name, probes in found.items():
+        if name.startswith("person") and probes.chance > MAJORITY:
             continue
-        figures |= {f"probe/{name}": found[name]["accuracy"], f"probe/{name}_mlp": found[name]["mlp"]["accuracy"]}
+        figures |= {f"probe/{name}": probes.accuracy, f"probe/{name}_mlp": probes.mlp.accuracy}
     if model.has("person_encoder", "decoder", "audio_encoder"):
-        figures |= _pictures(model, source, vectors)
+        figures |= _generated(model, source, vectors)
     return figures
 
 
 def _modality(vectors: Vectors) -> dict[str, float]:
-    """Can a probe tell from one clip's mean wid whether it was heard or seen? A common space answers no, 50 %."""
+    """Can a probe tell whether a clip's mean wid came from audio or video? In a common space it cannot: 50 %.
+
+    Raises:
+      NotMeasurable: too few clips or people.
+    """
     wid = np.concatenate([vectors.audio.mean(1), vectors.video.mean(1)])
-    heard = np.repeat([1, 0], len(vectors.index))
+    from_audio = np.repeat([1, 0], len(vectors.index))
     people = None if vectors.people is None else np.tile(vectors.people, 2)
-    found = {kind: probe(wid, heard, people, people, kind=kind).accuracy for kind in KINDS}
-    return {"probe/modality_from_wid": found["linear"], "probe/modality_from_wid_mlp": found["mlp"]}
+    probes = both_probes(wid, from_audio, people, people)
+    return {"probe/modality_from_wid": probes.accuracy, "probe/modality_from_wid_mlp": probes.mlp.accuracy}
 
 
-def _pictures(model: Davs, source: ClipSource, vectors: Vectors) -> dict[str, float]:
-    """Picture quality and lip motion by what drives them, and for models of both modalities the swap test."""
-    figures, ruler = {}, None
-    with contextlib.suppress(ValueError):  # the corpus does not know its mouths
-        ruler = mouth.fit_ruler(eval_batches(open_clips(source.folder, "train"), BATCH), vectors.speaker)
-    made = pictures.measure(model, None, source, eval_batches(source, BATCH), vectors.word, ruler, judged_clips=0)
-    shown = pictures.picture_table(made, None, 0)
-    moved = pictures.motion_table(made, vectors.mouth_opening, None, 0) if ruler else {}
-    for variant in [v for v in ("audio", "video", "shuffled", "photo") if v in shown]:
-        figures |= {f"picture/{name}_{variant}": shown[variant][name]["mean"] for name in ("psnr", "ssim", "mouth_l1")}
-        if moved:
-            figures |= {f"motion/{name}_{variant}": moved[variant][name] for name in ("correlation", "amplitude")}
+def _generated(model: Davs, source: ClipSource, vectors: Vectors) -> dict[str, float]:
+    """Image quality and lip motion by driver, and for models of both modalities the swap test."""
+    figures, estimator = {}, None
+    with contextlib.suppress(NotMeasurable):  # the corpus has no known mouth openings
+        estimator = fit_estimator(source, vectors)
+    batches = eval_batches(source, BATCH)
+    made = generated.measure(model, None, source, batches, vectors.word, estimator, scored_clips=0)
+    for driver, likeness in generated.likeness_table(made, None, 0).items():
+        closeness = {"psnr": likeness.psnr, "ssim": likeness.ssim, "mouth_l1": likeness.mouth_l1}
+        figures |= {f"picture/{name}_{driver}": figure.mean for name, figure in closeness.items()}
+    if estimator:
+        moved = generated.motion_table(made, vectors.mouth_opening, None, 0).by_driver
+        for driver in (name for name in moved if name != "real"):
+            figures[f"motion/correlation_{driver}"] = moved[driver].correlation
+            figures[f"motion/amplitude_{driver}"] = moved[driver].amplitude
     if model.has("visual_encoder"):
-        with contextlib.suppress(ValueError):  # too few persons or words
+        with contextlib.suppress(NotMeasurable):  # too few persons or words
             swapped = swap.swap_test(model, source, vectors, 0)
-            figures |= {f"swap/{name}": swapped[name]["accuracy"] for name in ("person", "word_audio", "word_video")}
+            figures |= {
+                "swap/person": swapped.person.accuracy,
+                "swap/word_audio": swapped.word_audio.accuracy,
+                "swap/word_video": swapped.word_video.accuracy,
+            }
     return figures

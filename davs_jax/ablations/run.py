@@ -1,7 +1,6 @@
-"""Trains and measures every arm with every seed; killed anywhere, it goes on where it was."""
+"""Trains and measures every arm with every seed; a killed study resumes where it stopped."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ import jax
 from davs_jax import checkpoint
 from davs_jax.ablations import measure, table
 from davs_jax.data.pipeline import open_clips
-from davs_jax.evaluate import evaluation
-from davs_jax.evaluate.report import results
+from davs_jax.errors import DavsError
+from davs_jax.evaluate.loading import load
+from davs_jax.evaluate.report.environment import environment
+from davs_jax.files import replacing
 from davs_jax.monitor.monitor import NotFiniteError
 from davs_jax.training import loop
 
@@ -21,8 +22,8 @@ RECORD = "figures.json"
 SPLIT = "test"
 
 
-class StudyError(ValueError):
-    """What was asked for cannot be run; the message says why and what to do."""
+class StudyError(DavsError):
+    """A study that cannot be run as asked."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Study:
     """Arms and how to configure them.
 
     Attributes:
-      arms: by name, with `.about` and `.after` (see `configs/claims/synthetic.py`); in the order in which they run.
-      get_config: (arm, folder of one seed's workdirs) → configuration.
-      output: one seed's workdirs lie in `output/SEED/ARM`; the tables in `output`.
+      arms: by name, with `.about` and `.after` (see `configs/ablations/synthetic.py`), in the order in which they run.
+      get_config: (arm, folder of one seed's workdirs) → config.
+      output: the folder of the tables; workdirs are `output/SEED/ARM`.
     """
 
     arms: Mapping
@@ -40,7 +41,7 @@ class Study:
     output: Path
 
     def run(self, seeds: Sequence[int], only: Sequence[str] = ()) -> bool:
-        """Seed by seed, arm by arm, so that a table of one seed stands early; the tables are renewed after each.
+        """Runs seed by seed, arm by arm, so that a table of one seed is complete early; rewrites the tables after each.
 
         Args:
           only: arms to run, with those that they start from; all by default.
@@ -49,8 +50,8 @@ class Study:
           whether all are done; False where a signal stopped the training.
 
         Raises:
-          StudyError: an unknown arm, or a finished one that was made with other settings.
-          ConfigError, DataError, CheckpointError: as `train.train`.
+          StudyError: an unknown arm, or a finished one that was run with other settings.
+          ConfigError, DataError, CheckpointError: as `loop.train`.
         """
         wanted = self._with_what_they_start_from(only or self.arms)
         self.output.mkdir(parents=True, exist_ok=True)
@@ -62,13 +63,13 @@ class Study:
         return True
 
     def write(self, seeds: Sequence[int]) -> Path:
-        """The tables of what is done; returns the page's path."""
+        """Writes the tables of all finished arms; returns the page's path."""
         about = {arm: self.arms[arm].about for arm in self.arms}
         return table.write(self.output, about, seeds, self._records(seeds))
 
     def _with_what_they_start_from(self, names: Sequence[str]) -> list[str]:
         if unknown := [name for name in names if name not in self.arms]:
-            raise StudyError(f"there is no arm {unknown[0]!r}; the arms are {', '.join(self.arms)}")
+            raise StudyError(f"there is no arm {unknown[0]!r}", f"the arms are {', '.join(self.arms)}")
         needed = {*names, *(self.arms[name].after for name in names)}
         return [arm for arm in self.arms if arm in needed]
 
@@ -88,43 +89,40 @@ class Study:
             self._check(workdir / RECORD, config)
             return True
         print(f"== {arm}, seed {seed}: {self.arms[arm].about}", flush=True)
-        clock = workdir / "seconds"  # of every attempt at training that was not killed
+        clock = workdir / "seconds"  # of all attempts at training that were not killed
         began, before = time.monotonic(), float(clock.read_text()) if clock.exists() else 0.0
         record = {"arm": arm, "seed": seed, "steps": config.steps, "config": json.loads(config.to_json())}
-        record |= results.provenance()  # now: a checkout may move on while this runs
+        record |= environment()  # now: the checkout may change while this runs
         try:
             done = loop.train(config, str(workdir))
-            _replace(clock, str(before + time.monotonic() - began))
+            _write(clock, str(before + time.monotonic() - began))
             if not done:
                 return False
-            record["figures"] = measure.measure(evaluation.load(str(workdir)), open_clips(config.data.clips, SPLIT))
-        except NotFiniteError as error:  # it would do the same again: a finding, not an accident
+            record["figures"] = measure.measure(load(str(workdir)), open_clips(config.data.clips, SPLIT))
+        except NotFiniteError as error:  # reproducible, so it is a result
             record["failed"] = str(error)
         record["steps_per_second"] = _speed(workdir / "metrics.jsonl")
         record["hours"] = (before + time.monotonic() - began) / 3600
-        _replace(workdir / RECORD, json.dumps(record, indent=1) + "\n")
-        jax.clear_caches()  # another arm's programs are of no use to the next
+        _write(workdir / RECORD, json.dumps(record, indent=1) + "\n")
+        jax.clear_caches()  # the next arm cannot use this one's programs
         return True
 
     def _check(self, path: Path, config) -> None:
         found = json.loads(path.read_text())["config"]
         if changed := checkpoint.changes(type(config)(found), config):
             raise StudyError(
-                f"{path.parent} was made with other settings ({'; '.join(changed[:3])} now); name another --output, or "
-                "delete that folder to run it anew"
+                f"{path.parent} was made with other settings ({'; '.join(changed[:3])} now)",
+                "name another --output, or delete that folder to run it again",
             )
 
 
 def _speed(path: Path) -> float:
-    """Steps per second while training, evenly over the logged stretches; 0 where nothing was logged."""
+    """Steps per second of training, the harmonic mean over logged stretches; 0 where nothing was logged."""
     events = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     paces = [event["time/steps_per_second"] for event in events if "time/steps_per_second" in event]
     return len(paces) / sum(1 / pace for pace in paces) if paces else 0.0
 
 
-def _replace(path: Path, text: str) -> None:
-    """Writes a file that is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"part-{path.name}")
-    part.write_text(text)
-    os.replace(part, path)
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as draft:
+        draft.write_text(text)

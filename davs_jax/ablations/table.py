@@ -1,4 +1,4 @@
-"""What was found, to read: claims.json, claims.md and claims.html, and a plot of each kind of arm."""
+"""Results to read: ablations.json, ablations.md and ablations.html, and a plot of each kind of arm."""
 
 import html
 import json
@@ -9,46 +9,49 @@ from pathlib import Path
 from davs_jax.ablations.answers import QUESTIONS, Answer, Figures, answer, spread
 from davs_jax.display import plots
 from davs_jax.display.page import document, image, section, table
+from davs_jax.files import replacing
 
-# Figures of the tables, with their headers: of the arms that read, and of those that draw.
+# Figures of the tables, with their headers: of the arms that read words, and of those that generate frames.
 READ = {
-    "read/video": "words from the picture",
-    "read/audio": "words from the sound",
+    "read/video": "words from video",
+    "read/audio": "words from audio",
     "read/both": "words from both",
-    "match/r1": "R@1, sound → picture",
+    "match/r1": "R@1, audio → video",
     "match/shifts_found": "known shifts found",
-    "probe/modality_from_wid_mlp": "sound or picture, from wid (50 % is best)",
-    "probe/person_from_video_wid": "person from the picture's wid",
-    "probe/person_from_audio_wid": "person from the sound's wid",
+    "probe/modality_from_wid_mlp": "audio or video, from wid (50 % is best)",
+    "probe/person_from_video_wid": "person from the video's wid",
+    "probe/person_from_audio_wid": "person from the audio's wid",
 }
-DRAWN = {
-    "motion/correlation_audio": "mouth motion from sound, correlation",
-    "motion/amplitude_audio": "mouth motion from sound, amplitude",
-    "motion/correlation_shuffled": "mouth motion from the wrong sound, correlation",
-    "picture/psnr_audio": "PSNR from sound, dB",
-    "picture/mouth_l1_audio": "mouth L1 from sound",
+GENERATED = {
+    "motion/correlation_audio": "mouth motion from audio, correlation",
+    "motion/amplitude_audio": "mouth motion from audio, amplitude",
+    "motion/correlation_shuffled": "mouth motion from the wrong audio, correlation",
+    "picture/psnr_audio": "PSNR from audio, dB",
+    "picture/mouth_l1_audio": "mouth L1 from audio",
     "probe/word_from_pid": "word from pid",
     "probe/word_from_maps": "word from the person map",
     "probe/person_from_pid": "person from pid",
-    "swap/word_audio": "swap: B's word, from sound",
+    "swap/word_audio": "swap: B's word, from audio",
     "swap/person": "swap: A's person",
 }
+READING, GENERATING = "Arms that read words", "Arms that generate frames"
+PLOTS = {READING: "read.png", GENERATING: "generate.png"}
+NAME, TITLE = "ablations", "Ablations: testing the paper's claims"
 SHARES = ("read/", "match/", "probe/", "swap/")
 LIMITS = (
     "Each mean is over seeds (weights, order, crops); ± is their standard deviation. Differences are taken seed by "
-    "seed, with a 95 % t interval; “cannot tell” means that it holds 0. A point is one per cent of the whole. All "
-    "seeds share one corpus and its few test people, so even a yes speaks of them: what other people would show, no "
-    "number of seeds can say."
+    "seed, with a 95 % t interval; “cannot tell” means that it contains 0. A point is one percentage point. All seeds "
+    "share one corpus and its few test people, so even a yes holds for these people only, whatever the number of seeds."
 )
 
 
 def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: Iterable[dict]) -> Path:
-    """Writes all files anew; what is not there yet is left blank.
+    """Rewrites all files; what is not finished yet is left blank.
 
     Args:
       arms: what each is, by name, in order.
-      seeds: that were asked for.
-      records: of the finished arms, as `run` keeps them.
+      seeds: all seeds of the study.
+      records: of the finished arms, as `run` stores them.
 
     Returns:
       the path of the page.
@@ -69,21 +72,27 @@ def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: 
         },
         "runs": records,
     }
-    (output / "claims.json").write_text(json.dumps(summary, indent=1) + "\n")
+    _write(output / f"{NAME}.json", json.dumps(summary, indent=1) + "\n")
     tables = _tables(arms, figures, answers, records)
-    (output / "claims.md").write_text(_markdown(_progress(arms, seeds, records), tables), encoding="utf-8")
-    page = output / "claims.html"
-    drawn = {title: _plot(figures, *kind) for title, kind in _kinds(figures).items()}
-    for title, plot in drawn.items():
-        (output / f"{title.split()[-1]}.png").write_bytes(plot)
-    shown = {title: image(plot) for title, plot in drawn.items()}
+    _write(output / f"{NAME}.md", _markdown(_progress(arms, seeds, records), tables))
+    plotted = {title: _plot(figures, *kind) for title, kind in _kinds(figures).items()}
+    for title, plot in plotted.items():
+        with replacing(output / PLOTS[title]) as draft:
+            draft.write_bytes(plot)
+    shown = {title: image(plot) for title, plot in plotted.items()}
     parts = [
         section(html.escape(title), "", shown.get(title, "") + table(*_escaped(headers, rows)))
         for title, headers, rows in tables
     ]
     lead = f'<p class="soft">{html.escape(_progress(arms, seeds, records))}</p><p>{html.escape(LIMITS)}</p>'
-    page.write_text(document("The article's claims, tested", lead + "".join(parts)), encoding="utf-8")
+    page = output / f"{NAME}.html"
+    _write(page, document(TITLE, lead + "".join(parts)))
     return page
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def _plain(value):
@@ -94,16 +103,15 @@ def _plain(value):
 def _progress(arms: Mapping[str, str], seeds: Sequence[int], records: list[dict]) -> str:
     hours = sum(record["hours"] for record in records)
     failed = [f"{record['arm']}, seed {record['seed']}: {record['failed']}" for record in records if "failed" in record]
-    told = f"{len(records)} of {len(arms) * len(seeds)} runs are done, in {hours:.1f} hours of wall clock."
-    return told + "".join(f" Did not train: {line}." for line in failed)
+    done = f"{len(records)} of {len(arms) * len(seeds)} runs are done, in {hours:.1f} hours of wall clock."
+    return done + "".join(f" Did not train: {line}." for line in failed)
 
 
 def _kinds(figures: Figures) -> dict[str, tuple[dict[str, str], list[str]]]:
-    """Columns that are not empty and arms, by title, of the arms that read and of those that draw, if any."""
+    """By title, the columns that are not empty, and the arms: those that read words and those that generate frames."""
     found = [arm for arm in figures if figures[arm]]
-    draws = {arm for arm in found if any(name.startswith("picture/") for f in figures[arm].values() for name in f)}
-    reads = [arm for arm in found if arm not in draws]
-    kinds = {"Arms that read": (READ, reads), "Arms that draw": (DRAWN, [arm for arm in found if arm in draws])}
+    generate = [arm for arm in found if any(name.startswith("picture/") for f in figures[arm].values() for name in f)]
+    kinds = {READING: (READ, [arm for arm in found if arm not in generate]), GENERATING: (GENERATED, generate)}
 
     def filled(columns: dict[str, str], wanted: list[str]) -> dict[str, str]:
         measured = {name for arm in wanted for seed in figures[arm].values() for name in seed}
@@ -113,7 +121,7 @@ def _kinds(figures: Figures) -> dict[str, tuple[dict[str, str], list[str]]]:
 
 
 def _plot(figures: Figures, columns: Mapping[str, str], arms: Sequence[str]) -> bytes:
-    """Every seed's figures of these arms, shares in per cent → PNG."""
+    """Every seed's figures of these arms, shares in percent → PNG."""
 
     def values(arm: str, name: str) -> list[float]:
         factor = 100 if name.startswith(SHARES) else 1
@@ -143,9 +151,9 @@ def _tables(arms, figures: Figures, answers: dict, records: list[dict]) -> list[
 
 
 def _words(name: str) -> str:
-    """A figure's name as the tables' headers have it."""
-    headers = READ | DRAWN
-    return headers.get(name) or f"{headers[name.removesuffix('_mlp')]}, by a small network"
+    """A figure's name, as in the tables' headers."""
+    headers = READ | GENERATED
+    return headers.get(name) or f"{headers[name.removesuffix('_mlp')]}, by a probe with a hidden layer"
 
 
 def _number(name: str, value: float) -> str:
@@ -174,7 +182,7 @@ def _escaped(headers: list[str], rows: list[list[str]]) -> tuple[list[str], list
 
 
 def _markdown(progress: str, tables: list[tuple[str, list, list]]) -> str:
-    lines = ["# The article's claims, tested", "", progress, "", LIMITS]
+    lines = [f"# {TITLE}", "", progress, "", LIMITS]
     for title, headers, rows in tables:
         lines += ["", f"## {title}", "", f"| {' | '.join(headers)} |", "|---" * len(headers) + "|"]
         lines += [f"| {' | '.join(row)} |" for row in rows]

@@ -1,8 +1,8 @@
-"""The building blocks of a page to read: one HTML file that needs nothing from elsewhere."""
+"""Building blocks of a report page: one self-contained HTML file."""
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 STYLE = """
 :root { --ink: #1d2330; --soft: #667085; --line: #e4e7ec; --accent: #3056d3; --paper: #fff; --back: #f6f7f9; }
@@ -44,6 +44,7 @@ def document(title: str, body: str) -> str:
 
 
 def section(title: str, text: str, body: str) -> str:
+    """A section of ready HTML: a title, a paragraph and what follows it."""
     return f"<section><h2>{title}</h2><p>{text}</p>{body}</section>"
 
 
@@ -54,7 +55,7 @@ def table(
     keys: Sequence[str] = (),
     text: bool = False,
 ) -> str:
-    """A table of ready HTML cells; rows whose key is in `main` stand out. `text` is set and broken as such."""
+    """A table of ready HTML cells. Rows whose key is in `main` are bold; `text` cells are aligned left and wrap."""
     head = "".join(f"<th>{h}</th>" for h in headers)
     body = ""
     for i, row in enumerate(rows):
@@ -65,14 +66,13 @@ def table(
 
 
 def decimals(value: float, places: int = 2) -> str:
-    """Rounded; what rounds to nothing has no sign."""
+    """Rounded; a zero has no sign."""
     return f"{round(value, places) + 0.0:.{places}f}"
 
 
-def bracketed(figure: dict, key: str, number=decimals, prefix: str = "") -> str:
-    """A figure above its interval; `prefix` stands before the interval's names, `low` and `high`."""
-    low, high = (number(figure[f"{prefix}{end}"]) for end in ("low", "high"))
-    return f"{number(figure[key])}<small>[{low}, {high}]</small>"
+def bracketed(value: float, low: float, high: float, number: Callable[[float], str] = decimals) -> str:
+    """A figure above its interval."""
+    return f"{number(value)}<small>[{number(low)}, {number(high)}]</small>"
 
 
 def percent(share: float) -> str:
@@ -83,6 +83,6 @@ def image(data: bytes) -> str:
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
 
 
-def film(data: bytes) -> str:
-    """An mp4 that plays in the page."""
+def video(data: bytes) -> str:
+    """An mp4 file, playing in the page."""
     return f'<video controls loop playsinline src="data:video/mp4;base64,{base64.b64encode(data).decode()}"></video>'

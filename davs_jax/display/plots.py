@@ -1,4 +1,4 @@
-"""Pictures for people: contact sheets and plots, as arrays or PNG bytes."""
+"""Contact sheets and plots, as arrays or PNG bytes."""
 
 import io
 import json
@@ -11,18 +11,18 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-GAP = 2  # pixels of white between the pictures of a sheet
+GAP = 2  # pixels of white between the images of a sheet
 COLUMNS = 4  # of small plots
-NAMED = 30  # words; the axes of a larger confusion plot name none
-LETTERS = 30  # of a small plot's title, a line
-SUBPIXEL = 4  # binary digits of a drawn point's place behind the pixel
-HIDDEN = ("gradient_norm/", "time/", "goodput/")  # groups of logged figures that say little to a reader
+NAMED = 30  # words; the axes of a larger confusion plot have no names
+LETTERS = 30  # per line of a small plot's title
+SUBPIXEL = 4  # fractional bits of a point's position
+HIDDEN = ("gradient_norm/", "time/", "goodput/")  # groups of logged metrics that a report leaves out
 
 
 def sheet(rows: Sequence[Sequence[np.ndarray]], side: int = 96) -> np.ndarray:
-    """Pictures uint8 `[H, W, 3]` laid out in rows, each enlarged to at least `side` pixels high → uint8 `[h, w, 3]`.
+    """Images uint8 `[H, W, 3]` in rows, each enlarged to a height of at least `side` pixels → uint8 `[h, w, 3]`.
 
-    Rows may differ in length; what is missing is white.
+    Rows may differ in length; shorter ones are filled with white.
     """
     scale = max(1, math.ceil(side / rows[0][0].shape[0]))
     lines = []
@@ -35,7 +35,7 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], side: int = 96) -> np.ndarray:
 
 
 def named(text: str, size: int) -> np.ndarray:
-    """A white square uint8 `[size, size, 3]` with a line of text, to stand among the pictures of a sheet."""
+    """A white square uint8 `[size, size, 3]` with a line of text: a caption among the images of a sheet."""
     square = np.full((size, size, 3), 255, np.uint8)
     cv2.putText(
         square, text, (size // 20, size // 2), cv2.FONT_HERSHEY_SIMPLEX, size / 200, (80, 80, 80), 1, cv2.LINE_AA
@@ -43,42 +43,42 @@ def named(text: str, size: int) -> np.ndarray:
     return square
 
 
-def marked(picture: np.ndarray, points: np.ndarray, side: int = 160) -> np.ndarray:
-    """A square picture uint8 `[S, S, 3]` with its points `[N, 2]` drawn in, `side` pixels on a side."""
-    size = picture.shape[0]
+def marked(image: np.ndarray, points: np.ndarray, side: int = 160) -> np.ndarray:
+    """A square image uint8 `[S, S, 3]` with its points `[N, 2]`, resized to a side of `side` pixels."""
+    size = image.shape[0]
     smooth = cv2.INTER_AREA if size > side else cv2.INTER_CUBIC
-    drawn = cv2.resize(picture, (side, side), interpolation=smooth)
+    result = cv2.resize(image, (side, side), interpolation=smooth)
     for x, y in (np.asarray(points) + 0.5) * side / size - 0.5:
         place = round(x * 2**SUBPIXEL), round(y * 2**SUBPIXEL)
-        for radius, color in ((3, (0, 0, 0)), (2, (90, 255, 120))):  # the rim shows it on bright skin too
-            cv2.circle(drawn, place, radius << SUBPIXEL, color, -1, cv2.LINE_AA, SUBPIXEL)
-    return drawn
+        for radius, color in ((3, (0, 0, 0)), (2, (90, 255, 120))):  # the rim makes it visible on bright skin
+            cv2.circle(result, place, radius << SUBPIXEL, color, -1, cv2.LINE_AA, SUBPIXEL)
+    return result
 
 
-def numbered(picture: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """A picture uint8 `[H, W, 3]` with boxes (left, top, width, height), each with its number from 1 drawn in."""
-    drawn, thick = picture.copy(), max(1, round(max(picture.shape) / 400))
+def numbered(image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """An image uint8 `[H, W, 3]` with boxes (left, top, width, height), numbered from 1."""
+    result, thick = image.copy(), max(1, round(max(image.shape) / 400))
     for number, (left, top, width, height) in enumerate(np.asarray(boxes).round().astype(int).tolist(), start=1):
-        for color, rim in (((0, 0, 0), 2 * thick), ((90, 255, 120), thick)):  # the rim shows it on any picture
-            cv2.rectangle(drawn, (left, top), (left + width, top + height), color, rim)
+        for color, rim in (((0, 0, 0), 2 * thick), ((90, 255, 120), thick)):  # the rim makes it visible on any image
+            cv2.rectangle(result, (left, top), (left + width, top + height), color, rim)
             place = (left + 2 * thick, max(top - 4 * thick, 12 * thick))
-            cv2.putText(drawn, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * thick, color, rim, cv2.LINE_AA)
-    return drawn
+            cv2.putText(result, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * thick, color, rim, cv2.LINE_AA)
+    return result
 
 
-def png(picture: np.ndarray) -> bytes:
+def png(image: np.ndarray) -> bytes:
     """uint8 RGB `[H, W, 3]` → PNG file."""
-    return cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()
 
 
 def training(path: Path) -> bytes | None:
-    """The curves of a run's metrics.jsonl (one JSON object per logged step) → PNG; None where it holds none."""
+    """The curves of a run's metrics.jsonl (one JSON object per logged step) → PNG; None where it holds no metrics."""
     curves: dict[str, list[tuple[float, float]]] = {}
     for line in path.read_text().splitlines():
         try:
             event = json.loads(line)
         except json.JSONDecodeError:
-            continue  # the last line of a run that was killed while it wrote
+            continue  # the last line, of a run that was killed while writing
         for name, value in event.items():
             if name != "step" and isinstance(value, int | float) and not name.startswith(HIDDEN):
                 curves.setdefault(name, []).append((event["step"], value))
@@ -97,13 +97,13 @@ def training(path: Path) -> bytes | None:
 
 
 def openings(curves: Sequence[dict[str, np.ndarray]]) -> bytes:
-    """Mouth opening by frame: one plot per clip, of its named curves `[T]`, each less its own mean → PNG."""
+    """Mouth opening by frame: one plot per clip, of its named curves `[T]`, each minus its mean → PNG."""
     figure = Figure(figsize=(12, 2.9), layout="constrained")
     styles = {
         "true": ("the truth", "#1d2330", 2.2),
-        "audio": ("from sound", "#3056d3", 1.4),
+        "audio": ("from audio", "#3056d3", 1.4),
         "video": ("from video", "#d97706", 1.4),
-        "shuffled": ("from the wrong sound", "#98a2b3", 1),
+        "shuffled": ("from the wrong audio", "#98a2b3", 1),
     }
     grid = figure.subplots(1, len(curves), sharey=True, squeeze=False).flatten()
     for i, (axes, clip) in enumerate(zip(grid, curves, strict=True)):
@@ -112,22 +112,21 @@ def openings(curves: Sequence[dict[str, np.ndarray]]) -> bytes:
                 axes.plot(clip[name] - clip[name].mean(), label=label, color=color, linewidth=width)
         _plain(axes, f"clip {i + 1}")
         axes.set_xlabel("frame", fontsize=8)
-    grid[0].set_ylabel("opening, less its mean", fontsize=8)
+    grid[0].set_ylabel("opening minus its mean", fontsize=8)
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9, frameon=False)
     return _encoded(figure)
 
 
 def confusions(counts: dict[str, np.ndarray], names: Sequence[str]) -> bytes:
-    """Confusion counts `[words, words]` (row: said, column: read), one picture per name → PNG.
+    """Confusion counts `[words, words]` (row: said, column: read), one plot per name → PNG.
 
-    Rows are divided by their number of clips; words are named where there is room.
+    Rows are divided by their number of clips; the axes name up to NAMED words.
     """
     figure, size = Figure(figsize=(12, 4.6), layout="constrained"), 8 if len(names) <= NAMED / 2 else 6
-    titles = {"audio": "from the sound", "video": "from the picture"}
     for axes, (name, table) in zip(figure.subplots(1, len(counts), squeeze=False)[0], counts.items(), strict=True):
         shares = table / np.maximum(table.sum(1, keepdims=True), 1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-        axes.set_title(titles.get(name, f"from {name}"), fontsize=11, loc="left")
+        axes.set_title(f"from {name}", fontsize=11, loc="left")
         axes.set_xlabel("read", fontsize=9)
         axes.set_ylabel("said", fontsize=9)
         ticks = range(len(names)) if len(names) <= NAMED else ()
@@ -137,7 +136,7 @@ def confusions(counts: dict[str, np.ndarray], names: Sequence[str]) -> bytes:
 
 
 def histograms(bars: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
-    """One plot per title, of its (edges `[N + 1]`, heights `[N]`) → PNG. Edges that are no steps get a log scale."""
+    """One plot per title, of its (edges `[N + 1]`, heights `[N]`) → PNG; unevenly spaced edges get a log scale."""
     rows = math.ceil(len(bars) / COLUMNS)
     figure = Figure(figsize=(12, 2.3 * rows), layout="constrained")
     grid = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
@@ -155,8 +154,10 @@ def histograms(bars: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
 
 
 def seeds(figures: dict[str, dict[str, Sequence[float]]]) -> bytes:
-    """One plot per title, of arms from top to bottom, each with a dot for every seed's value and a bar at their mean →
-    PNG. All titles have the same arms; one without values stays empty. A title that ends in % gets the axis 0 … 100."""
+    """One plot per title, with a row per arm: a dot for every seed's value and a bar at their mean → PNG.
+
+    All titles have the same arms; an arm without values stays empty. A title that ends in % gets the axis 0 … 100.
+    """
     arms = list(next(iter(figures.values())))
     rows = math.ceil(len(figures) / COLUMNS)
     figure = Figure(figsize=(12, rows * (1.1 + 0.24 * len(arms))), layout="constrained")

@@ -1,4 +1,4 @@
-"""The progress bar of everything that takes long."""
+"""The progress bar."""
 
 import sys
 from collections.abc import Iterable
@@ -7,5 +7,5 @@ from tqdm import tqdm
 
 
 def progress(iterable: Iterable | None = None, **options) -> tqdm:
-    """A tqdm bar on standard error: lively in a terminal, a line now and then in a log file."""
+    """A tqdm bar on standard error, updated every 0.5 s in a terminal and every 30 s in a log file."""
     return tqdm(iterable, dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 30, **options)

@@ -1,1 +1,1 @@
-"""The figures of a trained model, and the page that shows them."""
+"""Evaluation of a trained model on every clip of a split, and the report of it."""

@@ -1,41 +1,194 @@
-"""How good a trained model is: every clip of a split, counted once, in one report.
+"""An evaluation: a list of parts, each with its requirements, that turn a shared context into typed sections."""
 
-    python -m davs_jax.evaluate --checkpoint runs/joint --data data/lrw --output runs/joint/report
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-writes report.json (every figure) and report.html (the same to read, with pictures and an example video).
-"""
-
-import argparse
-import itertools
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-
-import jax
 import numpy as np
-from ml_collections import ConfigDict
 
-from davs_jax import checkpoint
-from davs_jax.checkpoint.export import DEMO, CheckpointError, add_gain_options, with_gains
-from davs_jax.data.pipeline import eval_batches, open_clips, open_faces
-from davs_jax.data.sources import ClipSource, DataError, FaceSource
-from davs_jax.display.progress import progress
-from davs_jax.errors import MediaError
-from davs_jax.evaluate import landmarks, metrics, mouth, pictures, recognition, swap
+from davs_jax.data.sources import ClipSource, FaceSource
+from davs_jax.errors import DataError, NotMeasurable
+from davs_jax.evaluate import generated, landmarks, recognition, swap
+from davs_jax.evaluate.context import Context
+from davs_jax.evaluate.generated import Generated
 from davs_jax.evaluate.lip_sync import Scorer
-from davs_jax.evaluate.perceptual import ALEXNET, INCEPTION, Judge
-from davs_jax.evaluate.recognition import Vectors
-from davs_jax.evaluate.report import compare, page, results
-from davs_jax.evaluate.report.results import Evaluation
+from davs_jax.evaluate.perceptual import PerceptualMetrics
+from davs_jax.evaluate.sections import (
+    Accuracy,
+    Control,
+    Figures,
+    Landmarks,
+    Likeness,
+    LipSync,
+    Motion,
+    MouthMotion,
+    Perceptual,
+    Probes,
+    Retrieval,
+    Swap,
+    Synchronisation,
+    Word,
+)
 from davs_jax.inference import Davs
-from davs_jax.models.initial import fresh_weights
-from davs_jax.parallel import processes, sharding
 
-BATCH = 16  # clips
 UNMEASURED = {
-    "CPBD": "no picture with a published value is at hand to check an implementation by",
-    "blinks": "nothing here finds eyelids",
+    "CPBD": "no image with a published value is available to check an implementation by",
+    "blinks": "no network here detects eyelids",
 }
-CONTROLLED = ("probes", "face_probes", "swap")  # what is shown beside another model's
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of an evaluation.
+
+    Attributes:
+      clips: the number of clips, each counted once.
+      intervals: what the bootstrap resamples.
+      figures: what was measured.
+      skipped: by name, why a part could not be measured.
+      generated: the generated frames' raw figures and examples; None where the weights cannot generate.
+      curves: the examples' mouth openings, as `plots.openings` takes them.
+      confusions: counts `[words, words]` of spoken and recognised words, by modality.
+    """
+
+    clips: int
+    intervals: str
+    figures: Figures
+    skipped: dict[str, str]
+    generated: Generated | None = None
+    curves: list[dict[str, np.ndarray]] = field(default_factory=list)
+    confusions: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Requirement(NamedTuple):
+    """A condition of parts; where it is not met, the report lists `name` with the reason ("" lists nothing)."""
+
+    name: str
+    met: Callable[[Context], bool]
+    reason: str
+
+
+class Part(NamedTuple):
+    """One part of an evaluation.
+
+    Attributes:
+      section: the field of `Figures` that it fills.
+      run: measures it. NotMeasurable leaves the section out with its reason; any other error fails the evaluation.
+      requires: conditions, the first unmet one of which leaves the section out.
+    """
+
+    section: str
+    run: Callable[[Context], Any]
+    requires: tuple[Requirement, ...] = ()
+
+
+ENCODER = Requirement("recognition", lambda c: c.reads, "the weights have no word encoder")
+BOTH_ENCODERS = Requirement(
+    "retrieval, sync", lambda c: c.both_encoders, "the weights have only one of the two word encoders"
+)
+CLASSIFIER = Requirement("accuracy", lambda c: c.model.has("word_classifier"), "the weights have no word classifier")
+GENERATOR = Requirement(
+    "pictures",
+    lambda c: c.both_encoders and c.model.has("person_encoder", "decoder"),
+    "the weights lack a person encoder, one of the word encoders or a decoder",
+)
+SYNCNET = Requirement("lip_sync", lambda c: c.scorer is not None, "no weights of SyncNet were given (--syncnet)")
+DISTANCES = Requirement(
+    "LPIPS, FID", lambda c: c.distances is not None, "no weights of their networks were given (--perceptual)"
+)
+CONTROL = Requirement(
+    "control", lambda c: c.control is not None, "no report of a model without adversaries was given (--control)"
+)
+FACES = Requirement("", lambda c: c.faces is not None, "")
+
+
+def retrieval(context: Context) -> Retrieval:
+    return recognition.retrieval(context.vectors, context.model.mesh)
+
+
+def synchronisation(context: Context) -> Synchronisation:
+    return recognition.synchronisation(context.vectors, context.seed)
+
+
+def accuracy(context: Context) -> dict[str, Accuracy]:
+    return recognition.accuracies(context.logits, context.vectors, context.seed)
+
+
+def accuracy_baselines(context: Context) -> dict[str, dict[str, Accuracy]]:
+    batches = context.batches_with_progress("untrained")
+    return recognition.baselines(context.untrained, batches, context.logits, context.vectors, context.seed)
+
+
+def words(context: Context) -> dict[str, Word]:
+    return recognition.word_table(context.confusions, context.source.words)
+
+
+def probes(context: Context) -> dict[str, Probes]:
+    found, left_out = recognition.probes(context.vectors, context.seed)
+    context.left_out.update(left_out)
+    return found
+
+
+def control(context: Context) -> Control:
+    other = context.control
+    return Control(probes=other.probes, face_probes=other.face_probes, swap=other.swap)
+
+
+def face_probes(context: Context) -> dict[str, Probes]:
+    found, left_out = recognition.face_probes(context.model, context.faces, context.seed)
+    context.left_out.update(left_out)
+    return found
+
+
+def swapped(context: Context) -> Swap:
+    return swap.swap_test(context.model, context.source, context.vectors, context.seed)
+
+
+def likeness(context: Context) -> dict[str, Likeness]:
+    return generated.likeness_table(context.generated, context.people, context.seed)
+
+
+def mouth_corners(context: Context) -> Landmarks:
+    return landmarks.table(context.generated.corners, context.source.image_size)
+
+
+def activity(context: Context) -> dict[str, Motion]:
+    return generated.activity_table(context.generated, context.people, context.seed)
+
+
+def lip_sync(context: Context) -> dict[str, dict[str, LipSync]]:
+    return generated.lip_sync_table(context.generated)
+
+
+def perceptual(context: Context) -> Perceptual:
+    context.left_out.update(context.distances.missing)
+    _ = context.generated  # generation gives the metrics their frames
+    return context.distances.table(context.people, context.seed)
+
+
+def motion(context: Context) -> MouthMotion:
+    context.require_estimator()
+    true = context.vectors.mouth_opening
+    return generated.motion_table(context.generated, true, context.people, context.seed)
+
+
+PARTS = (
+    Part("retrieval", retrieval, (ENCODER, BOTH_ENCODERS)),
+    Part("sync", synchronisation, (ENCODER, BOTH_ENCODERS)),
+    Part("accuracy", accuracy, (ENCODER, CLASSIFIER)),
+    Part("accuracy_baselines", accuracy_baselines, (ENCODER, CLASSIFIER)),
+    Part("words", words, (ENCODER, CLASSIFIER)),
+    Part("probes", probes, (ENCODER,)),
+    Part("control", control, (CONTROL,)),
+    Part("face_probes", face_probes, (FACES,)),
+    Part("swap", swapped, (GENERATOR,)),
+    Part("likeness", likeness, (GENERATOR,)),
+    Part("landmarks", mouth_corners, (GENERATOR,)),
+    Part("activity", activity, (GENERATOR,)),
+    Part("lip_sync", lip_sync, (SYNCNET, GENERATOR)),
+    Part("perceptual", perceptual, (DISTANCES, GENERATOR)),
+    Part("motion", motion, (GENERATOR,)),
+)
 
 
 def evaluate(
@@ -45,18 +198,18 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
     scorer: Scorer | None = None,
-    judge: Judge | None = None,
-    control: dict | None = None,
+    distances: PerceptualMetrics | None = None,
+    control: Figures | None = None,
 ) -> Evaluation:
     """Evaluates a model on every clip of a source.
 
     Args:
-      faces: identity images, for the person probes of corpora whose speakers are not known.
+      faces: identity images, for the person probes of corpora with unknown speakers.
       limit: count the first so many clips only.
       seed: of bootstrap, folds and fresh weights.
       scorer: SyncNet with its weights.
-      judge: the networks of LPIPS and FID with theirs.
-      control: figures of another model on the same clips, beside which the probes are shown: one without adversaries.
+      distances: LPIPS and FID with their networks' weights.
+      control: figures of another model on the same clips, to show beside the probes: a model without adversaries.
 
     Raises:
       DataError: the clips do not fit the model, or a record is damaged.
@@ -64,115 +217,37 @@ def evaluate(
     """
     _check_fit(model, source)
     count = min(limit or len(source), len(source))
-
-    def batches() -> Iterator[dict]:
-        return _first(eval_batches(source, BATCH), count)
-
-    figures, skipped, vectors, people, confusions = {}, {}, None, None, {}
-    fresh = untrained(model, seed)
-    both = model.has("visual_encoder", "audio_encoder")
-    if model.has("visual_encoder") or model.has("audio_encoder"):
-        bar = progress(batches(), total=-(-count // BATCH), desc="reading", unit="batch")
-        vectors = recognition.encode(model, bar, persons=model.has("person_encoder"), every_frame=both)
-        _check_count(vectors.index, count)
-        people = vectors.people
-        if both:
-            figures["retrieval"] = recognition.retrieval(vectors, model.mesh)
-            figures["sync"] = recognition.synchronisation(vectors, seed)
-        else:
-            skipped["retrieval, sync"] = "the weights have one word encoder of the two"
-        if model.has("word_classifier"):
-            read = recognition.logits(model, vectors)
-            answers = {name: values.argmax(1) for name, values in read.items()}
-            confusions = {n: metrics.confusion(a, vectors.word, len(source.words)) for n, a in answers.items()}
-            figures["accuracy"] = recognition.accuracies(read, vectors, seed)
-            bar = progress(batches(), total=-(-count // BATCH), desc="untrained", unit="batch")
-            figures["accuracy_baselines"] = recognition.baselines(fresh, bar, read, vectors, seed)
-            figures["words"] = recognition.word_table(confusions, source.words)
-        else:
-            skipped["accuracy"] = "the weights have no word classifier"
-        figures["probes"], reasons = recognition.probes(vectors, seed)
-        skipped |= reasons
-    else:
-        skipped["recognition"] = "the weights have no word encoder"
-    if scorer is None:
-        skipped["lip_sync"] = "no weights of SyncNet were given (--syncnet)"
-    skipped |= judge.missing if judge else {"LPIPS, FID": "no weights of their networks were given (--perceptual)"}
-    skipped |= UNMEASURED
-    if control is None:
-        skipped["control"] = "no report of a model without adversaries was given (--control)"
-    else:
-        figures["control"] = {key: control[key] for key in CONTROLLED if key in control}
-    if faces is not None:
-        figures["face_probes"], reasons = recognition.face_probes(model, faces, seed)
-        skipped |= reasons
-    if not (both and model.has("person_encoder", "decoder")):
-        skipped["pictures"] = "the weights have no person encoder, both word encoders and decoder together"
-        return Evaluation(count, resampled(people), figures, skipped, confusions=confusions)
-    try:
-        ruler = _ruler(source, vectors)
-    except ValueError as error:
-        ruler, skipped["motion"] = None, str(error)
-    try:
-        figures["swap"] = swap.swap_test(model, source, vectors, seed)
-    except ValueError as error:
-        skipped["swap"] = str(error)
-    generated = pictures.measure(model, fresh, source, batches(), vectors.word, ruler, scorer, judge)
-    _check_count(generated.index, count)
-    figures["pictures"] = pictures.picture_table(generated, people, seed)
-    figures["landmarks"] = landmarks.table(generated.corners, source.image_size)
-    try:
-        figures["activity"] = pictures.activity_table(generated, people, seed)
-    except ValueError as error:
-        skipped["activity"] = str(error)
-    if scorer:
-        figures["lip_sync"] = pictures.lip_sync_table(generated)
-    if judge:
-        figures["perceptual"] = judge.table(people, seed)
-    if ruler:
-        figures["motion"] = pictures.motion_table(generated, vectors.mouth_opening, people, seed)
-        curves = pictures.opening_curves(generated, vectors.mouth_opening)
-    return Evaluation(count, resampled(people), figures, skipped, generated, curves if ruler else [], confusions)
-
-
-def _ruler(source: ClipSource, vectors: Vectors) -> mouth.Ruler:
-    """A ruler for mouths, fitted on the training split without the people of this one.
-
-    Raises:
-      ValueError: there is nothing to fit it on, or nothing to compare it with.
-    """
-    known = vectors.mouth_opening[np.isfinite(vectors.mouth_opening).all(1)]
-    if not np.ptp(known, axis=1).any():
-        raise ValueError("no clip has a known mouth opening that changes")
-    return mouth.fit_ruler(eval_batches(open_clips(source.folder, "train"), BATCH), vectors.speaker)
+    context = Context(model, source, count, faces, seed, scorer, distances, control)
+    figures = Figures(**{part.section: _measured(part, context) for part in PARTS})
+    return Evaluation(
+        count,
+        resampled(context.people),
+        figures,
+        context.left_out | UNMEASURED,
+        generated=context.generated if figures.likeness else None,
+        curves=generated.opening_curves(context.generated, context.vectors.mouth_opening) if figures.motion else [],
+        confusions=context.confusions if figures.words else {},
+    )
 
 
 def resampled(people: np.ndarray | None) -> str:
-    """What the intervals stand for, in words."""
+    """What the intervals resample, in words."""
     if people is None:
         return "resampling clips"
     return f"resampling the {len(np.unique(people))} people, whose clips resemble each other"
 
 
-def untrained(model: Davs, seed: int) -> Davs:
-    """The same networks with fresh weights: what the topology gives without training."""
-    mesh = model.mesh or sharding.make_mesh(ConfigDict({"data": 1, "fsdp": 1}), jax.local_devices()[:1])
-    weights = fresh_weights(model.config.model, seed, model.networks, mesh)
-    return Davs(model.config, *weights, model.mesh)
-
-
-def load(path: str, audio_gain: float | None = None, video_gain: float | None = None) -> Davs:
-    """A model from its weights, spread over all devices that there are.
-
-    Raises:
-      CheckpointError: there are no such weights, or a gain is not above 0.
-    """
-    config, params, batch_stats = checkpoint.load_weights(path)
-    config = with_gains(config, audio_gain, video_gain)
-    if jax.device_count() == 1:
-        return Davs(config, params, batch_stats)
-    mesh = sharding.make_mesh(ConfigDict({"data": -1, "fsdp": 1}))
-    return Davs(config, *jax.device_put((params, batch_stats), sharding.replicated(mesh)), mesh=mesh)
+def _measured(part: Part, context: Context) -> Any:
+    """The part's section; None where it cannot be measured, with the reason in `context.left_out`."""
+    unmet = next((requirement for requirement in part.requires if not requirement.met(context)), None)
+    if unmet:
+        context.left_out.update({unmet.name: unmet.reason} if unmet.name else {})
+        return None
+    try:
+        return part.run(context)
+    except NotMeasurable as reason:
+        context.left_out[part.section] = str(reason)
+        return None
 
 
 def _check_fit(model: Davs, source: ClipSource) -> None:
@@ -180,109 +255,6 @@ def _check_fit(model: Davs, source: ClipSource) -> None:
     for name, value in found.items():
         if value != model.config.model[name]:
             raise DataError(
-                f"{source.folder} has {name} {value} but the weights were trained with {model.config.model[name]}; "
-                "evaluate on clips prepared as the training's were"
+                f"{source.folder} has {name} {value} but the weights were trained with {model.config.model[name]}",
+                "evaluate on clips that are prepared like the training clips",
             )
-
-
-def _first(batches: Iterable[dict], count: int) -> Iterator[dict]:
-    """Masks out all clips beyond the first `count`."""
-    for batch in itertools.takewhile(lambda batch: batch["index"][0] < count, batches):
-        yield {**batch, "mask": batch["mask"] & (batch["index"] < count)}
-
-
-def _check_count(index: np.ndarray, count: int) -> None:
-    if not np.array_equal(np.sort(index), np.arange(count)):
-        raise RuntimeError(f"{len(index)} clips were read, {len(np.unique(index))} different; there are {count}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line: evaluates weights on a split and writes the report."""
-    parser = _parser()
-    args = parser.parse_args(argv)
-    if not (args.data or args.compare):
-        parser.error("name the clips with --data, or reports with --compare")
-    try:
-        processes.initialize()
-        if args.compare:
-            print(f"{compare.write_comparison(args.compare, args.output)}: {len(args.compare)} reports")
-            return 0
-        args.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-        made_by = results.provenance()  # so too: a checkout may move on while this runs
-        model = load(args.checkpoint, args.audio_gain, args.video_gain)
-        source = open_clips(args.data, args.split)
-        faces = open_faces(args.faces, args.faces_split) if args.faces else None
-        scorer = Scorer.load(args.syncnet) if args.syncnet else None
-        judge = Judge(args.perceptual) if args.perceptual else None
-        clips = min(args.limit or len(source), len(source))
-        control = results.control(Path(args.control), source, clips) if args.control else None
-        evaluation = evaluate(model, source, faces, args.limit, args.seed, scorer, judge, control)
-        evaluated = {
-            "checkpoint": args.checkpoint,
-            "data": args.data,
-            "split": args.split,
-            "words": len(source.words),
-            "clips": f"{evaluation.clips} of {len(source)}",
-            "faces": args.faces or "none",
-            "syncnet": args.syncnet or "none",
-            "perceptual": args.perceptual or "none",
-            "control": args.control or "none",
-            "gains": ", ".join(f"{name} {gain:g}" for name, gain in model.gains.items()),
-            "seed": args.seed,
-            "intervals": evaluation.intervals,
-        } | made_by
-        if jax.process_index():  # all processes of a job hold all figures; the first one writes them
-            return 0
-        record = results.save(evaluation, source, model.config, args.output, evaluated)
-    except (CheckpointError, DataError, MediaError, processes.JobError) as error:
-        raise SystemExit(f"{parser.prog}: {error}") from error
-    except OSError as error:
-        raise SystemExit(
-            f"{parser.prog}: {error.filename or args.output} cannot be written ({error.strerror})"
-        ) from error
-    print(page.summary(record))
-    print(f"{args.output / 'report.html'}: {evaluation.clips} clips")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="davs-evaluate",
-        description="Measure lip reading, retrieval, disentanglement and generated frames on a split; write a report.",
-        epilog="example: davs-evaluate --checkpoint runs/joint --data data/lrw --split test --output runs/joint/report",
-    )
-    add = parser.add_argument
-    add(
-        "--checkpoint",
-        default=DEMO,
-        metavar="W",
-        help="a workdir, one checkpoint in it, or an exported folder (default: the demo model of the package)",
-    )
-    add("--data", metavar="CLIPS", help="folder of clip shards made by data_prep")
-    add("--compare", nargs="+", type=Path, metavar="DIR", help="evaluate nothing: write these reports side by side")
-    add("--split", default="test", help="default: %(default)s")
-    add("--faces", metavar="FACES", help="folder of identity shards, to probe for people where speakers are not known")
-    add("--faces-split", default="train", help="default: %(default)s")
-    add("--control", metavar="DIR", help="report of a model without adversaries, to show beside the probes")
-    add(
-        "--syncnet",
-        metavar="W",
-        help="SyncNet's weights (syncnet_v2.model, .npz, or a run of configs/syncnet.py): report LSE-D and LSE-C",
-    )
-    add(
-        "--perceptual",
-        metavar="DIR",
-        help=f"folder with weights of Inception ({INCEPTION}), AlexNet ({ALEXNET}) or both, such as "
-        "~/.cache/torch/hub/checkpoints: report FID and LPIPS; needs davs_jax[perceptual]",
-    )
-    add_gain_options(add)
-    add("--output", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s")
-    add("--limit", type=_positive, metavar="N", help="count the first N clips only; default: all")
-    add("--seed", type=int, default=0, help="of bootstrap, folds and fresh weights; default: %(default)s")
-    return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of clips above 0")
-    return int(text)

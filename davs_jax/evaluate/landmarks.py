@@ -1,19 +1,18 @@
-"""How far the mouth's corners lie from where they should: a landmark distance that says what it was measured with."""
+"""A landmark distance, that of the mouth corners, reported with the detector and the divisor that it depends on."""
 
 from collections.abc import Mapping
 
 import cv2
 import numpy as np
 
+from davs_jax.evaluate.sections import CornerMeasure, Corners, Landmarks
 from davs_jax.media.faces import tracking
 
-SIDE = 256  # pixels that a smaller picture is enlarged to before a face is looked for in it
-EVERY = 4  # frames; one in so many is looked at
+SIDE = 256  # pixels that a smaller image is enlarged to before face detection
+EVERY = 4  # one in so many frames is measured
 EYES, MOUTH = slice(0, 2), slice(3, 5)  # of the five points
-MEASURE = {
-    "detector": "MTCNN (Zhang et al. 2016), its two mouth corners",
-    "divisor": "the distance between the real frame's eyes",
-}
+DETECTOR = "MTCNN (Zhang et al. 2016), its two mouth corners"
+DIVISOR = "the distance between the real frame's eyes"
 
 
 def corner_distances(
@@ -21,15 +20,15 @@ def corner_distances(
 ) -> dict[str, np.ndarray]:
     """By variant, the mean distance of the mouth corners in its frames from those in the real ones.
 
-    Pictures are compared as they lie, aligned as both are by the photo; nothing is centred or scaled. The distance is
-    in eye distances of the real frame, so it does not depend on the picture's size.
+    Images are compared without centring or scaling, since both are aligned by the photo. The unit is the eye distance
+    of the real frame, so the result does not depend on the image size.
 
     Args:
       variants: frames uint8 `[T, S, S, 3]` by name.
       real: the same of the real clip.
 
     Returns:
-      for every frame looked at a distance, NaN where the face was not found in it or in the real one, `[⌈T / 4⌉]`.
+      a distance for every measured frame, NaN where no face was found in it or in the real one, `[⌈T / 4⌉]`.
     """
     detector = detector or tracking.default_detector()
     at = range(0, len(real), EVERY)
@@ -41,24 +40,26 @@ def corner_distances(
     return found
 
 
-def table(clips: list[dict[str, np.ndarray]], size: int) -> dict:
-    """Means by variant with the counts of frames measured and missed; and under "measure" what it was done with.
+def table(clips: list[dict[str, np.ndarray]], size: int) -> Landmarks:
+    """Means by variant, with the counts of frames measured and missed.
 
     Args:
       clips: as from `corner_distances`.
-      size: S of the pictures, pixels.
+      size: S of the images, pixels.
     """
-    figures: dict = {"measure": MEASURE | {"size": f"{size} px, enlarged to {max(size, SIDE)}", "clips": len(clips)}}
+    by_driver = {}
     for name in clips[0]:
         values = np.concatenate([clip[name] for clip in clips])
         measured = np.isfinite(values)
         mean = float(values[measured].mean()) if measured.any() else None
-        figures[name] = {"mean": mean, "frames": int(measured.sum()), "missed": int((~measured).sum())}
-    return figures
+        by_driver[name] = Corners(mean=mean, frames=int(measured.sum()), missed=int((~measured).sum()))
+    enlarged = f"{size} px, enlarged to {max(size, SIDE)}"
+    measure = CornerMeasure(detector=DETECTOR, divisor=DIVISOR, size=enlarged, clips=len(clips))
+    return Landmarks(measure=measure, by_driver=by_driver)
 
 
 def _points(frame: np.ndarray, detector: tracking.Detector) -> np.ndarray | None:
-    """The five points of the largest face, in pixels of the enlarged picture; None where there is no face."""
+    """The five points of the largest face, in pixels of the enlarged image; None without a face."""
     if frame.shape[0] < SIDE:
         frame = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     faces = detector.detect(frame)

@@ -1,4 +1,4 @@
-"""How far a mouth is open, read from pixels: a ruler for generated frames, made from frames whose truth is known."""
+"""The mouth-opening estimator: mouth opening from pixels, fitted on real frames whose opening is known."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,30 +7,32 @@ import numpy as np
 from sklearn.linear_model import Ridge
 
 from davs_jax.constants import mouth_box
+from davs_jax.errors import NotMeasurable
 
-SIZE = 32, 16  # pixels that the mouth box is reduced to: its own size at 64 px
+SIZE = 32, 16  # pixels that the mouth box is reduced to: its size at 64 px
 FIT_CLIPS = 600
-RIDGE = 30.0  # penalty; on unseen drawn people 3 … 100 all correlate 0.98 with the truth, 30 keeps the amplitude
+RIDGE = 30.0  # penalty; on unseen synthetic people 3 … 100 all correlate 0.98 with the truth, 30 keeps the amplitude
 TRUSTED = 0.9  # least correlation with the truth on real frames of unseen people; below it motion is not measured
 
-Ruler = Callable[[np.ndarray], np.ndarray]
+Estimator = Callable[[np.ndarray], np.ndarray]
 
 
-def fit_ruler(batches: Iterable[dict], exclude: Iterable[int] = ()) -> Ruler:
+def fit_estimator(batches: Iterable[dict], exclude: Iterable[int] = ()) -> Estimator:
     """Fits a ridge regression from mouth pixels to the true opening, both relative to their clip's mean.
 
-    Taking the clip's mean off removes the person (skin, lips, beard) from the pixels; `metrics.motion` compares
+    Subtracting the clip's mean removes the person (skin, lips, beard) from the pixels; `metrics.motion` compares
     changes only, so nothing is lost.
 
     Args:
       batches: of `data.eval_batches`, of the training split; the first FIT_CLIPS usable clips are read.
-      exclude: speakers whose clips are left out: those on whom the ruler will be validated.
+      exclude: speakers whose clips are left out: those on whom the estimator will be validated.
 
     Returns:
       a function: frames of one clip uint8 `[T, S, S, 3]` → opening less the clip's mean `[T]`, in the truth's unit.
 
     Raises:
-      ValueError: no usable clip: the opening is unknown, or every speaker is excluded.
+      NotMeasurable: no usable clip: the opening is unknown, or every speaker is excluded.
+      DataError: while reading, a damaged record.
     """
     exclude, pixels, openings = set(exclude), [], []
     for batch in batches:
@@ -41,7 +43,7 @@ def fit_ruler(batches: Iterable[dict], exclude: Iterable[int] = ()) -> Ruler:
         if len(pixels) >= FIT_CLIPS:
             break
     if not pixels:
-        raise ValueError("no training clip has a known mouth opening and a speaker whom the test does not hold")
+        raise NotMeasurable("no training clip has a known mouth opening and a speaker outside the evaluated split")
     regression = Ridge(alpha=RIDGE, fit_intercept=False).fit(np.concatenate(pixels), np.concatenate(openings))
     return lambda frames: regression.predict(_pixels(frames))
 

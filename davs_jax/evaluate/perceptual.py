@@ -1,7 +1,7 @@
-"""LPIPS and FID, by torchmetrics, from the published networks' weights where the user has them.
+"""LPIPS and FID, by torchmetrics, with the published networks' weights where the user has them.
 
-Neither network comes with the package, and nothing is downloaded: a folder is named that holds one of the two files or
-both, under the names of their publication. Such a folder is the one where PyTorch keeps what it has downloaded.
+Neither network comes with the package, and nothing is downloaded. The user names a folder that holds one of the two
+files or both under their published names, such as the folder of PyTorch's downloads.
 """
 
 import tempfile
@@ -11,25 +11,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from davs_jax.checkpoint.export import CheckpointError
+from davs_jax.errors import CheckpointError, first_line
 from davs_jax.evaluate import metrics
+from davs_jax.evaluate.sections import DistanceMeasure, Distances, Mean, Perceptual
 
 if TYPE_CHECKING:
     import torch
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # a file of torch-fidelity's release v0.2.0
 ALEXNET = "alexnet-owt-7be5be79.pth"  # torchvision's
-CLIPS = 500  # at most, evenly spread over the split: Inception takes a fifth of a second of one core a picture
-EVERY = 4  # frames; one in so many is looked at, for neighbours are nearly the same picture
+CLIPS = 500  # at most, evenly spread over the split: Inception takes 0.2 s of one core per image
+EVERY = 4  # one in so many frames is measured: neighbours are nearly equal
 FEATURES = 2048
-MEASURES = {
-    "lpips": "LPIPS 0.1 with AlexNet, pictures in their own size",
-    "fid": f"FID of {FEATURES:,} features of Inception 2015-12-05, pictures brought to 299 px as TensorFlow 1 does",
-}
+LPIPS = "LPIPS 0.1 with AlexNet, images in their own size"
+FID = f"FID of {FEATURES:,} features of Inception 2015-12-05, images resized to 299 px as in TensorFlow 1"
 
 
-class Judge:
-    """Both distances, or the one whose weights there are, of the clips that are shown to it.
+class PerceptualMetrics:
+    """LPIPS and FID, or the one whose weights are given, accumulated over clips.
 
     Args:
       folder: holds INCEPTION, ALEXNET or both.
@@ -42,27 +41,30 @@ class Judge:
         inception, alexnet = (Path(folder) / name for name in (INCEPTION, ALEXNET))
         if not (inception.is_file() or alexnet.is_file()):
             raise CheckpointError(
-                f"{folder} holds neither {INCEPTION} (for FID; torch-fidelity's release v0.2.0) nor {ALEXNET} (for "
-                "LPIPS; torchvision's); put one or both there"
+                f"{folder} holds neither {INCEPTION} (for FID, of torch-fidelity's release v0.2.0) nor {ALEXNET} (for "
+                "LPIPS, torchvision's)",
+                "put one or both there",
             )
         try:
             import torch_fidelity  # noqa: F401  (torchmetrics can be there without it)
             import torchvision  # noqa: F401
             from torchmetrics.image import FrechetInceptionDistance  # noqa: F401
         except ImportError as error:
-            raise CheckpointError(f"LPIPS and FID need more ({error}): pip install 'davs_jax[perceptual]'") from error
+            raise CheckpointError(
+                f"LPIPS and FID need more packages ({first_line(error)})", "pip install 'davs_jax[perceptual]'"
+            ) from error
         self._inception = _inception(inception) if inception.is_file() else None
         self._lpips = _lpips(alexnet) if alexnet.is_file() else None
-        self._fids, self._distances, self._index, self._pictures = {}, [], [], 0
+        self._fids, self._distances, self._index, self._images = {}, [], [], 0
 
     @property
     def missing(self) -> dict[str, str]:
-        """By distance, why it is not measured."""
+        """By metric, why it is not measured."""
         absent = {"FID": (self._inception, INCEPTION), "LPIPS": (self._lpips, ALEXNET)}
         return {name: f"no {file} was given" for name, (network, file) in absent.items() if network is None}
 
     def add(self, index: int, variants: Mapping[str, np.ndarray], real: np.ndarray) -> None:
-        """Takes a clip into account.
+        """Adds a clip.
 
         Args:
           index: of the clip.
@@ -71,43 +73,51 @@ class Judge:
         """
         import torch
 
-        shown, true = {name: _looked_at(frames) for name, frames in variants.items()}, _looked_at(real)
+        shown, true = {name: _measured(frames) for name, frames in variants.items()}, _measured(real)
         self._index.append(index)
-        self._pictures += len(true)
+        self._images += len(true)
         with torch.no_grad():
             if self._lpips:
-                pairs = {name: [p / 127.5 - 1 for p in (pictures, true)] for name, pictures in shown.items()}
+                pairs = {name: [part / 127.5 - 1 for part in (images, true)] for name, images in shown.items()}
                 self._distances.append({name: float(self._lpips(*pair)) for name, pair in pairs.items()})
             if self._inception:
                 self._fids = self._fids or {name: _sums() for name in shown}
-                real_features = self._inception(true)  # once for all variants, so the sums are given features
-                for name, pictures in shown.items():
+                real_features = self._inception(true)  # once for all variants: torchmetrics gets features
+                for name, images in shown.items():
                     self._fids[name].update(real_features, real=True)
-                    self._fids[name].update(self._inception(pictures), real=False)
+                    self._fids[name].update(self._inception(images), real=False)
 
-    def table(self, people: np.ndarray | None, seed: int) -> dict:
-        """By variant `fid`, and `lpips` with its 95 % interval; under "measure" what they are, and the counts.
+    def table(self, people: np.ndarray | None, seed: int) -> Perceptual:
+        """The metrics by variant.
 
         Args:
           people: of all clips that were counted, `[N]`; None where they are not known.
           seed: of the bootstrap.
         """
-        names = list(self._distances[0] if self._lpips else self._fids)
-        figures: dict = {name: {} for name in names}
-        if self._lpips:
-            groups = people[self._index] if people is not None else None
-            for name in names:
-                values = np.array([clip[name] for clip in self._distances])
-                low, high = metrics.interval(values, groups, seed=seed)
-                figures[name]["lpips"] = {"mean": float(values.mean()), "low": low, "high": high}
-        if self._inception:
-            for name in names:
-                figures[name]["fid"] = float(self._fids[name].compute())
-        measure = {key: MEASURES[key] for key in figures[names[0]]}
-        return figures | {"measure": measure | {"clips": len(self._index), "pictures": self._pictures}}
+        groups = people[self._index] if people is not None else None
+
+        def lpips(name: str) -> Mean:
+            values = np.array([clip[name] for clip in self._distances])
+            low, high = metrics.interval(values, groups, seed=seed)
+            return Mean(mean=float(values.mean()), low=low, high=high)
+
+        by_driver = {
+            name: Distances(
+                lpips=lpips(name) if self._lpips else None,
+                fid=float(self._fids[name].compute()) if self._inception else None,
+            )
+            for name in (self._distances[0] if self._lpips else self._fids)
+        }
+        measure = DistanceMeasure(
+            lpips=LPIPS if self._lpips else None,
+            fid=FID if self._inception else None,
+            clips=len(self._index),
+            images=self._images,
+        )
+        return Perceptual(by_driver=by_driver, measure=measure)
 
 
-def _looked_at(frames: np.ndarray) -> "torch.Tensor":
+def _measured(frames: np.ndarray) -> "torch.Tensor":
     """uint8 `[T, S, S, 3]` → `[⌊(T − 1) / 4⌋, 3, S, S]`, the photo's own frame, the first, left out."""
     import torch
 
@@ -122,14 +132,14 @@ def _inception(path: Path):
     try:
         network = FeatureExtractorInceptionV3("davs", [str(FEATURES)], feature_extractor_weights_path=str(path))
     except Exception as error:
-        raise CheckpointError(_damaged(path, error)) from error
-    return lambda pictures: network(pictures)[0]
+        raise _damaged(path, error) from error
+    return lambda images: network(images)[0]
 
 
 def _lpips(path: Path):
-    """The distance of two batches of pictures −1 … 1 `[N, 3, S, S]`, its mean over them.
+    """The mean distance of two batches of images −1 … 1 `[N, 3, S, S]`.
 
-    torchmetrics asks PyTorch's hub for AlexNet; here that finds the user's file, in a folder of its own.
+    torchmetrics takes AlexNet from PyTorch's hub; here the hub is a temporary folder that links to the user's file.
     """
     import torch
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
@@ -142,13 +152,13 @@ def _lpips(path: Path):
             torch.hub.set_dir(hub)
             return LearnedPerceptualImagePatchSimilarity("alex")
     except Exception as error:
-        raise CheckpointError(_damaged(path, error)) from error
+        raise _damaged(path, error) from error
     finally:
         torch.hub.set_dir(before)
 
 
 def _sums():
-    """torchmetrics' FID, fed with features."""
+    """torchmetrics' FID of given features."""
     import torch
     from torchmetrics.image import FrechetInceptionDistance
 
@@ -158,19 +168,20 @@ def _sums():
 
 
 def _check(path: Path) -> None:
-    """Reads a file as data alone: the libraries would run whatever code is pickled in it.
+    """Reads a file as data only: the libraries would run code that is pickled in it.
 
     Raises:
-      CheckpointError: it is no file of weights.
+      CheckpointError: it is not a file of weights.
     """
     import torch
 
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(_damaged(path, error)) from error
+        raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> str:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"{path}: cannot be read as the published weights ({reason}); download it again"
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: cannot be read as the published weights ({first_line(error)})", "download it again"
+    )

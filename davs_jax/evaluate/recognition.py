@@ -1,4 +1,4 @@
-"""What the vectors of a trained model say: words, matching clips, and what they should keep to themselves."""
+"""Figures of a trained model's vectors: words, retrieval, offsets, and probes for what they should not contain."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,10 @@ from jax.sharding import Mesh
 
 from davs_jax.data.examples import FIRST_FRAME, View
 from davs_jax.data.sources import FaceSource
+from davs_jax.errors import NotMeasurable
 from davs_jax.evaluate import metrics
-from davs_jax.evaluate.probes import FOLDS, KINDS, probe
+from davs_jax.evaluate.probes import FOLDS, both_probes
+from davs_jax.evaluate.sections import Accuracy, Probes, Retrieval, Share, Synchronisation, Word
 from davs_jax.inference import Davs
 from davs_jax.media import offsets
 from davs_jax.models import flatten_time
@@ -19,9 +21,9 @@ FACES = 5000  # identity images read for a probe
 
 @dataclass(frozen=True)
 class Vectors:
-    """The vectors of N clips at their word frames, and what is known of the clips.
+    """The vectors of N clips at their word frames, with the clips' labels.
 
-    wid is there where the weights have its encoder, the last three only where asked.
+    wid is None where the weights lack its encoder; pid, maps and distances are None where they were not asked for.
     """
 
     index: np.ndarray  # [N], position in the source
@@ -32,11 +34,11 @@ class Vectors:
     video: np.ndarray | None = None  # wid [N, 12, E]
     pid: np.ndarray | None = None  # [N, 12, E]
     maps: np.ndarray | None = None  # the word adversary's map, pooled, [N, 12, 16·C]
-    distances: np.ndarray | None = None  # between all 29 frames' wid of picture and of sound, [N, 29, 29]
+    distances: np.ndarray | None = None  # between all 29 frames' wid of video and of audio, [N, 29, 29]
 
     @property
     def people(self) -> np.ndarray | None:
-        """The speakers, whom intervals resample and folds hold out; None where some are unknown or they are few."""
+        """Speakers, for intervals to resample and folds to hold out; None where some are unknown or they are few."""
         known = (self.speaker >= 0).all() and len(np.unique(self.speaker)) >= FOLDS
         return self.speaker if known else None
 
@@ -58,25 +60,28 @@ def encode(model: Davs, batches: Iterable[dict], persons: bool = False, every_fr
 
     Args:
       persons: also encode the word frames in the person space.
-      every_frame: encode all frames, not only the word frames, and keep their distances for `synchronisation`, for
-        which both encoders must be there.
+      every_frame: encode all frames, not only the word frames, and keep their distances for `synchronisation`; needs
+        both encoders.
+
+    Raises:
+      DataError: while reading, a damaged record.
     """
     spoken, parts = word_frames(model), []
     for batch in batches:
         keep = batch["mask"]
         frames = np.arange(batch["frames"].shape[1]) if every_frame else spoken
-        pictures, windows = (batch[key][keep][:, frames] for key in ("frames", "mfcc"))
+        images, windows = (batch[key][keep][:, frames] for key in ("frames", "mfcc"))
         wid = {}
         if model.has("audio_encoder"):
-            wid["audio"] = model.wid_from_audio(flatten_time(windows)).reshape(*pictures.shape[:2], -1)
+            wid["audio"] = model.wid_from_audio(flatten_time(windows)).reshape(*images.shape[:2], -1)
         if model.has("visual_encoder"):
-            wid["video"] = model.wid_from_video(flatten_time(pictures)).reshape(*pictures.shape[:2], -1)
+            wid["video"] = model.wid_from_video(flatten_time(images)).reshape(*images.shape[:2], -1)
         at = np.searchsorted(frames, spoken)
         part = {key: batch[key][keep] for key in ("index", "word", "speaker", "mouth_opening")}
         part |= {side: vectors[:, at] for side, vectors in wid.items()}
         if persons:
-            encoded = model.pid_from_frames(flatten_time(pictures[:, at]))
-            shape = (len(pictures), len(spoken), -1)
+            encoded = model.pid_from_frames(flatten_time(images[:, at]))
+            shape = (len(images), len(spoken), -1)
             part |= dict(zip(("pid", "maps"), (v.reshape(shape) for v in encoded), strict=True))
         if every_frame:
             part["distances"] = offsets.frame_distances(wid["video"], wid["audio"])
@@ -91,10 +96,11 @@ def recognise(model: Davs, batches: Iterable[dict]) -> dict[str, float]:
       batches: of `data.eval_batches`; padding is left out, so every clip counts once.
 
     Returns:
-      a flat dictionary. Accuracies are left out where the weights have no word classifier.
+      figures by name; no accuracies where the weights have no word classifier.
     """
     vectors = encode(model, batches)
-    figures = {f"{name}_r1": values["r1"] for name, values in retrieval(vectors, model.mesh).items()}
+    found = retrieval(vectors, model.mesh)
+    figures = {"audio_to_video_r1": found.audio_to_video.r1, "video_to_audio_r1": found.video_to_audio.r1}
     if model.has("word_classifier"):
         read = logits(model, vectors)
         figures |= {f"{name}_accuracy": float((v.argmax(1) == vectors.word).mean()) for name, v in read.items()}
@@ -102,61 +108,68 @@ def recognise(model: Davs, batches: Iterable[dict]) -> dict[str, float]:
 
 
 def logits(model: Davs, vectors: Vectors) -> dict[str, np.ndarray]:
-    """Word logits `[N, words]` from audio, video and both, or from the one that the weights can encode."""
+    """Word logits `[N, words]` from audio, video and both, or from the one modality that the weights can encode."""
     read = {"audio": vectors.audio, "video": vectors.video}
     read = {side: model.word_logits(wid) for side, wid in read.items() if wid is not None}
     return metrics.word_logits(*read.values()) if len(read) == 2 else read
 
 
-def retrieval(vectors: Vectors, mesh: Mesh | None = None) -> dict[str, dict[str, float]]:
+def retrieval(vectors: Vectors, mesh: Mesh | None = None) -> Retrieval:
     """Retrieval among all clips, by direction."""
     audio, video = metrics.clip_vectors(vectors.audio), metrics.clip_vectors(vectors.video)
-    return {
-        "audio_to_video": metrics.retrieval(audio, video, mesh),
-        "video_to_audio": metrics.retrieval(video, audio, mesh),
-    }
+    return Retrieval(
+        audio_to_video=metrics.retrieval(audio, video, mesh), video_to_audio=metrics.retrieval(video, audio, mesh)
+    )
 
 
-def accuracies(read: dict[str, np.ndarray], vectors: Vectors, seed: int) -> dict[str, dict[str, float]]:
-    """Word accuracies with their 95 % intervals: accuracy, low, high, and top5, top5_low, top5_high.
+def accuracies(read: dict[str, np.ndarray], vectors: Vectors, seed: int) -> dict[str, Accuracy]:
+    """Word accuracies by modality.
 
     Args:
       read: as from `logits`.
     """
-    figures = {}
-    for name, values in read.items():
-        ranks, figures[name] = metrics.label_ranks(values, vectors.word), {}
-        for k, figure, prefix in ((1, "accuracy", ""), (5, "top5", "top5_")):
-            low, high = metrics.interval(ranks < k, vectors.people, seed=seed)
-            figures[name] |= {figure: float((ranks < k).mean()), f"{prefix}low": low, f"{prefix}high": high}
-    return figures
+
+    def accuracy(values: np.ndarray) -> Accuracy:
+        ranks = metrics.label_ranks(values, vectors.word)
+        low, high = metrics.interval(ranks < 1, vectors.people, seed=seed)
+        top5_low, top5_high = metrics.interval(ranks < 5, vectors.people, seed=seed)
+        return Accuracy(
+            accuracy=float((ranks < 1).mean()),
+            low=low,
+            high=high,
+            top5=float((ranks < 5).mean()),
+            top5_low=top5_low,
+            top5_high=top5_high,
+        )
+
+    return {name: accuracy(values) for name, values in read.items()}
 
 
 def partner(i: int, words: np.ndarray) -> int:
-    """The clip whose sound goes with clip i wrongly: the next one, from the middle on, that says another word.
+    """The clip whose audio replaces that of clip i: the first from i + N/2 on, cyclically, that says another word.
 
     Raises:
-      ValueError: every clip says the same word.
+      NotMeasurable: every clip says the same word.
     """
     others = (i + len(words) // 2 + np.arange(len(words))) % len(words)
     different = others[words[others] != words[i]]
     if not len(different):
-        raise ValueError("all clips say one word, so none can go with another wrongly")
+        raise NotMeasurable("all clips say one word, so no clip can get the audio of another word")
     return int(different[0])
 
 
 def baselines(
     untrained: Davs, batches: Iterable[dict], read: dict[str, np.ndarray], vectors: Vectors, seed: int
-) -> dict:
-    """What `accuracies` would be without having learnt, and with the sound of a clip that says another word.
+) -> dict[str, dict[str, Accuracy]]:
+    """`accuracies` of fresh weights, and with the audio of a clip that says another word.
 
     Args:
       untrained: the same networks with fresh weights.
-      batches: of `data.eval_batches`, for these.
+      batches: of `data.eval_batches`, for the untrained model.
       read: as from `logits`, of the trained model.
 
     Returns:
-      accuracies by `untrained` and, where there are both encoders and more than one word, `shuffled`.
+      accuracies under `untrained` and, with both encoders and more than one word, `shuffled`.
     """
     figures = {"untrained": accuracies(logits(untrained, encode(untrained, batches)), vectors, seed)}
     if "both" in read and len(np.unique(vectors.word)) > 1:
@@ -165,60 +178,57 @@ def baselines(
     return figures
 
 
-def word_table(confusions: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, dict]:
-    """By word: clips, the share of them read from audio, video and both, and what it was most often taken for.
+def word_table(confusions: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, Word]:
+    """Recognition of each word, and what it was most often taken for.
 
     Args:
-      confusions: `metrics.confusion` from audio, video and both, or from the one that there is; what a word was taken
-        for is told of the picture, or of the one.
+      confusions: `metrics.confusion` from audio, video and both, or from one modality; what a word was taken for is
+        counted on video, or on the one modality.
       names: the vocabulary; words without a clip are left out.
     """
-    told = confusions.get("video", next(iter(confusions.values())))
-    rows, wrong = {}, told * (1 - np.eye(len(names), dtype=int))
-    for i in np.flatnonzero(told.sum(1)):
+    counted = confusions.get("video", next(iter(confusions.values())))
+    rows, wrong = {}, counted * (1 - np.eye(len(names), dtype=int))
+    for i in np.flatnonzero(counted.sum(1)):
         taken = wrong[i].argmax()
-        rows[names[i]] = {
-            "clips": int(told[i].sum()),
+        rows[names[i]] = Word(
+            clips=int(counted[i].sum()),
             **{name: float(counts[i, i] / counts[i].sum()) for name, counts in confusions.items()},
-            "taken_for": names[taken] if wrong[i, taken] else "",
-        }
+            taken_for=names[taken] if wrong[i, taken] else "",
+        )
     return rows
 
 
-def synchronisation(vectors: Vectors, seed: int) -> dict:
-    """The model's own audio-video offsets.
-
-    Returns:
-      `offsets` (how many clips have each offset, by frames the sound is late), `distance` and `confidence` (means), and
-      under `exact` and `within_1` the share of known shifts that are found, its 95 % interval and what guessing finds.
-    """
+def synchronisation(vectors: Vectors, seed: int) -> Synchronisation:
+    """The model's own audio-video offsets, and the known shifts that it finds."""
     found = [offsets.best_offset(means) for means in offsets.offset_distances(vectors.distances, offsets.REACH)]
     late = np.array([offset.frames for offset in found])
-    figures = {
-        "offsets": {str(s): int((late == s).sum()) for s in range(-offsets.REACH, offsets.REACH + 1)},
-        "distance": float(np.mean([offset.distance for offset in found])),
-        "confidence": float(np.mean([offset.confidence for offset in found])),
-    }
-    for name, tolerance in (("exact", 0), ("within_1", 1)):
+
+    def shifts_found(tolerance: int) -> Share:
         hits = offsets.shift_hits(vectors.distances, tolerance)
         low, high = metrics.interval(hits.mean(1), vectors.people, seed=seed)
         chance = (2 * tolerance + 1) / (2 * offsets.REACH + 1)
-        figures[name] = {"accuracy": float(hits.mean()), "low": low, "high": high, "chance": chance}
-    return figures
+        return Share(accuracy=float(hits.mean()), low=low, high=high, chance=chance)
+
+    return Synchronisation(
+        offsets={str(s): int((late == s).sum()) for s in range(-offsets.REACH, offsets.REACH + 1)},
+        distance=float(np.mean([offset.distance for offset in found])),
+        confidence=float(np.mean([offset.confidence for offset in found])),
+        exact=shifts_found(0),
+        within_1=shifts_found(1),
+    )
 
 
-def probes(vectors: Vectors, seed: int, only: Sequence[str] = ()) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Probes, linear and by a small network, for words and for people, on each representation.
+def probes(vectors: Vectors, seed: int, only: Sequence[str] = ()) -> tuple[dict[str, Probes], dict[str, str]]:
+    """Probes for words and for people on each representation.
 
-    Words are read from the 12 frames' vectors in a row, by folds of people; people from the mean over the frames,
-    by folds of words.
+    Words are read from the concatenated vectors of the 12 frames, by folds of people; people from the mean over the
+    frames, by folds of words.
 
     Args:
-      only: the names of those to fit; all by default.
+      only: the names of the probes to fit; all by default.
 
     Returns:
-      figures of the linear probe by `what_from_where`, those of the network under `mlp` within, and the reasons of
-      those that could not be computed.
+      probes by `what_from_where`, and the reasons why others could not be computed.
     """
     where = {"audio_wid": vectors.audio, "video_wid": vectors.video, "pid": vectors.pid, "maps": vectors.maps}
     tasks = {f"word_from_{name}": (value, vectors.word, vectors.people) for name, value in where.items()}
@@ -235,20 +245,22 @@ def probes(vectors: Vectors, seed: int, only: Sequence[str] = ()) -> tuple[dict[
         else:
             features = value.mean(1) if name.startswith("person") else value.reshape(len(value), -1)
             try:
-                linear, mlp = (probe(features, labels, held_out, vectors.people, seed, k)._asdict() for k in KINDS)
-                figures[name] = linear | {"mlp": mlp}
-            except ValueError as error:
-                skipped[name] = str(error)
+                figures[name] = both_probes(features, labels, held_out, vectors.people, seed)
+            except NotMeasurable as reason:
+                skipped[name] = str(reason)
     return figures, skipped
 
 
-def face_probes(model: Davs, faces: FaceSource, seed: int) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Probes for people on identity images, which hold no speech; folds hold images.
+def face_probes(model: Davs, faces: FaceSource, seed: int) -> tuple[dict[str, Probes], dict[str, str]]:
+    """Probes for people on identity images, which hold no speech; folds are over images.
 
-    At most FACES images are read, and of them the identities that have at least five.
+    At most FACES images are read; identities with fewer than FOLDS of them are left out.
 
     Returns:
-      figures by `person_from_where`, as `probes`, and the reasons of those that could not be computed.
+      probes by `person_from_where`, and the reasons why others could not be computed.
+
+    Raises:
+      DataError: a damaged record.
     """
     view = View.central(faces.image_size)
     stored = [faces.record(i) for i in range(min(len(faces), FACES))]
@@ -257,17 +269,16 @@ def face_probes(model: Davs, faces: FaceSource, seed: int) -> tuple[dict[str, di
     if not usable:
         reason = f"no identity has {FOLDS} of the first {len(stored)} images; give a small set, such as LFW's largest"
         return {}, {"face_probes": reason}
-    pictures = np.stack([view(stored[i]["image"], f"{faces.folder}: image {i}") for i in usable])
+    images = np.stack([view(stored[i]["image"], f"{faces.folder}: image {i}") for i in usable])
     vectors = {}
     if model.has("person_encoder"):
-        vectors["pid"] = model.pid_from_frames(pictures)[0]
+        vectors["pid"] = model.pid_from_frames(images)[0]
     if model.has("visual_encoder"):
-        vectors["video_wid"] = model.wid_from_video(pictures)
+        vectors["video_wid"] = model.wid_from_video(images)
     figures, skipped = {}, {}
     for name, value in vectors.items():
         try:
-            linear, mlp = (probe(value, labels[usable], seed=seed, kind=kind)._asdict() for kind in KINDS)
-            figures[f"person_from_{name}"] = linear | {"mlp": mlp}
-        except ValueError as error:
-            skipped[f"face_probes, {name}"] = str(error)
+            figures[f"person_from_{name}"] = both_probes(value, labels[usable], seed=seed)
+        except NotMeasurable as reason:
+            skipped[f"face_probes, {name}"] = str(reason)
     return figures, skipped

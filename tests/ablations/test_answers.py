@@ -58,7 +58,7 @@ def test_the_questions_ask_for_arms_that_exist():
     assert asked <= set(synthetic.ARMS)
 
 
-def test_a_partial_table_says_how_much_is_there_and_what_failed(tmp_path):
+def test_a_partial_table_says_how_much_is_done_and_what_failed(tmp_path):
     run = {"steps": 4, "steps_per_second": 2.0, "hours": 0.5}
     records = [
         {"arm": "video", "seed": 0, "figures": {"read/video": 0.5}, **run},
@@ -66,25 +66,25 @@ def test_a_partial_table_says_how_much_is_there_and_what_failed(tmp_path):
         {"arm": "joint-both", "seed": 0, "failed": "step 3: loss/total is nan", **run},
     ]
     table.write(tmp_path, {"video": "lips", "joint": "both", "joint-both": "more"}, [0, 1, 2], records)
-    told = (tmp_path / "claims.md").read_text()
-    assert "3 of 9 runs are done, in 1.5 hours" in told
-    assert "Did not train: joint-both, seed 0: step 3: loss/total is nan." in told
-    assert "| words from the picture | joint | video | cannot tell from one seed | +10.0 points | – | 1 |" in told
-    assert "| arm | words from the picture | words from the sound |\n" in told  # and no column that nobody fills
-    assert "cannot tell from one seed" in (tmp_path / "claims.html").read_text()
+    text = (tmp_path / "ablations.md").read_text()
+    assert "3 of 9 runs are done, in 1.5 hours" in text
+    assert "Did not train: joint-both, seed 0: step 3: loss/total is nan." in text
+    assert "| words from video | joint | video | cannot tell from one seed | +10.0 points | – | 1 |" in text
+    assert "| arm | words from video | words from audio |\n" in text  # and no empty column
+    assert "cannot tell from one seed" in (tmp_path / "ablations.html").read_text()
     assert (tmp_path / "read.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_arms_that_draw_add_no_column_to_those_that_read(tmp_path):
+def test_arms_that_generate_add_no_column_to_those_that_read(tmp_path):
     run = {"seed": 0, "steps": 4, "steps_per_second": 2.0, "hours": 0.5}
     records = [
         {"arm": "video", "figures": {"read/video": 0.5}, **run},
         {"arm": "talk", "figures": {"read/audio": 0.5, "picture/psnr_audio": 30.0}, **run},
     ]
     table.write(tmp_path, {"video": "lips", "talk": "a face"}, [0], records)
-    told = (tmp_path / "claims.md").read_text()
-    assert "| arm | words from the picture |\n" in told
-    assert "| arm | PSNR from sound, dB |\n" in told
+    text = (tmp_path / "ablations.md").read_text()
+    assert "| arm | words from video |\n" in text
+    assert "| arm | PSNR from audio, dB |\n" in text
 
 
 def test_every_figure_that_a_question_asks_for_has_a_name_in_words():

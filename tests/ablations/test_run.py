@@ -11,7 +11,7 @@ from davs_jax.training import loop
 from davs_jax.training.stage import Stage
 
 ARMS_FILE = """
-from configs.claims import synthetic
+from configs.ablations import synthetic
 from support.tiny_data import tiny
 
 ARMS = {{name: synthetic.ARMS[name] for name in ("audio", "talk-direct")}}
@@ -29,7 +29,7 @@ def command(clips_folder, tmp_path):
     return ["--config", str(tmp_path / "arms.py"), "--output", str(tmp_path / "out"), "--only", "audio"]
 
 
-def test_a_study_that_is_stopped_goes_on_and_leaves_what_is_finished(command, tmp_path, monkeypatch, capsys):
+def test_a_stopped_study_resumes_and_leaves_what_is_finished(command, tmp_path, monkeypatch, capsys):
     whole = loop.train
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train", lambda config, workdir: config.seed < 1 and whole(config, workdir))
@@ -37,25 +37,25 @@ def test_a_study_that_is_stopped_goes_on_and_leaves_what_is_finished(command, tm
     assert "stopped; run the same command again" in capsys.readouterr().out
     first = tmp_path / "out" / "0" / "audio" / run.RECORD
     record, finished = json.loads(first.read_text()), first.stat().st_mtime_ns
-    assert set(record["figures"]) == {"read/audio"}  # of three people, who are too few for probes
+    assert set(record["figures"]) == {"read/audio"}  # three people are too few for probes
     assert record["figures"]["read/audio"] * 7 % 1 == pytest.approx(0, abs=1e-6)  # of seven clips
     assert not (tmp_path / "out" / "1" / "audio" / run.RECORD).exists()
     assert main([*command, "--seeds", "0", "1"]) == 0
     assert first.stat().st_mtime_ns == finished
-    summary = json.loads((tmp_path / "out" / "claims.json").read_text())
+    summary = json.loads((tmp_path / "out" / "ablations.json").read_text())
     assert [(r["arm"], r["seed"]) for r in summary["runs"]] == [("audio", 0), ("audio", 1)]
     first.write_text(json.dumps(record | {"config": record["config"] | {"steps": 9}}))
     with pytest.raises(SystemExit, match=r"made with other settings \(steps: 9 → 2 now\)"):
         main(command)
 
 
-def test_a_run_that_is_not_finite_is_a_finding_and_the_others_go_on(command, tmp_path, monkeypatch):
+def test_a_run_that_is_not_finite_is_a_result_and_the_others_continue(command, tmp_path, monkeypatch):
     def explodes(config, workdir):
         raise NotFiniteError("step 1: loss/total is nan")
 
     monkeypatch.setattr(loop, "train", explodes)
     assert main(command) == 0
-    assert "seed 2: step 1: loss/total is nan" in (tmp_path / "out" / "claims.md").read_text()
+    assert "seed 2: step 1: loss/total is nan" in (tmp_path / "out" / "ablations.md").read_text()
 
 
 def test_arms_bring_those_that_they_start_from(tmp_path):
@@ -79,7 +79,7 @@ def test_a_file_without_arms_is_refused(file, said, tmp_path, capsys):
     [(module, arm) for module in (synthetic, grid) for arm in module.ARMS],
     ids=lambda value: str(value)[:40],
 )
-def test_every_arm_is_a_stage_whose_networks_are_all_moved(module, arm):
+def test_every_arm_is_a_stage_that_trains_all_its_networks(module, arm):
     config, entry = module.get_config(arm, "root"), module.ARMS[arm]
     stage = Stage.from_config(config)
     assert stage.trained == tuple(config.trained)
@@ -97,3 +97,13 @@ def test_equal_budgets_count_the_steps_that_an_arm_inherits():
     }
     assert {steps for arm, steps in total.items() if arm.startswith("talk")} == {synthetic.READ + synthetic.TALK}
     assert {steps for arm, steps in total.items() if not arm.startswith("talk")} == {synthetic.READ}
+
+
+def test_the_former_names_are_those_of_ablations():
+    from configs.claims import grid as former_grid
+    from configs.claims import synthetic as former_synthetic
+    from davs_jax import claims
+
+    assert claims.main is main
+    assert (former_synthetic.ARMS, former_grid.ARMS) == (synthetic.ARMS, grid.ARMS)
+    assert former_synthetic.get_config is synthetic.get_config

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from davs_jax.evaluate.landmarks import corner_distances, table
+from davs_jax.evaluate.sections import Corners
 from davs_jax.media.faces.tracking import Face
 
 POINTS = np.array([[90, 100], [170, 100], [130, 140], [100, 180], [160, 180]], np.float32)
 
 
 class Detector:
-    """Reads from the first pixel how far down the mouth has moved; black pictures have no face."""
+    """Reads from the first pixel how far down the mouth has moved; black images have no face."""
 
     def detect(self, image):
         if not image.any():
@@ -31,16 +32,16 @@ def test_the_distance_is_in_eye_distances(real):
     np.testing.assert_allclose(found["lower"], np.full(8, 8 / 80))
 
 
-def test_the_pictures_size_does_not_matter(real):
+def test_the_image_size_does_not_matter(real):
     small = real[:, ::4, ::4]
     np.testing.assert_allclose(corner_distances({"x": small + np.uint8(8)}, small, Detector())["x"], np.full(8, 0.1))
 
 
 def test_frames_without_a_face_are_counted_and_left_out(real):
     generated = real + np.uint8(8)
-    generated[:12] = 0  # three of the frames looked at
+    generated[:12] = 0  # three of the measured frames
     figures = table([corner_distances({"audio": generated, "photo": real * 0}, real, Detector())], 64)
-    assert figures["audio"] == {"mean": pytest.approx(0.1), "frames": 5, "missed": 3}
-    assert figures["photo"] == {"mean": None, "frames": 0, "missed": 8}
-    assert figures["measure"]["size"] == "64 px, enlarged to 256"
-    assert "MTCNN" in figures["measure"]["detector"]
+    assert figures.by_driver["audio"] == Corners(mean=pytest.approx(0.1), frames=5, missed=3)
+    assert figures.by_driver["photo"] == Corners(mean=None, frames=0, missed=8)
+    assert figures.measure.size == "64 px, enlarged to 256"
+    assert "MTCNN" in figures.measure.detector

@@ -5,6 +5,7 @@ import pytest
 
 from davs_jax.constants import mouth_box
 from davs_jax.data.sources import ClipSource
+from davs_jax.errors import NotMeasurable
 from davs_jax.evaluate import swap
 from davs_jax.evaluate.recognition import Vectors
 from davs_jax.evaluate.swap import swap_test
@@ -64,26 +65,34 @@ class Copyist(Puppeteer):
 
 def test_a_perfect_separation_keeps_the_person_and_takes_the_word(source):
     figures = swap_test(Puppeteer(), source, vectors_of(source), seed=0)
-    assert figures["clips"] == 32
-    assert figures["pairs"] == swap.PAIRS
-    assert figures["word_video"]["real"] > 0.9
+    assert figures.clips == 32
+    assert figures.pairs == swap.PAIRS
+    assert figures.word_video.real > 0.9
     for name, chance in (("person", 1 / PEOPLE), ("word_video", 1 / 4), ("word_audio", 1 / 4)):
-        assert figures[name]["accuracy"] > 0.8
-        assert figures[name]["other"] < 0.2
-        assert figures[name]["chance"] == chance
+        assert getattr(figures, name).accuracy > 0.8
+        assert getattr(figures, name).other < 0.2
+        assert getattr(figures, name).chance == chance
 
 
 def test_a_copied_photo_keeps_the_person_and_says_nothing(source):
     figures = swap_test(Copyist(), source, vectors_of(source), seed=0)
-    assert figures["person"]["accuracy"] > 0.9
-    assert figures["word_video"]["accuracy"] < 0.5
+    assert figures.person.accuracy > 0.9
+    assert figures.word_video.accuracy < 0.5
 
 
 def test_what_is_not_known_cannot_be_swapped(source):
     vectors = vectors_of(source)
     vectors.speaker[0] = -1
-    with pytest.raises(ValueError, match="not known"):
+    with pytest.raises(NotMeasurable, match="not known"):
         swap_test(Copyist(), source, vectors, seed=0)
     vectors.speaker[:] = 0
-    with pytest.raises(ValueError, match="two persons who say two words"):
+    with pytest.raises(NotMeasurable, match="two persons who say two words"):
+        swap_test(Copyist(), source, vectors, seed=0)
+
+
+def test_classifiers_that_would_see_one_person_only_are_not_fitted(source):
+    vectors = vectors_of(source)
+    fitted, unseen = np.array_split(np.random.default_rng(0).permutation(len(source)), 2)
+    vectors.speaker[fitted], vectors.speaker[unseen] = 0, np.arange(len(unseen)) % 2
+    with pytest.raises(NotMeasurable, match="one person or one word only"):
         swap_test(Copyist(), source, vectors, seed=0)

@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 
 from configs import common
-from davs_jax.checkpoint.export import CheckpointError, save_weights
+from davs_jax.checkpoint.export import save_weights
 from davs_jax.data.sources import open_clips
+from davs_jax.errors import CheckpointError
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.training.loop import train
 from support.tiny_data import tiny
 from support.tiny_model import random_weights
 
 
-def test_syncnet_is_a_stage_whose_weights_judge(clips_folder, tmp_path):
+def test_syncnet_is_a_stage_whose_weights_score_clips(clips_folder, tmp_path):
     config = tiny(common.get_config("syncnet"), clips_folder, "")
     config.steps, config.data.batch_size = 2, 1
     assert train(config, str(tmp_path / "run"))

@@ -1,4 +1,4 @@
-"""Run by test_evaluate.py: a split's figures on 1 and on 8 devices, of one process or of two, are the same to the
+"""Run by test_evaluation.py: a split's figures on 1 and on 8 devices, of one process or of two, are the same to the
 last digit printed; and so are a film's frames on one and on all devices of a process.
 
     python tests/support/eight_devices_evaluate.py CLIPS
@@ -26,7 +26,8 @@ from configs import common
 from davs_jax.api import Model
 from davs_jax.data.pipeline import eval_batches
 from davs_jax.data.sources import open_clips
-from davs_jax.evaluate import mouth, pictures, probes, recognition, swap
+from davs_jax.evaluate import generated, mouth, probes, recognition, swap
+from davs_jax.evaluate.report.record import encoded
 from davs_jax.inference import Davs
 from davs_jax.parallel import processes, sharding
 from support import talking_files
@@ -41,7 +42,7 @@ def printed(figures):
     return round(figures, 3) if isinstance(figures, float) else figures
 
 
-DRAWN = 3  # clips: enough for figures of pictures
+GENERATED = 3  # clips: enough for figures of images
 swap.PAIRS = 6
 probes.FOLDS = 4  # and as many clips of each word
 
@@ -50,23 +51,30 @@ def figures(model: Davs, folder: str) -> dict:
     source = open_clips(folder, "train")
     vectors = recognition.encode(model, eval_batches(source, 5), persons=True, every_frame=True)
     read = recognition.logits(model, vectors)
-    ruler = mouth.fit_ruler(eval_batches(source, 5))
-    drawn = pictures.measure(
-        model, None, source, [next(eval_batches(source, DRAWN))], vectors.word[:DRAWN], ruler, judged_clips=0
+    estimator = mouth.fit_estimator(eval_batches(source, 5))
+    made = generated.measure(
+        model,
+        None,
+        source,
+        [next(eval_batches(source, GENERATED))],
+        vectors.word[:GENERATED],
+        estimator,
+        scored_clips=0,
     )
     found, skipped = recognition.probes(vectors, seed=0)
     assert not skipped, skipped
-    return {
+    sections = {
         "clips": vectors.index.tolist(),
         "accuracy": recognition.accuracies(read, vectors, seed=0),
         "retrieval": recognition.retrieval(vectors, model.mesh),
         "sync": recognition.synchronisation(vectors, seed=0),
         "probes": found,
         "swap": swap.swap_test(model, source, vectors, seed=0),
-        "pictures": pictures.picture_table(drawn, None, seed=0),
-        "activity": pictures.activity_table(drawn, None, seed=0),
-        "motion": pictures.motion_table(drawn, vectors.mouth_opening[:DRAWN], None, seed=0),
+        "pictures": generated.likeness_table(made, None, seed=0),
+        "activity": generated.activity_table(made, None, seed=0),
+        "motion": generated.motion_table(made, vectors.mouth_opening[:GENERATED], None, seed=0),
     }
+    return encoded(sections)
 
 
 def film(model: Davs) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""The sections of a report: a part of `figures` of report.json → HTML, empty where that part is missing."""
+"""An evaluation to read: report.json (`record`), report.html (`page` and its sections), and a comparison of reports."""

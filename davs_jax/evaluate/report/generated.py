@@ -1,150 +1,173 @@
-"""What is drawn: generated frames beside the real ones, by pixels, landmarks, motion, and networks that judge."""
+"""Sections of the page: generated frames against the real ones, by pixels, SyncNet, landmarks and mouth motion."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from davs_jax.display import plots
 from davs_jax.display.page import bracketed, decimals, image, percent, section, table
+from davs_jax.evaluate.generated import VARIANTS
 from davs_jax.evaluate.lip_sync import VARIANTS as SYNCNET_VARIANTS
-from davs_jax.evaluate.pictures import VARIANTS
+from davs_jax.evaluate.mouth import TRUSTED
+from davs_jax.evaluate.sections import Landmarks, Likeness, LipSync, Mean, Motion, MouthMotion, Perceptual
+
+OURS = ("audio", "video")  # rows in bold
+CLOSENESS = {
+    "psnr": "PSNR, dB ↑",
+    "ssim": "SSIM ↑",
+    "mouth_psnr": "mouth PSNR, dB ↑",
+    "mouth_l1": "mouth L1 ↓",
+    "legacy_psnr": "legacy PSNR, dB",
+}
+OTHERS = {"jitter": "jitter ↓", "identity": "identity ↑", "read": "words read ↑"}
 
 
-def generated(found: dict | None, evaluated: dict) -> str:
+def _thousandths(value: float) -> str:
+    return decimals(value, 3)
+
+
+FORMATS = {"ssim": _thousandths, "identity": _thousandths, "read": percent}
+
+
+def likeness(found: Mapping[str, Likeness] | None, words: int) -> str:
+    """The section "Generated frames"; `words` is the size of the vocabulary."""
     if not found:
         return ""
-    likeness = {"psnr": "PSNR, dB ↑", "ssim": "SSIM ↑", "mouth_psnr": "mouth PSNR, dB ↑", "mouth_l1": "mouth L1 ↓"}
-    likeness |= {"legacy_psnr": "legacy PSNR, dB"}
-    others = {"jitter": "jitter ↓", "identity": "identity ↑"}
-    if "read" in found["audio"]:
-        others["read"] = "words read ↑"
-    formats = dict.fromkeys(("ssim", "identity"), lambda value: decimals(value, 3)) | {"read": percent}
-
-    def shown(columns: dict[str, str]) -> str:
-        rows = [
-            (VARIANTS[variant], *(bracketed(figures[k], "mean", formats.get(k, decimals)) for k in columns))
-            for variant, figures in found.items()
-        ]
-        return table(("driven by", *columns.values()), rows, main=("audio", "video"), keys=list(found))
-
     return section(
         "Generated frames",
-        "Every clip is generated from its first frame and compared with its real frames, the first left out. "
-        "Copying the photo is hard to beat over the whole picture, for most of it never moves: look at the mouth box, "
-        "and at the distance between right and wrong sound. Mouth L1 is on the 0…255 scale. Legacy PSNR subtracts and "
-        "squares in bytes that wrap at 256: wrong, and here for comparison with figures published so.",
-        shown(likeness)
-        + "<h3>Beside likeness</h3><p>Jitter is the mean change from frame to frame outside the mouth box, on the "
-        "0…255 scale. Identity is the cosine between the person vectors of frames and photo, by the model's own person "
-        "encoder. “Words read” asks the model's own lip reader for the word (guessing: "
-        f"{percent(1 / evaluated['words'])}): a judge that is not independent, so compare with the copied photo and "
-        "the wrong sound.</p>" + shown(others),
+        "Every clip is generated from its first frame and compared with its real frames except the first. A copied "
+        "photo is hard to beat over the whole image, most of which never moves: look at the mouth box, and at the "
+        "difference between right and wrong audio. Mouth L1 is on the 0…255 scale. Legacy PSNR subtracts and squares "
+        "in bytes that wrap at 256; it is wrong, and is here for comparison with figures published in this way.",
+        _likeness_table(found, CLOSENESS) + "<h3>Beyond likeness</h3><p>Jitter is the mean change from frame to frame "
+        "outside the mouth box, on the 0…255 scale. Identity is the cosine between the person vectors of frames and "
+        "photo, by the model's own person encoder. “Words read” is the accuracy of the model's own lip reader on the "
+        f"generated frames (guessing: {percent(1 / words)}); it is not independent, so compare with the copied photo "
+        "and the wrong audio.</p>" + _likeness_table(found, OTHERS),
     )
 
 
-def lip_sync(found: dict | None) -> str:
+def _likeness_table(found: Mapping[str, Likeness], columns: dict[str, str]) -> str:
+    shown = [name for name in columns if getattr(found["audio"], name) is not None]
+
+    def cell(figure: Mean, name: str) -> str:
+        return bracketed(figure.mean, figure.low, figure.high, FORMATS.get(name, decimals))
+
+    rows = [(VARIANTS[v], *(cell(getattr(figures, name), name) for name in shown)) for v, figures in found.items()]
+    return table(("driven by", *(columns[name] for name in shown)), rows, main=OURS, keys=list(found))
+
+
+def lip_sync(found: Mapping[str, Mapping[str, LipSync]] | None) -> str:
+    """The section "Lip sync, scored by SyncNet", a table for each of SyncNet's variants."""
     if not found:
         return ""
     names = {"real": "real frames"} | VARIANTS
+    headers = ("driven by", "LSE-D ↓", "LSE-C ↑", "mean offset", "within 1", "clips", "windows", "pairs", "padded")
     body = ""
-    for variant, figures in found.items():
+    for variant, by_driver in found.items():
         rows = [
             (
                 names[driver],
-                *(f"{row[key]:.3f}" for key in ("distance", "confidence")),
-                *(f"{row['offset']:+.2f}", percent(row["within_1"])),
-                *(f"{row[key]:,}" for key in ("clips", "windows", "pairs", "padded")),
+                *(f"{row.distance:.3f}", f"{row.confidence:.3f}", f"{row.offset:+.2f}", percent(row.within_1)),
+                *(f"{count:,}" for count in (row.clips, row.windows, row.pairs, row.padded)),
             )
-            for driver, row in figures.items()
+            for driver, row in by_driver.items()
         ]
-        headers = ("driven by", "LSE-D ↓", "LSE-C ↑", "mean offset", "within 1", "clips", "windows", "pairs", "padded")
         body += f"<h3>{variant}</h3><p>{SYNCNET_VARIANTS[variant]}.</p>"
-        body += table(headers, rows, main=("audio", "video"), keys=list(figures))
+        body += table(headers, rows, main=OURS, keys=list(by_driver))
     return section(
-        "Lip sync, judged by SyncNet",
-        "An independent judge of whether mouth and sound belong together. Its pictures are the aligned crops of the "
-        "records, enlarged to 224 px, not the pictures that it was trained on: compare with the real frames of the "
-        "same table only. Clips of 29 frames give 24 windows; at far offsets most of the sound is padding, which the "
-        "variant valid-only leaves out. The variant face-track needs the whole picture about the face, which records "
-        "do not hold: <code>python -m davs_jax.sync FILE --syncnet W</code> gives it for a file.",
+        "Lip sync, scored by SyncNet",
+        "An independent measure of whether mouth and audio belong together. Its input here is the aligned crops of the "
+        "records, enlarged to 224 px, which differ from SyncNet's training images: compare with the real frames of the "
+        "same table only. Clips of 29 frames give 24 windows; at far offsets most of the audio is padding, which the "
+        "variant valid-only leaves out. The variant face-track needs the whole image around the face, which records do "
+        "not hold: use <code>python -m davs_jax.sync FILE --syncnet W</code> for a file.",
         body,
     )
 
 
-def landmarks(found: dict | None) -> str:
+def landmarks(found: Landmarks | None) -> str:
+    """The section "Mouth corners"."""
     if not found:
         return ""
-    measure = found["measure"]
+    measure = found.measure
     rows = [
-        (
-            VARIANTS[variant],
-            "–" if found[variant]["mean"] is None else f"{found[variant]['mean']:.3f}",
-            *(f"{found[variant][key]:,}" for key in ("frames", "missed")),
-        )
-        for variant in found
-        if variant != "measure"
+        (VARIANTS[v], "–" if row.mean is None else f"{row.mean:.3f}", f"{row.frames:,}", f"{row.missed:,}")
+        for v, row in found.by_driver.items()
     ]
     return section(
         "Mouth corners",
-        f"How far the corners of the mouth lie from those of the real frame. Size: {measure['size']}. Detector: "
-        f"{measure['detector']}. Divisor: {measure['divisor']}. Every fourth frame of {measure['clips']:,} clips; "
-        "frames in which no face was found are counted as missed and left out.",
+        f"The distance of the mouth corners from those of the real frame. Size: {measure.size}. Detector: "
+        f"{measure.detector}. Divisor: {measure.divisor}. Every fourth frame of {measure.clips:,} clips; frames in "
+        "which no face was found are counted as missed and left out.",
         table(("driven by", "distance ↓", "frames", "missed"), rows),
     )
 
 
-def activity(found: dict | None) -> str:
+def activity(found: Mapping[str, Motion] | None) -> str:
+    """The section "Mouth activity"."""
     if not found:
         return ""
-    rows = [(VARIANTS[v], bracketed(row, "correlation"), f"{row['amplitude']:.2f}") for v, row in found.items()]
     return section(
         "Mouth activity",
-        "How much the mouth box changes from each frame to the next, against the real frames, whose sound and picture "
-        "are the drivers; each clip's mean taken off. It needs no truth, so it serves recordings too, but it does not "
-        "know an opening mouth from a closing one.",
-        table(("driven by", "correlation", "amplitude"), rows, main=("audio", "video"), keys=list(found)),
+        "The change of the mouth box from frame to frame, compared with that of the real frames; each clip's mean is "
+        "subtracted. It needs no ground truth, so it works for recordings too, but it cannot tell an opening mouth "
+        "from a closing one.",
+        _motion_table({VARIANTS[v]: row for v, row in found.items()}, list(found)),
     )
 
 
-def motion(found: dict | None, openings) -> str:
+def motion(found: MouthMotion | None, openings: Sequence[dict[str, np.ndarray]]) -> str:
+    """The section "Mouth motion"; `openings` as `plots.openings` takes them."""
     if not found:
         return ""
-    names = {"real": "real frames: what the ruler itself reaches"} | VARIANTS
-    rows = [(names[v], bracketed(found[v], "correlation"), f"{found[v]['amplitude']:.2f}") for v in names if v in found]
+    names = {"real": "real frames: the estimator itself"} | VARIANTS
+    shown = [v for v in names if v in found.by_driver]
     warning = (
         ""
-        if found["ruler"]["trusted"]
-        else '<p class="warn"><b>Not to be trusted:</b> on real frames of unseen people the ruler correlates with the '
-        "truth below 0.9, so the figures of generated frames say little.</p>"
+        if found.estimator.trusted
+        else '<p class="warn"><b>Not reliable:</b> on real frames of unseen people the estimate correlates with the '
+        f"truth below {TRUSTED}, so the figures of generated frames mean little.</p>"
     )
     return section(
         "Mouth motion",
-        "How far the mouth is open is read from the pixels by a ridge regression fitted on real frames of the training "
-        f"split, and compared with the true opening ({found['ruler']['clips']:,} clips), each clip's mean taken off. "
-        "Correlation says that the mouth moves at the right time; amplitude that it moves as far (1 is the truth; a "
-        "blurred mouth measures smaller).",
+        "The mouth-opening estimator is a ridge regression from pixels, fitted on real frames of the training split. "
+        f"Its estimates are compared with the true opening ({found.estimator.clips:,} clips), each clip's mean "
+        "subtracted. Correlation measures the timing of the mouth, amplitude its extent (1 is the truth; a blurred "
+        "mouth measures smaller).",
         warning
-        + table(
-            ("driven by", "correlation", "amplitude"),
-            rows,
-            main=("audio", "video"),
-            keys=[v for v in names if v in found],
-        )
+        + _motion_table({names[v]: found.by_driver[v] for v in shown}, shown)
         + (f"<figure>{image(plots.openings(openings))}</figure>" if openings else ""),
     )
 
 
-def perceptual(found: dict | None) -> str:
+def _motion_table(found: Mapping[str, Motion], keys: Sequence[str]) -> str:
+    rows = [
+        (name, bracketed(row.correlation, row.low, row.high), f"{row.amplitude:.2f}") for name, row in found.items()
+    ]
+    return table(("driven by", "correlation", "amplitude"), rows, main=OURS, keys=keys)
+
+
+def perceptual(found: Perceptual | None) -> str:
+    """The section "Perceptual similarity"."""
     if not found:
         return ""
-    measure = found["measure"]
-    titles = {"lpips": "LPIPS ↓", "fid": "FID ↓"}
-    shown = [key for key in titles if key in measure]
-    cells = {
-        "lpips": lambda row: bracketed(row["lpips"], "mean", lambda value: decimals(value, 3)),
-        "fid": lambda row: decimals(row["fid"]),
-    }
-    rows = [(VARIANTS[v], *(cells[key](row) for key in shown)) for v, row in found.items() if v != "measure"]
+    measure = found.measure
+    titles = {"LPIPS ↓": measure.lpips, "FID ↓": measure.fid}
+    rows = []
+    for variant, row in found.by_driver.items():
+        lpips = bracketed(row.lpips.mean, row.lpips.low, row.lpips.high, _thousandths) if row.lpips else ""
+        cells = (lpips, decimals(row.fid) if row.fid is not None else "")
+        rows.append((VARIANTS[variant], *(cell for cell, used in zip(cells, titles.values(), strict=True) if used)))
     return section(
-        "Likeness, judged by networks that know photos",
-        f"{'; '.join(measure[key] for key in shown)}. Every fourth frame of {measure['clips']:,} clips, "
-        f"{measure['pictures']:,} pictures a row. LPIPS compares each frame with its real one; FID all frames with all "
-        "real ones, whatever belongs together, and is the larger the fewer there are: compare rows of one table only.",
-        table(("driven by", *(titles[key] for key in shown)), rows, main=("audio", "video"), keys=list(found)),
+        "Perceptual similarity",
+        f"{'; '.join(filter(None, titles.values()))}. Every fourth frame of {measure.clips:,} clips, "
+        f"{measure.images:,} images a row. LPIPS compares each frame with its real one. FID compares all frames with "
+        "all real ones as sets, and is larger for fewer images: compare rows of one table only.",
+        table(
+            ("driven by", *(title for title, used in titles.items() if used)),
+            rows,
+            main=OURS,
+            keys=list(found.by_driver),
+        ),
     )

@@ -1,4 +1,4 @@
-"""How good generated frames are, beside what a photo alone, other people's sound or fresh weights would reach."""
+"""Quality of generated frames, beside baselines: the photo alone, the audio of another word, fresh weights."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,40 +9,42 @@ from davs_jax.data.sources import ClipSource
 from davs_jax.display.progress import progress
 from davs_jax.evaluate import landmarks, lip_sync, metrics, perceptual
 from davs_jax.evaluate.lip_sync import Score, Scorer
-from davs_jax.evaluate.mouth import TRUSTED, Ruler
+from davs_jax.evaluate.mouth import TRUSTED, Estimator
+from davs_jax.evaluate.perceptual import PerceptualMetrics
 from davs_jax.evaluate.recognition import clips, partner, word_frames
+from davs_jax.evaluate.sections import Likeness, LipSync, Mean, Motion, MouthMotion, Trust
 from davs_jax.inference import Davs
 from davs_jax.media.audio import windows
 
-PHOTO_FRAME = 0  # serves as the clip's photo; a fixed rule, so that no run can pick its own
+PHOTO_FRAME = 0  # serves as the clip's photo; a fixed rule, the same for every run
 VARIANTS = {
-    "audio": "the clip's own sound",
+    "audio": "the clip's own audio",
     "video": "the clip's own video",
-    "shuffled": "the sound of a clip that says another word",
-    "untrained": "own sound, fresh weights",
+    "shuffled": "the audio of a clip that says another word",
+    "untrained": "own audio, fresh weights",
     "photo": "nothing: the photo, copied",
 }
 EXTREMES = 3  # best and worst clips each
-EXAMPLES = 5  # clips kept for the eye, evenly spread over the split
-JUDGED_CLIPS = 50  # clips that SyncNet and the face detector judge, evenly spread over the split: both take seconds
+EXAMPLES = 5  # clips shown in the report, evenly spread over the split
+SCORED_CLIPS = 50  # clips for SyncNet and the face detector, evenly spread over the split: each takes seconds a clip
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Generated:
     """Figures of N clips' generated frames.
 
     Attributes:
       index: of the clips in the source, `[N]`.
-      figures: by variant and name (those of `metrics.picture_figures`, jitter, identity, read), `[N]`: means over the
-        frames of a clip save the photo's own; `jitter` is their movement outside the mouth, `identity` the cosine of
+      figures: by variant and name (those of `metrics.image_figures`, jitter, identity, read), `[N]`: means over the
+        frames of a clip except the photo's own; `jitter` is their change outside the mouth, `identity` the cosine of
         their pid and the photo's, and `read` whether the model's own lip reader reads the clip's word in them.
       activity: of the mouth, from frame to frame (`metrics.movement`), by variant, and under "real", `[N, 28]`.
-      opening: estimated curves by variant, and of the real frames under "real", `[N, 29]`; empty without a ruler.
+      opening: estimated curves by variant, and of the real frames under "real", `[N, 29]`; empty without an estimator.
       examples: by clip index, the frames of every variant and the real ones, uint8 `[29, S, S, 3]`.
-      scores: SyncNet's, one dictionary per clip that it judged: by variant of ours, and by its own.
-      corners: distances of mouth corners (`landmarks.corner_distances`), one dictionary per clip that was looked at.
-      extremes: as examples, the best and the worst clips: those in which the sound-driven mouth box comes most nearer
-        to the real one than the copied photo's, in mouth L1, and those in which it goes furthest from it.
+      scores: SyncNet's, one dictionary per scored clip: by variant, and by SyncNet's own variant.
+      corners: distances of mouth corners (`landmarks.corner_distances`), one dictionary per scored clip.
+      extremes: as examples, the best and the worst clips by the gain in mouth L1 of the audio-driven frames over the
+        copied photo.
     """
 
     index: np.ndarray
@@ -61,19 +63,18 @@ def generate_variants(
     """A clip's frames in every variant, uint8 `[29, S, S, 3]`.
 
     Args:
+      untrained: the same networks with fresh weights; None leaves that variant out.
       clip: one of `recognition.clips`.
-      other_mfcc: windows `[29, 20, 12]` of the clip that drives it wrongly; None leaves that variant out, as None
-        for `untrained` does.
+      other_mfcc: windows `[29, 20, 12]` of a clip that says another word; None leaves that variant out.
     """
     photo, length = clip["frames"][PHOTO_FRAME], len(clip["frames"])
-    by_sound, by_video = model.gains["audio_encoder"], model.gains["visual_encoder"]
-    wid = {"audio": by_sound * model.wid_from_audio(clip["mfcc"])}
+    by_audio, by_video = model.gains["audio_encoder"], model.gains["visual_encoder"]
+    wid = {"audio": by_audio * model.wid_from_audio(clip["mfcc"])}
     if model.has("visual_encoder"):
         wid["video"] = by_video * model.wid_from_video(clip["frames"])
     if other_mfcc is not None:
-        wid["shuffled"] = by_sound * model.wid_from_audio(other_mfcc)
-    # A call for each: compilers round the last bit of an image by its place in the batch, and generation gives every
-    # frame the place that it has here.
+        wid["shuffled"] = by_audio * model.wid_from_audio(other_mfcc)
+    # One call each: the last bit of an image depends on its position in the batch, and generation has the same ones.
     person = model.encode_person(photo)
     results = {driver: model.decode(person, vectors) for driver, vectors in wid.items()}
     if untrained:
@@ -87,30 +88,35 @@ def measure(
     source: ClipSource,
     batches: Iterable[dict],
     words: np.ndarray,
-    ruler: Ruler | None,
+    estimator: Estimator | None,
     scorer: Scorer | None = None,
-    judge: perceptual.Judge | None = None,
-    judged_clips: int | None = None,
-) -> Pictures:
+    distances: PerceptualMetrics | None = None,
+    scored_clips: int | None = None,
+) -> Generated:
     """Generates every clip in every variant and measures it.
 
     Args:
+      untrained: the same networks with fresh weights; None leaves that variant out.
       words: labels of the first N clips of the source, those that `batches` hold.
+      estimator: of the mouth opening.
       scorer: SyncNet.
-      judge: of LPIPS and FID; it keeps what it has seen.
-      judged_clips: how many clips SyncNet and the face detector judge; default JUDGED_CLIPS.
+      distances: LPIPS and FID; it accumulates what it is given.
+      scored_clips: how many clips SyncNet and the face detector see; default SCORED_CLIPS.
+
+    Raises:
+      DataError: while reading, a damaged record.
     """
-    wrong = len(np.unique(words)) > 1
-    judged_clips = JUDGED_CLIPS if judged_clips is None else judged_clips
-    kept, judged, perceived = (_spread(len(words), count) for count in (EXAMPLES, judged_clips, perceptual.CLIPS))
+    several_words = len(np.unique(words)) > 1
+    scored_clips = SCORED_CLIPS if scored_clips is None else scored_clips
+    kept, scored, compared = (_spread(len(words), count) for count in (EXAMPLES, scored_clips, perceptual.CLIPS))
     rows, examples, scores, corners, extremes = [], {}, [], [], {1: [], -1: []}
     for clip in progress(clips(batches), total=len(words), desc="generating", unit="clip"):
         i, real = int(clip["index"]), clip["frames"]
-        other = windows(source.record(partner(i, words))["mfcc"], np.arange(len(real))) if wrong else None
+        other = windows(source.record(partner(i, words))["mfcc"], np.arange(len(real))) if several_words else None
         variants = generate_variants(model, untrained, clip, other)
         figures = _figures(model, variants, real, clip["word"])
         variants["real"] = real
-        opening = {name: ruler(frames) for name, frames in variants.items()} if ruler else {}
+        opening = {name: estimator(frames) for name, frames in variants.items()} if estimator else {}
         activity = {name: metrics.movement(frames)["mouth"] for name, frames in variants.items()}
         rows.append((i, figures, activity, opening))
         gain = figures["photo"]["mouth_l1"] - figures["audio"]["mouth_l1"]
@@ -121,25 +127,25 @@ def measure(
         if i in kept:
             examples[i] = variants
         shown = {name: frames for name, frames in variants.items() if name not in ("real", "untrained")}
-        if i in judged:
+        if i in scored:
             corners.append(landmarks.corner_distances(shown, real))
-        if judge and i in perceived:
-            judge.add(i, shown, real)
-        if scorer and i in judged:
+        if distances and i in compared:
+            distances.add(i, shown, real)
+        if scorer and i in scored:
             samples = source.record(i)["audio"]
             scores.append({name: scorer(frames, samples) for name, frames in variants.items() if name != "untrained"})
     named = {name: {i: variants for _, i, variants in extremes[sign]} for name, sign in (("best", 1), ("worst", -1))}
     index, *stacked = zip(*rows, strict=True)
-    return Pictures(np.array(index), *map(_stack, stacked), examples, scores, corners, named)
+    return Generated(np.array(index), *map(_stack, stacked), examples, scores, corners, named)
 
 
 def _spread(length: int, count: int) -> set[int]:
-    """At most so many positions of `length`, evenly spread."""
+    """At most `count` positions of `length`, evenly spread."""
     return set(np.linspace(0, length - 1, min(count, length)).astype(int).tolist())
 
 
-def lip_sync_table(generated: Pictures) -> dict[str, dict[str, dict[str, float]]]:
-    """SyncNet's figures (`lip_sync.table`) by its variant and by what drives the frames."""
+def lip_sync_table(generated: Generated) -> dict[str, dict[str, LipSync]]:
+    """SyncNet's figures by its variant and by driver."""
     drivers, variants = generated.scores[0], generated.scores[0]["real"]
     return {
         variant: {driver: lip_sync.table(clip[driver][variant] for clip in generated.scores) for driver in drivers}
@@ -147,24 +153,24 @@ def lip_sync_table(generated: Pictures) -> dict[str, dict[str, dict[str, float]]
     }
 
 
-def picture_table(generated: Pictures, people: np.ndarray | None, seed: int) -> dict:
-    """Means and 95 % intervals by variant and figure."""
+def likeness_table(generated: Generated, people: np.ndarray | None, seed: int) -> dict[str, Likeness]:
+    """Means with 95 % intervals, by variant."""
 
-    def cell(values: np.ndarray) -> dict[str, float]:
+    def mean(values: np.ndarray) -> Mean:
         low, high = metrics.interval(values, people, seed=seed)
-        return {"mean": float(values.mean()), "low": low, "high": high}
+        return Mean(mean=float(values.mean()), low=low, high=high)
 
     return {
-        variant: {name: cell(values) for name, values in figures.items()}
+        variant: Likeness(**{name: mean(values) for name, values in figures.items()})
         for variant, figures in generated.figures.items()
     }
 
 
-def activity_table(generated: Pictures, people: np.ndarray | None, seed: int) -> dict:
-    """`metrics.motion` of the mouth's activity against the real frames', which the driver shares, by variant.
+def activity_table(generated: Generated, people: np.ndarray | None, seed: int) -> dict[str, Motion]:
+    """`metrics.motion` of the mouth's activity against that of the real frames, by variant.
 
     Raises:
-      ValueError: no real mouth moves.
+      NotMeasurable: no real mouth moves.
     """
     real = generated.activity["real"]
     return {
@@ -174,29 +180,26 @@ def activity_table(generated: Pictures, people: np.ndarray | None, seed: int) ->
     }
 
 
-def motion_table(generated: Pictures, true: np.ndarray, people: np.ndarray | None, seed: int) -> dict:
-    """`metrics.motion` by variant; "real" says what the ruler itself is worth.
+def motion_table(generated: Generated, true: np.ndarray, people: np.ndarray | None, seed: int) -> MouthMotion:
+    """`metrics.motion` by variant; that of the real frames validates the mouth-opening estimator.
 
     Args:
       true: mouth openings `[N, 29]`; clips where they are not known (NaN) are left out.
 
-    Returns:
-      the table, with a row "ruler" (trusted, clips).
-
     Raises:
-      ValueError: no known opening changes.
+      NotMeasurable: no known opening changes.
     """
     known = np.isfinite(true).all(1)
     people = people[known] if people is not None else None
-    table = {
+    by_driver = {
         variant: metrics.motion(opening[known], true[known], people, seed=seed)
         for variant, opening in generated.opening.items()
     }
-    trusted = table["real"]["correlation"] >= TRUSTED
-    return table | {"ruler": {"trusted": trusted, "clips": int(known.sum())}}
+    trusted = by_driver["real"].correlation >= TRUSTED
+    return MouthMotion(by_driver=by_driver, estimator=Trust(trusted=trusted, clips=int(known.sum())))
 
 
-def opening_curves(generated: Pictures, true: np.ndarray) -> list[dict[str, np.ndarray]]:
+def opening_curves(generated: Generated, true: np.ndarray) -> list[dict[str, np.ndarray]]:
     """The examples' true and estimated curves by variant, `[29]` each, where the true one is known."""
     rows = np.flatnonzero(np.isin(generated.index, list(generated.examples)) & np.isfinite(true).all(1))
     return [{"true": true[row]} | {name: curve[row] for name, curve in generated.opening.items()} for row in rows]
@@ -207,7 +210,7 @@ def _figures(model: Davs, variants: dict[str, np.ndarray], real: np.ndarray, wor
     others = np.arange(len(real)) != PHOTO_FRAME
     figures = {}
     for name, frames in variants.items():
-        measured = metrics.picture_figures(frames[others], real[others])
+        measured = metrics.image_figures(frames[others], real[others])
         figures[name] = {key: float(values.mean()) for key, values in measured.items()}
         figures[name]["jitter"] = float(metrics.movement(frames)["elsewhere"].mean())
     named = [real[:1], *(frames[word_frames(model)] for frames in variants.values())]
@@ -226,7 +229,7 @@ def _figures(model: Davs, variants: dict[str, np.ndarray], real: np.ndarray, wor
 
 
 def _stack(rows: Iterable[dict]) -> dict:
-    """Dictionaries of the same keys → one dictionary of arrays with a first axis more."""
+    """Dictionaries with the same keys → one dictionary of arrays with a new first axis."""
     rows = list(rows)
     nested = {key: [row[key] for row in rows] for key in rows[0]}
     return {key: _stack(values) if isinstance(values[0], dict) else np.stack(values) for key, values in nested.items()}

@@ -1,9 +1,11 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from davs_jax.evaluate.report.page import summary, write_report
+from davs_jax.evaluate.report import record as records
+from davs_jax.evaluate.report.page import Media, summary, write_report
 
 
 def figure(key: str, value: float) -> dict:
@@ -63,10 +65,11 @@ def record() -> dict:
 
 
 def page_of(record: dict, folder, **media) -> str:
-    return write_report(folder / "report", record, None, media).read_text()
+    """The page of a report.json."""
+    return write_report(records.decoded(records.Report, record), Media(**media), folder / "report").read_text()
 
 
-def test_every_figure_stands_in_the_page_with_its_interval_and_chance(record, tmp_path):
+def test_the_page_shows_every_figure_with_its_interval_and_chance(record, tmp_path):
     page = page_of(record, tmp_path)
     assert page.count("62.5 %<small>[57.5 %, 67.5 %]</small>") == 3
     assert page.count("<td>8.125</td><td>2.500</td><td>-0.25</td><td>90.0 %</td><td>7</td><td>168</td>") == 4
@@ -82,19 +85,22 @@ def test_every_figure_stands_in_the_page_with_its_interval_and_chance(record, tm
     assert page.count("<td>0.125</td><td>5</td><td>3</td>") == 2
     assert "<td>–</td><td>0</td><td>8</td>" in page
     assert page.count("<td>0.250<small>[0.200, 0.300]</small></td><td>12.35</td>") == 3
-    assert "LPIPS so; FID so. Every fourth frame of 7 clips, 49 pictures a row" in page
+    assert "LPIPS so; FID so. Every fourth frame of 7 clips, 49 images a row" in page
     assert "80 identity images" in page
-    assert json.loads((tmp_path / "report" / "report.json").read_text()) == record
+    facts = dict.fromkeys(each.name for each in dataclasses.fields(records.Evaluated))
+    assert json.loads((tmp_path / "report" / "report.json").read_text()) == record | {
+        "evaluated": facts | record["evaluated"]
+    }
 
 
-def test_what_each_probe_should_find_is_said(record, tmp_path):
+def test_the_page_says_what_each_probe_should_find(record, tmp_path):
     page = page_of(record, tmp_path)
     assert "<td>word from person vectors</td><td>at chance</td>" in page
-    assert "<td>person from word vectors of the picture</td><td>at chance</td>" in page
-    assert "<td>word from word vectors of the sound</td><td>high</td>" in page
+    assert "<td>person from word vectors of the video</td><td>at chance</td>" in page
+    assert "<td>word from word vectors of the audio</td><td>high</td>" in page
 
 
-def test_a_control_stands_beside_each_probe_and_swap(record, tmp_path):
+def test_the_page_shows_a_control_beside_each_probe_and_swap(record, tmp_path):
     assert "control" not in page_of(record, tmp_path)
     probe = figure("accuracy", 0.99) | {"mlp": figure("accuracy", 0.88)}
     record["figures"]["control"] = {"probes": {"word_from_pid": probe}, "swap": {"person": figure("accuracy", 0.77)}}
@@ -115,23 +121,23 @@ def test_names_cannot_break_the_page(record, tmp_path):
     assert "<joint>" not in page
 
 
-def test_a_ruler_below_its_mark_brings_a_warning(record, tmp_path):
-    assert "Not to be trusted" not in page_of(record, tmp_path)
+def test_an_estimator_that_is_not_reliable_brings_a_warning(record, tmp_path):
+    assert "Not reliable" not in page_of(record, tmp_path)
     record["figures"]["motion"]["ruler"]["trusted"] = False
-    assert "Not to be trusted" in page_of(record, tmp_path)
+    assert "Not reliable" in page_of(record, tmp_path)
 
 
 def test_parts_that_were_not_measured_are_not_shown(record, tmp_path):
     record["figures"] = {"retrieval": record["figures"]["retrieval"]}
     page = page_of(record, tmp_path)
     assert "<h2>Retrieval</h2>" in page
-    for title in ("Lip reading", "Generated frames", "Mouth motion", "Who is in the words", "See and hear", "Training"):
+    for title in ("Lip reading", "Generated frames", "Mouth motion", "Disentanglement", "Examples", "Training"):
         assert f"<h2>{title}" not in page
-    assert summary(record).split("\n") == [f"{'R@1, sound → picture':<48}{'25.0 %':>10}"]
+    assert summary(records.decoded(records.Report, record).figures) == "R@1, audio → video  25.0 %"
 
 
-def test_pictures_and_video_are_embedded(record, tmp_path):
-    page = page_of(record, tmp_path, sheet=np.zeros((4, 4, 3), np.uint8), films={"examples": b"mp4", "best": b"mp5"})
+def test_images_and_videos_are_embedded(record, tmp_path):
+    page = page_of(record, tmp_path, sheet=np.zeros((4, 4, 3), np.uint8), videos={"examples": b"mp4", "best": b"mp5"})
     assert 'src="data:video/mp4;base64,bXA0"' in page
     assert "The best clips, by how much" in page
     assert (tmp_path / "report" / "best.mp4").read_bytes() == b"mp5"

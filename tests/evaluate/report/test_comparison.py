@@ -2,13 +2,13 @@ import json
 
 import pytest
 
-from davs_jax.data.sources import DataError
-from davs_jax.evaluate.report.compare import write_comparison
+from davs_jax.errors import DataError
+from davs_jax.evaluate.report.comparison import write_comparison
 
 
 @pytest.fixture
 def reports(tmp_path):
-    """Three reports; the last one knows less, and of other clips."""
+    """Three reports; the last one holds less, and is on other clips."""
     folders = []
     for i, name in enumerate(("one", "two & co", "three")):
         accuracy = {"accuracy": 0.25 * (i + 1), "low": 0.1, "high": 0.9, "top5": 0.5, "top5_low": 0.4, "top5_high": 0.6}
@@ -34,9 +34,9 @@ def test_every_report_has_its_column(reports, tmp_path):
     assert "<th>one</th><th>two &amp; co</th><th>three</th>" in page
     bracket = "<small>[10.0 %, 90.0 %]</small>"
     cells = "".join(f"<td>{share}{bracket}</td>" for share in ("25.0 %", "50.0 %", "75.0 %"))
-    assert f"<td>sound</td>{cells}" in page
+    assert f"<td>audio</td>{cells}" in page
     assert page.count("50.0 %<small>[40.0 %, 60.0 %]</small>") == 3
-    assert "<td>sound · amplitude</td><td>0.125</td><td>0.125</td><td></td>" in page
+    assert "<td>audio · amplitude</td><td>0.125</td><td>0.125</td><td></td>" in page
     assert page.count("data:video/mp4") == 1
     assert "ABOUT" not in page
 
