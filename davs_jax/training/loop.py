@@ -5,7 +5,6 @@ import itertools
 import operator
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 
 import jax
@@ -24,7 +23,7 @@ from davs_jax.monitor.goodput import Account
 from davs_jax.monitor.monitor import Monitor
 from davs_jax.monitor.profiles import Profile
 from davs_jax.parallel import processes, sharding
-from davs_jax.parallel.compilation import STEP_OPTIONS, keep_compilations
+from davs_jax.parallel.compilation import compile_step, keep_compilations
 from davs_jax.training import state, step
 from davs_jax.training.forward import REMAT
 from davs_jax.training.state import DavsState
@@ -199,14 +198,11 @@ def _clips(spec: dict[str, jax.ShapeDtypeStruct]) -> int:
 
 
 def _compile(config, mesh, spec, abstract: DavsState) -> Callable:
-    """The compiled step, and a line on what it took and takes."""
-    _say(f"compiling the step (kept in {jax.config.jax_compilation_cache_dir}) …")
-    began = time.perf_counter()
-    compiled = step.make_train_step(config, mesh).lower(abstract, spec).compile(STEP_OPTIONS.get(jax.default_backend()))
+    """The compiled step, and a line on the memory that it needs."""
+    compiled = compile_step(step.make_train_step(config, mesh), (abstract, spec), _say)
     used = compiled.memory_analysis()
     new = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
-    memory = (used.argument_size_in_bytes + new) / 2**20
-    _say(f"compiled in {time.perf_counter() - began:.0f} s; a step needs {memory:,.0f} MiB of each device")
+    _say(f"a step needs {(used.argument_size_in_bytes + new) / 2**20:,.0f} MiB of each device")
     return compiled
 
 
