@@ -34,6 +34,7 @@ CACHE = "~/.cache/davs_jax/plans"
 FORMAT = 3  # of what is kept; to be raised where the reading of the compiler's answers changes
 SOURCES = (
     "constants.py",
+    "errors.py",
     "models/*.py",
     "parallel/*.py",
     "training/__init__.py",
