@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ from davs_jax.monitor.goodput import Account
 from davs_jax.monitor.monitor import Monitor
 from davs_jax.monitor.profiles import Profile
 from davs_jax.parallel import processes, sharding
-from davs_jax.parallel.compilation import STEP_OPTIONS, keep_compilations
+from davs_jax.parallel.compilation import compile_step, keep_compilations
 from davs_jax.training import state, step
 from davs_jax.training.stage import Stage
 from davs_jax.training.state import DavsState
@@ -179,14 +178,10 @@ def _tables(job: Job, now: DavsState, origins: dict[str, str]) -> Iterator[str]:
 
 def _compile(job: Job) -> Callable:
     """The compiled step; prints how long compiling took and how much memory a step needs."""
-    _say(f"compiling the step (kept in {jax.config.jax_compilation_cache_dir}) …")
-    began = time.perf_counter()
-    lowered = step.make_train_step(job.stage, job.mesh).lower(job.abstract, dict(job.stage.batch))
-    compiled = lowered.compile(STEP_OPTIONS.get(jax.default_backend()))
+    compiled = compile_step(step.make_train_step(job.stage, job.mesh), (job.abstract, dict(job.stage.batch)), _say)
     used = compiled.memory_analysis()
     new = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
-    memory = (used.argument_size_in_bytes + new) / 2**20
-    _say(f"compiled in {time.perf_counter() - began:.0f} s; a step needs {memory:,.0f} MiB of each device")
+    _say(f"a step needs {(used.argument_size_in_bytes + new) / 2**20:,.0f} MiB of each device")
     return compiled
 
 
