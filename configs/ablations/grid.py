@@ -1,4 +1,4 @@
-"""The claims about lip reading, on GRID. Nothing is asked about persons: one speaker dominates what we have.
+"""Ablations of lip reading on GRID, without those about persons: one speaker dominates our recordings.
 
 python -m davs_jax.claims --config configs/claims/grid.py --output runs/claims/grid
 """
@@ -11,7 +11,7 @@ ARMS = synthetic.READING | synthetic.CONTROLS
 
 
 def get_config(arm: str = "joint-both", root: str = ""):
-    """One arm's configuration; `root` is not used, since no arm starts from another.
+    """One arm's configuration; `root` is unused: no arm starts from another.
 
     Raises:
       ValueError: an unknown arm.

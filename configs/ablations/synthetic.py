@@ -1,12 +1,12 @@
-"""The article's claims on the quickstart's corpus: arms that differ in one thing, with the same data and steps.
+"""Ablations on the quickstart's corpus: arms that differ in one factor, with the same data and number of steps.
 
     python -m davs_jax.claims --config configs/claims/synthetic.py --output runs/claims/synthetic     # all, three seeds
     python -m davs_jax.main --config configs/claims/synthetic.py:video --workdir runs/video           # one arm alone
 
-Reading arms train word encoders for READ steps. Talking arms train a person encoder and a decoder for TALK steps over
-the word encoders of a reading arm, which they keep as they are; `talk-direct` has no such encoders to begin with and
-gets READ + TALK steps. All talking arms have the same picture losses, those of configs/synthetic.py without temporal
-and adversarial ones (a third of a joint step's time); they take them in one frame per clip.
+Reading arms train word encoders for READ steps. Talking arms train a person encoder and a decoder for TALK steps with
+the frozen word encoders of a reading arm; `talk-direct` starts without word encoders and gets READ + TALK steps. All
+talking arms have the same image losses, those of configs/synthetic.py without the temporal and adversarial ones (a
+third of a joint step's time), on one frame per clip.
 """
 
 from typing import NamedTuple
@@ -18,14 +18,14 @@ PICTURES = {"l1": 1.0, "mouth_l2": 0.25}
 
 
 class Arm(NamedTuple):
-    """One row of the table: what it is, its loss, and what it starts from.
+    """One row of the table: its description, its loss, and the arm that it starts from.
 
     Attributes:
-      about: for the reader.
+      about: description for the reader.
       loss: weights of the terms; all others are 0.
       modalities: as `config.modalities`.
-      after: the arm whose word encoders it uses, frozen; "" is none.
-      times: how many times the steps of its like; 1 but for controls.
+      after: the arm whose frozen word encoders it uses; "" is none.
+      times: multiplier of the number of steps; 1 except for controls.
     """
 
     about: str
@@ -59,7 +59,7 @@ PERSONS = {
     ),
     "talk-direct": Arm("image to image: identity encoder, audio encoder, decoder", PICTURES, ("audio",)),
 }
-# Not a baseline but a question to it: "joint training helps" says little if lips alone would only have begun later.
+# A control: "joint training helps" says little if lip reading alone would merely have needed more steps.
 CONTROLS = {"video-long": Arm("lips alone, four times the steps (a control)", WORDS, ("video",), times=4)}
 ARMS = READING | PERSONS | CONTROLS
 
@@ -81,7 +81,7 @@ def get_config(arm: str = "joint-both", root: str = "runs/claims/synthetic/0"):
 
 
 def reading(c, arm: Arm, steps: int):
-    """Turns the word stage into a reading arm."""
+    """Turns a config of the word stage into a reading arm."""
     c.steps = steps * arm.times
     c.modalities = arm.modalities
     encoders = {"audio": "audio_encoder", "video": "visual_encoder"}
@@ -90,7 +90,7 @@ def reading(c, arm: Arm, steps: int):
 
 
 def talking(c, arm: Arm, root: str):
-    """Turns the generator stage into a talking arm."""
+    """Turns a config of the generator stage into a talking arm."""
     c.steps = TALK if arm.after else READ + TALK
     c.modalities = arm.modalities
     c.trained = ("person_encoder", "decoder", *(("person_classifier",) if arm.after else ("audio_encoder",)))
@@ -100,7 +100,7 @@ def talking(c, arm: Arm, root: str):
 
 
 def _plain(c, loss: dict[str, float]):
-    """These terms only; nothing is validated or drawn on the way, and the last step is what counts."""
+    """Sets these terms only, without validation and images during training; the last checkpoint is measured."""
     c.loss.update(dict.fromkeys(c.loss, 0.0) | loss)
     c.log.update(every=50, images_every=0, eval_every=0)
     c.checkpoint.update(every=100, keep=1, best="")
