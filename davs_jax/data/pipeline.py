@@ -201,7 +201,7 @@ def train_batches(
     Every process loads the rows that its own devices hold.
 
     Args:
-      spec: global shapes and types of the batch that the step wants (`step.batch_spec`).
+      spec: global shapes and types of the batch that the step wants (`Stage.batch`).
 
     Raises:
       DataError: data that does not fit the configuration; while reading, a damaged record.
