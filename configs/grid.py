@@ -1,10 +1,10 @@
-"""GRID at 64 px: 51 words, mostly one speaker, on real recordings.
+"""GRID at 64 px: 51 words in real recordings, mostly of one speaker.
 
     python -m davs_jax.main --config configs/grid.py:word --workdir runs/grid/word
     python -m davs_jax.main --config configs/grid.py:generator --workdir runs/grid/generator
     python -m davs_jax.main --config configs/grid.py --workdir runs/grid/joint
 
-GRID has no set of labelled faces beside it, so the two terms that need one are off.
+GRID comes without labelled face images, so the two terms that need them are off.
 """
 
 from configs import common, synthetic

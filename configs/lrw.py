@@ -1,4 +1,4 @@
-"""Stage 4 of the full recipe: everything together on LRW and MS-Celeb-1M, at 256 px, with the published values.
+"""Stage 4 of the full recipe: all networks together on LRW and MS-Celeb-1M, at 256 px, with the published values.
 
 python -m davs_jax.main --config configs/lrw.py --workdir runs/lrw
 """

@@ -1,4 +1,4 @@
-"""Stage 3 of the full recipe: the decoder learns to draw against frozen word encoders, at 256 px.
+"""Stage 3 of the full recipe: the decoder trains with frozen word encoders, at 256 px.
 
 python -m davs_jax.main --config configs/lrw_generator.py --workdir runs/lrw_generator
 """

@@ -1,4 +1,4 @@
-"""Stage 1 of the full recipe: the person encoder learns 40,145 identities of MS-Celeb-1M, at 256 px.
+"""Stage 1 of the full recipe: the person encoder learns the 40,145 identities of MS-Celeb-1M, at 256 px.
 
 python -m davs_jax.main --config configs/lrw_person.py --workdir runs/lrw_person
 """

@@ -1,8 +1,8 @@
-"""The whole recipe in small, as `make quickstart` runs it: minutes on two CPU cores.
+"""The whole recipe at small scale, as `make quickstart` runs it: minutes on two CPU cores.
 
     python -m davs_jax.main --config configs/quickstart.py:word --workdir runs/quickstart/word
 
-`configs/synthetic.py` with fewer people and fewer steps; stages as there, in the order word, person, generator, joint.
+`configs/synthetic.py` with fewer people and steps. The stages are word, person, generator and joint, in this order.
 """
 
 from configs import common, synthetic

@@ -1,4 +1,4 @@
-"""The embedded corpus, large and longer: a model that really learns, in an hour or two on two CPU cores.
+"""The synthetic corpus at larger scale: a model that learns the task, in an hour or two on two CPU cores.
 
     python -m data_prep.synthetic --output data/synthetic/raw --people 96 --val-people 8 --test-people 12 \
         --further-people 64 --clips-per-word 5
@@ -9,9 +9,9 @@
     python -m davs_jax.main --config configs/synthetic.py:generator --workdir runs/synthetic/generator
     python -m davs_jax.main --config configs/synthetic.py --workdir runs/synthetic/joint
 
-Beside the published system it uses our options for small pictures and few clips: finer skip maps, the word at finer
-strides, the blend head, the contrastive loss over frames, a squared loss at the mouth, and no dropout. The reasons
-are in docs/decisions.md.
+It adds our options for small images and few clips to the published system: finer skip maps, the word at finer strides,
+the blend head, the contrastive loss over frames, a squared loss at the mouth, and no dropout. docs/decisions.md explains
+each.
 """
 
 from configs import common
@@ -48,9 +48,9 @@ def get_config(stage: str = "joint"):
 
     c.contrastive = "frames"
     if c.loss.modality:
-        c.loss.modality = 0.2  # the contrastive loss above already brings the modalities together
+        c.loss.modality = 0.2  # the contrastive loss above already aligns the modalities
     if stage == "word":
-        c.loss.wid_uniform = 1.0  # from the start: what the eye never learns needs not be unlearnt
+        c.loss.wid_uniform = 1.0  # from the start: what the visual encoder never learns need not be unlearnt
     if c.loss.l1:
         c.loss.update(l1=1.0, mouth=0.0, mouth_l2=0.25)
     common.chain(c, stage, "runs/synthetic")
@@ -58,7 +58,7 @@ def get_config(stage: str = "joint"):
         c.optim.learning_rate = 3e-4
         c.wid_gradient = 0.0
         c.trained = (*c.trained, "person_classifier")
-        c.loss.person_ce = 1.0  # keeps persons in pid while the adversary takes words out
+        c.loss.person_ce = 1.0  # keeps identity in pid while the adversary removes words
 
     c.log.images_every = 500 if c.loss.l1 else 0
     c.log.eval_every = 200 if c.loss.word_ce else 0

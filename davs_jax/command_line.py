@@ -1,4 +1,4 @@
-"""Command lines: numbers for argparse, config files and `--config.KEY=VALUE` for absl. Errors are one sentence."""
+"""Command lines: argparse number types, and config files with `--config.KEY=VALUE` for absl."""
 
 import argparse
 import difflib

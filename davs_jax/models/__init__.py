@@ -1,7 +1,7 @@
-"""The networks: arrays in, arrays out. The only home of flax.linen.
+"""The networks: arrays in, arrays out. The only package that uses flax.linen.
 
-One rule holds at every image size S: depth and kernels are those of 256 px, every map scales with S, and a kernel
-that covers a whole map (or the whole mouth) at 256 px covers it at any size. Channels scale with `width`.
+One rule holds at every image size S: depth and kernel sizes are those of 256 px, feature maps scale with S, and a
+kernel that covers a whole map (or the whole mouth) at 256 px covers it at any size. Channels scale with `width`.
 """
 
 import flax.linen as nn
@@ -37,7 +37,7 @@ Module = nn.Module
 
 
 def build(model) -> dict[str, Module]:
-    """The networks of a model configuration, by name.
+    """The networks of a model config, by name.
 
     Args:
       model: `config.model` of `configs/common.py`.

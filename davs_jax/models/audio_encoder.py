@@ -9,8 +9,8 @@ from davs_jax.models.layers import Array, BatchNorm, Dtype, at_least_float32, co
 class AudioEncoder(nn.Module):
     """mfcc `[N, 20, 12]` (time × coefficient, unnormalised) → wid `[N, E]`.
 
-    Two branches: one convolves over time and coefficients, the other spans all coefficients at once and
-    subsamples in time. Their last convolutions have no norm.
+    Two branches: one convolves over time and coefficients; the kernels of the other span all coefficients, and it
+    subsamples time. Their last convolutions have no batch norm.
     """
 
     width: float = 1.0

@@ -1,4 +1,4 @@
-"""Networks that name a word or a person: classifiers that help, and adversaries that the encoders must defeat."""
+"""Classifiers of words and persons, and the adversaries that the encoders learn to fool."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ class WordClassifier(nn.Module):
 
 
 class PersonClassifier(nn.Module):
-    """`C_p`: pid `[N, E]` → identity logits `[N, identities]` (official `Face_ID_fc`; its training is ours)."""
+    """`C_p`: pid `[N, E]` → identity logits `[N, identities]` (official `Face_ID_fc`; its training code is ours)."""
 
     num_identities: int
     dropout: float = 0.5
@@ -34,7 +34,7 @@ class PersonClassifier(nn.Module):
 
 
 class WordAdversary(nn.Module):
-    """Reads the word from person maps `[B, T, S/4, S/4, C]` → logits `[B, words]` (official `ID_dis32`)."""
+    """Predicts the word from person maps: `[B, T, S/4, S/4, C]` → logits `[B, words]` (official `ID_dis32`)."""
 
     num_words: int
     width: float = 1.0
@@ -54,9 +54,9 @@ class WordAdversary(nn.Module):
 
 
 class PersonAdversary(nn.Module):
-    """Reads the person from one word vector: wid `[N, E]` → identity logits `[N, identities]`.
+    """Predicts the person from one word vector: wid `[N, E]` → identity logits `[N, identities]`.
 
-    The paper names it and releases nothing; the two hidden layers are our choice.
+    The paper mentions it, but its code was not released; the two hidden layers are our choice.
     """
 
     num_identities: int
@@ -71,7 +71,7 @@ class PersonAdversary(nn.Module):
 
 
 class ModalityDiscriminator(nn.Module):
-    """wid `[N, E]` → logit `[N]` that it came from sound (official `discriminator_audio`)."""
+    """wid `[N, E]` → logit `[N]` that it was computed from audio (official `discriminator_audio`)."""
 
     embed_dim: int = 256
 

@@ -1,13 +1,13 @@
-"""The convolution of all networks: XLA's own, with a gradient for the kernel of our own.
+"""The convolution of all networks: XLA's forward, with our own gradient of the kernel.
 
-**On a CPU it is faster.** XLA's CPU backend computes a kernel's gradient as one convolution whose window is the whole
-picture, which takes up to three times as long as the forward. The same numbers as matrix products with shifted copies,
-a few pictures at a time so that they stay in the cache, take hardly longer than the forward where the stride is 1
-(`tests/benchmarks/convolution.py` prints it).
+**It is faster on a CPU.** XLA's CPU backend computes the gradient of a kernel as one convolution whose window is the
+whole image, which takes up to three times as long as the forward. Matrix products with shifted copies, of a few images
+at a time so that they stay in the cache, give the same numbers in hardly more time than the forward where the stride
+is 1 (measured by `tests/benchmarks/convolution.py`).
 
-**In bfloat16 it stays float32.** Devices add up their shares of a gradient in the type that the convolution gives it,
-and JAX's own gives bfloat16: 8 bits, before the sum over a pod. Ours is computed and added up in float32. GPUs are the
-exception: XLA has no bfloat16 convolution for them that gives float32, and would read the pictures in float32 instead.
+**With bfloat16 it stays float32.** Devices sum their shares of a gradient in the type that the convolution returns, and
+JAX's own returns bfloat16: 8 significant bits before the sum over a pod. Ours is computed and summed in float32. GPUs
+are the exception: XLA has no bfloat16 convolution for them that returns float32, and would read the images in float32.
 """
 
 import functools
@@ -19,7 +19,7 @@ Array = jax.Array
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
-COLUMNS = 1 << 19  # numbers in the shifted copies that are handled at once: 2 MiB
+COLUMNS = 1 << 19  # numbers in the shifted copies that one product reads: 2 MiB
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -35,7 +35,7 @@ def _forward(x: Array, kernel: Array, strides: Pair, padding: Padding):
 def _backward(strides: Pair, padding: Padding, saved: tuple[Array, Array], gradient: Array):
     x, kernel = saved
     low = kernel.astype(x.dtype)
-    # Transposed, not differentiated, which would trace the forward convolution once more for nothing.
+    # Transposed rather than differentiated: that would trace the forward convolution once more.
     (of_x,) = jax.linear_transpose(lambda x: _xla(x, low, strides, padding), x)(gradient)
 
     def by_xla(x: Array, gradient: Array) -> Array:
@@ -46,7 +46,7 @@ def _backward(strides: Pair, padding: Padding, saved: tuple[Array, Array], gradi
     if x.dtype != kernel.dtype:
         accumulated = functools.partial(_accumulated, size=size, strides=strides, padding=padding, dtype=kernel.dtype)
         return of_x, jax.lax.platform_dependent(x, gradient, cuda=by_xla, rocm=by_xla, default=accumulated)
-    # Several host devices share a batch, and a loop over its parts would make them wait for each other.
+    # Several host devices share a batch; a loop over its parts would make them wait for each other.
     if jax.device_count() > 1 or _left_to_xla(x, kernel, strides, padding):
         return of_x, by_xla(x, gradient)
     by_products = functools.partial(kernel_gradient, size=size, padding=padding)
@@ -61,8 +61,10 @@ def _xla(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
 
 
 def _left_to_xla(x: Array, kernel: Array, strides: Pair, padding: Padding) -> bool:
-    """Whether copies cost more than they save: with strides; where all are handled at once. (A padding as wide as the
-    kernel is left to XLA because no network has it.)"""
+    """Whether shifted copies cost more than they save: with strides, or where one product would read all of them.
+
+    (A padding as wide as the kernel is left to XLA: no network has it.)
+    """
     height, width, _, features = kernel.shape
     wide = any(max(pad) >= k for k, pad in zip((height, width), padding, strict=True))
     places, positions = height * width, x.size // x.shape[-1]
@@ -72,11 +74,11 @@ def _left_to_xla(x: Array, kernel: Array, strides: Pair, padding: Padding) -> bo
 def _accumulated(x: Array, gradient: Array, size: Pair, strides: Pair, padding: Padding, dtype) -> Array:
     """Gradient of a convolution for its kernel, `[h, w, C, D]`, summed in the wider of its inputs' type and `dtype`.
 
-    It is a convolution over the pictures as channels, of the input with the output's gradient, whose elements lie as
-    far apart as the strides.
+    It is a convolution of the input with the output's gradient, dilated by the strides, in which images take the place
+    of channels.
     """
     sizes = zip(x.shape[1:3], gradient.shape[1:3], size, strides, padding, strict=True)
-    # What the last stride did not reach is cut off: the padding behind may be negative.
+    # Inputs that the last stride did not reach are cut off: the padding at the end may be negative.
     pads = [
         (low, kernel - 1 + stride * (out - 1) + 1 - low - before) for before, out, kernel, stride, (low, _) in sizes
     ]
@@ -94,14 +96,14 @@ def _accumulated(x: Array, gradient: Array, size: Pair, strides: Pair, padding: 
 def kernel_gradient(x: Array, gradient: Array, size: Pair, padding: Padding) -> Array:
     """Gradient of a convolution of stride 1 for its kernel, `[h, w, C, D]`, by matrix products.
 
-    The output's gradient is shifted against the input, once for each place of the kernel, and its copies stand beside
-    one another in the product's wide factor: it has fewer channels than the input wherever maps are large.
+    The output's gradient is shifted against the input, once for each element of the kernel, and its copies are the
+    columns of the product's wide factor: it has fewer channels than the input where maps are large.
 
     Args:
       x: its input, `[N, H, W, C]`.
       gradient: for its output, `[N, …, D]`.
       size: of the kernel, (h, w).
-      padding: below that size on every side.
+      padding: smaller than the kernel on every side.
     """
     height, width, channels = x.shape[1:]
     sides = zip(size, padding, strict=True)
@@ -114,14 +116,14 @@ def kernel_gradient(x: Array, gradient: Array, size: Pair, padding: Padding) -> 
         columns = jnp.concatenate(shifted, -1) if len(shifted) > 1 else shifted[0]
         return x.reshape(-1, channels).T @ columns.reshape(-1, length)
 
-    # A 1×1 kernel shifts nothing, so nothing is copied that could leave the cache.
+    # A 1×1 kernel needs no copies, so nothing can exceed the cache.
     part = len(x) if len(starts) == 1 else max(1, min(len(x), COLUMNS // (height * width * length)))
     parts = -(-len(x) // part)
     if parts == 1:
         total = product(x, gradient)
     else:
         pairs = x, gradient
-        if part > 1:  # else the loop takes away an axis, without which copies are quicker
+        if part > 1:  # else the scan removes the batch axis, and copies are faster without it
             pairs = tuple(_divided(values, parts, part) for values in pairs)
         total, _ = jax.lax.scan(
             lambda total, pair: (total + product(*pair), None), jnp.zeros((channels, length), x.dtype), pairs
@@ -130,7 +132,7 @@ def kernel_gradient(x: Array, gradient: Array, size: Pair, padding: Padding) -> 
 
 
 def _divided(values: Array, parts: int, part: int) -> Array:
-    """`[N, …]` → `[parts, part, …]`; zeros, which add nothing to a product, fill the last part."""
+    """`[N, …]` → `[parts, part, …]`; the last part is padded with zeros, which do not change a product."""
     missing = parts * part - len(values)
     values = jnp.pad(values, ((0, missing), *[(0, 0)] * (values.ndim - 1)))
     return values.reshape(parts, part, *values.shape[1:])

@@ -15,23 +15,23 @@ from davs_jax.models.layers import (
     upsample,
 )
 
-# (stride of the map a block works on, its channels, its convolutions); each block ends with a doubling.
+# (stride of a block's map, its channels, its convolutions); each block ends by doubling the resolution.
 BLOCKS = ((64, 512, 2), (32, 512, 3), (16, 256, 4), (8, 256, 4), (4, 128, 3), (2, 64, 2))
 
-DARKEST = 0.02  # of a photo, before its logit is taken
-OPEN = 2.0  # logit of the mask where training starts: 0.88
+DARKEST = 0.02  # photos are clipped to 0.02…0.98 before their logit is taken
+OPEN = 2.0  # logit of the mask at the start of training: 0.88
 faint = nn.initializers.variance_scaling(0.01, "fan_in", "normal")  # so that training starts at the photo
 
 
 class Decoder(nn.Module):
     """pid, wid `[N, E]`, maps of the person encoder, photo `[N, S, S, 3]` → frames `[N, S, S, 3]` in 0…1.
 
-    The first map is S/64 on a side, drawn from the two vectors alone; the map of stride 8 enters where the sizes
-    meet. Ours, beside the published topology: `skips` may name more strides (32, 16, 4, 2), `word_skips` names strides
-    at which wid enters once more, spread over the map, and with `blend` the output is
-    mask · generated + (1 − mask) · photo, where the mask is a fourth channel and the three others change the photo's
-    own logits. Training then starts at the photo with the mask open: started closed, the mask lets no gradient reach
-    what is generated, and the mouth stays shut. Without `blend` the photo is not used.
+    The first map is S/64 on a side and computed from the two vectors alone; the person map of stride 8 is concatenated
+    at its resolution. Ours, not in the published topology: `skips` may name more strides (32, 16, 4, 2); `word_skips`
+    names strides at which wid is concatenated again, broadcast over the map; and with `blend` the output is
+    mask · generated + (1 − mask) · photo, where the mask is a fourth channel and the other three are added to the
+    logits of the photo. Training then starts at the photo with an open mask: a closed mask would let no gradient reach
+    the generated image, and the mouth would stay closed. Without `blend` the photo is not used.
     """
 
     width: float = 1.0
@@ -50,7 +50,7 @@ class Decoder(nn.Module):
             return normed(conv(features, 3, 1, 1, kernel_init=init, dtype=self.dtype, name=name)(x), name)
 
         start = photo.shape[1] // 64
-        # The layers that see vectors cost nothing: they compute in float32, whatever the maps do.
+        # The layers that read vectors are cheap: they compute in float32, whatever the type of the maps.
         x = jnp.concatenate([pid, wid], -1)[:, None, None, :]
         x = nn.ConvTranspose(
             scaled(512, self.width), (start, start), padding="VALID", kernel_init=torch_default, name="start"

@@ -1,4 +1,4 @@
-"""The layers that all networks share, with PyTorch's conventions where those shape the published weights."""
+"""Layers that the networks share, with PyTorch's conventions where the published weights depend on them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,15 +14,15 @@ from davs_jax.models.convolution import convolve
 Array = jax.Array
 Dtype = Any
 
-CONVOLUTION = "convolution"  # what `config.remat` calls the outputs of convolutions
+CONVOLUTION = "convolution"  # name of the outputs of convolutions, for the policies of `config.remat`
 
-# PyTorch's default for convolutions and linear layers: uniform within ±1/√fan_in. Its biases start so too; ours at 0.
+# PyTorch's default for convolutions and linear layers: uniform within ±1/√fan_in. Our biases, unlike its, start at 0.
 torch_default = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 kaiming_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channel count at a width multiplier: a multiple of 4, so that blocks can halve and quarter it."""
+    """Channel count at a width multiplier: a multiple of 4, which blocks can halve and quarter."""
     return max(4, 4 * round(channels * width / 4))
 
 
@@ -37,7 +37,7 @@ class Conv(nn.Module):
     strides: tuple[int, int]
     padding: tuple[int, int]
     use_bias: bool = True
-    dtype: Dtype | None = None  # None is that of input and kernel
+    dtype: Dtype | None = None  # None is the common type of input and kernel
     kernel_init: Callable = torch_default
 
     @nn.compact
@@ -52,7 +52,7 @@ class Conv(nn.Module):
 
 
 def conv(features: int, kernel: int | tuple[int, int], stride=1, padding=0, **kwargs) -> Conv:
-    """`Conv`, whose sizes are one number or (rows, columns)."""
+    """`Conv` with sizes given as one number or as (rows, columns)."""
     return Conv(features, _pair(kernel), _pair(stride), _pair(padding), **kwargs)
 
 
@@ -63,8 +63,8 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
 class BatchNorm(nn.Module):
     """Batch normalisation with PyTorch's running statistics: momentum 0.1 and the *unbiased* variance.
 
-    Flax's own keeps the biased variance, which differs by several percent on the small maps of these networks.
-    Under jit over a mesh the statistics are those of the global batch. Computed in float32 at least.
+    Flax's own keeps the biased variance, which differs by several percent on the small maps of these networks. Under
+    jit over a mesh the statistics are those of the global batch. They are computed in float32 or wider.
     """
 
     scale_init: Callable = nn.initializers.ones
@@ -91,15 +91,15 @@ class BatchNorm(nn.Module):
                 for running, new in ((running_mean, mean), (running_var, unbiased)):
                     running.value = (1 - self.momentum) * running.value + self.momentum * new
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
-        # In float32, so that the gradients of scale and bias are summed in it; only the result is narrow.
+        # In float32, so that the gradients of scale and bias are summed in it; only the result is cast.
         return (at_least_float32(x) * factor + (bias - mean * factor)).astype(x.dtype)
 
 
 def max_pool(x: Array) -> Array:
     """2×2 max pooling, [N, H, W, C] → [N, H/2, W/2, C].
 
-    As maxima of strided slices: XLA's own pooling builds index arrays for its gradient, which made the visual
-    encoder's gradient 1.5 times slower on a CPU.
+    Computed as maxima of strided slices: XLA's own pooling builds index arrays for its gradient, which made the
+    gradient of the visual encoder 1.5 times slower on a CPU.
     """
     upper, lower = x[:, ::2], x[:, 1::2]
     return jnp.maximum(
@@ -108,7 +108,7 @@ def max_pool(x: Array) -> Array:
 
 
 def at_least_float32(x: Array) -> Array:
-    """For sums, statistics and losses where the networks compute in bfloat16; float64 stays as it is."""
+    """Casts bfloat16 to float32, for sums, statistics and losses; float64 stays float64."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -117,24 +117,24 @@ def leaky_relu(x: Array) -> Array:
 
 
 def _doubled(x: Array, axis: int, align_corners: bool) -> Array:
-    """One axis doubled linearly: of each value's two, one is drawn to its predecessor, the other to its successor."""
+    """Doubles one axis linearly: each value becomes two, one pulled to its predecessor, the other to its successor."""
     size = x.shape[axis]
-    drawn = np.arange(size) / (2 * size - 1) if align_corners else np.full(size, 0.25)
+    pulled = np.arange(size) / (2 * size - 1) if align_corners else np.full(size, 0.25)
     shape = [-1 if i == axis else 1 for i in range(x.ndim)]
     first, last = (jax.lax.slice_in_dim(x, i, i + 1, axis=axis) for i in (0, size - 1))
     before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, size - 1, axis=axis)], axis)
     after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, size, axis=axis), last], axis)
-    back, on = (weights.astype(x.dtype).reshape(shape) for weights in (drawn, drawn[::-1]))
+    back, on = (weights.astype(x.dtype).reshape(shape) for weights in (pulled, pulled[::-1]))
     pairs = jnp.stack([x + back * (before - x), x + on * (after - x)], axis + 1)
     return pairs.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
 
 
 def upsample(x: Array, align_corners: bool) -> Array:
-    """Doubles [N, H, W, C] bilinearly; exact on either convention.
+    """Doubles [N, H, W, C] bilinearly; exact in either convention.
 
-    The released weights were trained with PyTorch 0.2, which aligned the corners; later versions do not. Accelerators
-    do it by two small matrix products, which a TPU's compiler joins to what stands around them (2.4 times less memory
-    traffic in a block's training); a CPU by sums of neighbours (up to 16 times as quick).
+    The released weights were trained with PyTorch 0.2, which aligned the corners; later versions do not by default.
+    Accelerators compute two small matrix products, which a TPU's compiler fuses with neighbouring operations (2.4 times
+    less memory traffic in training a block); a CPU computes sums of neighbours (up to 16 times faster).
     """
 
     def by_products(x: Array) -> Array:
@@ -148,7 +148,7 @@ def upsample(x: Array, align_corners: bool) -> Array:
 
 
 def squeeze_channels(image_size: int) -> int:
-    """Channels of the map of side S/8 that is flattened: 1 at 256 px, and as many as keep its 1,024 numbers below."""
+    """Channels of the flattened map of side S/8: 1 at 256 px, and below as many as keep its 1,024 numbers."""
     return max(1, (256 // image_size) ** 2)
 
 

@@ -1,4 +1,4 @@
-"""`E_p`: a face image → the person vector and its maps (official `network/IdentityEncoder.py`)."""
+"""`E_p`: a face image → the person vector and its feature maps (official `network/IdentityEncoder.py`)."""
 
 import math
 
@@ -10,7 +10,7 @@ from davs_jax.models.layers import Array, BatchNorm, Dtype, at_least_float32, co
 
 
 class MaxBlock(nn.Module):
-    """Two parallel convolutions, each normalised, and their element-wise maximum; no other nonlinearity."""
+    """Two parallel convolutions with batch norm, and their element-wise maximum; no other nonlinearity."""
 
     features: int
     kernel: int = 3

@@ -1,4 +1,4 @@
-"""SyncNet (Chung & Zisserman 2016): 0.2 s of a face and of its sound as two vectors, near where both are in time."""
+"""SyncNet (Chung & Zisserman 2016): embeds 0.2 s of a face and of its audio; synchronous pairs are close."""
 
 import functools
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from davs_jax.constants import CLIP_FRAMES
 from davs_jax.models.convolution import convolve
 from davs_jax.models.layers import CONVOLUTION, Array, BatchNorm, conv, flatten_time, scaled, torch_default
 
-SIZE = 224  # pixels a side of its pictures
-FRAMES = 5  # pictures of one window
+SIZE = 224  # side of its images in pixels
+FRAMES = 5  # images of one window
 COLUMNS, COEFFICIENTS = 20, 13  # MFCC of one window
 EMBED_DIM = 1024
-CLIP_WINDOWS = CLIP_FRAMES - FRAMES  # whose sound ends within a clip
+CLIP_WINDOWS = CLIP_FRAMES - FRAMES  # windows of a clip whose audio ends within it
 
 
-class _FilmConv(nn.Module):
-    """A plane convolution over every FRAMES pictures in a row, stacked on channels: `[B, T, H, W, C]` →
+class _VideoConv(nn.Module):
+    """A 2-D convolution over every FRAMES consecutive images, stacked on channels: `[B, T, H, W, C]` →
     `[B·(T − 4), h, w, features]`.
 
-    Pictures meet the kernel's five parts one by one, and each window adds up its own five of the results. Stacking
-    them first gives the same numbers from five times as many inputs, which a CPU takes twice as long to lay out.
+    Each image is convolved with the five parts of the kernel, and each window sums five of the results. Stacking the
+    images first gives the same numbers from five times as many inputs, which takes a CPU twice as long.
     """
 
     features: int
@@ -45,7 +45,7 @@ class _FilmConv(nn.Module):
 
 
 def _max_pool(x: Array, strides: tuple[int, int], padding: int) -> Array:
-    """3×3, of numbers that are not negative; maxima of strided slices, for the reason that `layers.max_pool` tells."""
+    """3×3 max pooling of non-negative numbers, as maxima of strided slices, like `layers.max_pool`."""
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     for axis, stride in enumerate(strides, start=1):
         last = (x.shape[axis] - 3) // stride * stride
@@ -54,9 +54,15 @@ def _max_pool(x: Array, strides: tuple[int, int], padding: int) -> Array:
 
 
 class _Tower(nn.Module):
-    """Convolutions with norm and ReLU, pooled on the way, then two linear layers. `layers` lists, per convolution,
-    its channels, kernel, stride and padding, and the stride and padding of the 3×3 pooling behind it, or None; `width`
-    multiplies the channels. Films, `[B, T, H, W, C]`, become windows in the first convolution."""
+    """Convolutions with batch norm and ReLU, some followed by pooling, then two linear layers.
+
+    Attributes:
+      layers: per convolution its channels, kernel, stride and padding, and stride and padding of the 3×3 pooling after
+        it, or None.
+      width: multiplies the channels.
+
+    The first convolution turns videos `[B, T, H, W, C]` into windows.
+    """
 
     layers: Sequence[tuple]
     width: float
@@ -66,7 +72,7 @@ class _Tower(nn.Module):
         for i, (channels, kernel, stride, padding, pooling) in enumerate(self.layers, start=1):
             channels, name = scaled(channels, self.width), f"conv{i}"
             if x.ndim == 5:
-                x = _FilmConv(channels, kernel, stride, name=name)(x)
+                x = _VideoConv(channels, kernel, stride, name=name)(x)
             else:
                 x = conv(channels, kernel, stride, padding, name=name)(x)
             x = nn.relu(BatchNorm(name=f"{name}_norm")(x, train))
@@ -77,10 +83,10 @@ class _Tower(nn.Module):
 
 
 class SyncNet(nn.Module):
-    """frames `[N, 5, 224, 224, 3]` (0…255, **BGR**) and mfcc `[N, 20, 13]` → two vectors `[N, 1024]`, face and sound.
+    """frames `[N, 5, 224, 224, 3]` (0…255, **BGR**) and mfcc `[N, 20, 13]` → face and audio vectors `[N, 1024]`.
 
-    Of longer films, `[B, T, 224, 224, 3]`, every window is seen: `[B·(T − 4), 1024]`. The official network's first
-    convolution of the face is the only one that sees time, and it sees all five frames of a window at once.
+    Longer videos `[B, T, 224, 224, 3]` give the vectors of every window, `[B·(T − 4), 1024]`. In the official network
+    only the first convolution of the face spans time, and it spans all five frames of a window.
 
     Attributes:
       width: multiplies every hidden channel count; 1 is the published network.

@@ -19,7 +19,7 @@ from davs_jax.models.layers import (
 
 
 class FanBlock(nn.Module):
-    """Pre-activation block: three 3×3 convolutions of half, a quarter and a quarter of the width, concatenated."""
+    """Pre-activation block: three 3×3 convolutions of ½, ¼ and ¼ of the features, concatenated, plus a shortcut."""
 
     features: int
     dtype: Dtype = jnp.float32
@@ -39,7 +39,7 @@ class FanBlock(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Four levels down and up again; the map must be divisible by 16 (it is S/4, so S ≥ 64)."""
+    """Four levels down and up; the side of the map must be divisible by 16 (it is S/4, so S ≥ 64)."""
 
     features: int
     dropout: float

@@ -1,1 +1,1 @@
-"""What a training step would need and take on a machine that is not at hand."""
+"""Memory, time and collectives of a training step on a machine that is not available."""

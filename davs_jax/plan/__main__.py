@@ -1,18 +1,18 @@
-"""Says what training a stage needs and takes on a TPU machine, without having one: the real step is compiled for it.
+"""Plans the training of a stage on a TPU machine without one: compiles the real step for it, estimates memory and time.
 
 example: python -m davs_jax.plan --config configs/lrw.py --topology v5e:16x16
 
   --config FILE[:STAGE]    the stage; --config.KEY=VALUE changes a setting, as in davs_jax.main
-  --topology NAME[,NAME]   machines, shown side by side: v4, v5e, v5p, v6e, tpu7x with their shape, as v5e:4x4 or
+  --topology NAME[,NAME]   machines, shown side by side: v4, v5e, v5p, v6e, tpu7x with their shape, such as v5e:4x4 or
                            v5p:4x4x4; h100:8, h200:8 (one host; an estimate)
-  --clips_per_chip N       default: the configuration's batch divided over the chips, at least 1
-  --nosearch               does not look for the largest batch that fits (each try is a compilation of minutes)
-  --curve                  4, 16, 64, 256 chips of each kind named, with as many clips a chip, as a table
-  --plot FILE.png          the curve as a picture
+  --clips_per_chip N       default: the config's batch divided over the chips, at least 1
+  --nosearch               skips the search for the largest batch that fits (each try compiles for minutes)
+  --curve                  also a table for 4, 16, 64, 256 chips of each kind, with the same number of clips per chip
+  --plot FILE.png          the curve as an image
   --help                   this text
 
-Needs pip install 'davs_jax[plan]'. A full-size step takes minutes to compile; what was learnt of it is kept on the
-disk. Times are what the makers' figures allow, and nothing reaches those: docs/plan.md tells how they are found.
+Needs pip install 'davs_jax[plan]'. A full-size step takes minutes to compile; results are cached on disk. Times are
+lower bounds from the vendors' peak figures, which no program reaches; docs/plan.md explains them.
 """
 
 import signal
@@ -25,20 +25,20 @@ from ml_collections import config_flags
 from davs_jax import command_line
 
 PROGRAM = "davs_jax.plan"
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
 _TOPOLOGY = flags.DEFINE_list("topology", [], "Machines.")
 _CLIPS = flags.DEFINE_integer("clips_per_chip", None, "Clips a chip.", lower_bound=1)
 _SEARCH = flags.DEFINE_bool("search", True, "Look for the largest batch that fits.")
 _CURVE = flags.DEFINE_bool("curve", False, "Plan for 4, 16, 64, 256 chips.")
-_PLOT = flags.DEFINE_string("plot", None, "Picture of the curve.")
+_PLOT = flags.DEFINE_string("plot", None, "Image of the curve.")
 
 
 def main(argv: list[str]) -> int:
-    """Plans as the parsed flags ask; returns the exit status."""
+    """Plans according to the parsed flags; returns the exit status."""
     from davs_jax.plan import machines
 
     machines.quiet()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the compiler's process is ended too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the compiler's process ends too
     from davs_jax.errors import DavsError
     from davs_jax.plan import planner, tables
 
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
                 print(f"\n{tables.curve(plans)}", flush=True)
             if _PLOT.value:
                 Path(_PLOT.value).write_bytes(tables.plot(curves))
-                print(f"\npicture: {_PLOT.value}")
+                print(f"\nplot: {_PLOT.value}")
     except (DavsError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
@@ -67,12 +67,12 @@ def main(argv: list[str]) -> int:
 
 
 def parse(argv: list[str]) -> list[str]:
-    """Parses the flags; whatever is wrong with them ends the process with one sentence and status 2."""
+    """Parses the flags; an invalid command line ends the process with one sentence and status 2."""
     rest = command_line.parse(PROGRAM, __doc__, argv)
     if not _TOPOLOGY.value:
-        command_line.refuse(PROGRAM, "--topology is missing, as --topology=v5e:16x16; see --help")
+        command_line.refuse(PROGRAM, "--topology is missing: --topology=v5e:16x16, for example; see --help")
     if _PLOT.value and not _CURVE.value:
-        command_line.refuse(PROGRAM, "--plot draws the curve: give --curve too")
+        command_line.refuse(PROGRAM, "--plot plots the curve: give --curve too")
     return rest
 
 

@@ -6,7 +6,7 @@ import math
 import re
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-BITS = {"pred": 8, "bf16": 16, "f16": 16, "f32": 32, "f64": 64, "c64": 64, "c128": 128}  # others end in their bits
+BITS = {"pred": 8, "bf16": 16, "f16": 16, "f32": 32, "f64": 64, "c64": 64, "c128": 128}  # other names give their bits
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?[\w.\-]+ = (.*)$")
@@ -16,7 +16,7 @@ _CALLED = re.compile(
 )
 _TRIPS = re.compile(r'known_trip_count"?:\{"n":"(\d+)"')
 _CHANNEL = re.compile(r"channel_id=(\d+)")
-# Three ways to write them: [groups,size]<=[…], {{0,1},{2,3}}, mesh['a'=2,'b'=2] {'a'}.
+# Three notations: [groups,size]<=[…], {{0,1},{2,3}}, mesh['a'=2,'b'=2] {'a'}.
 _GROUPS = re.compile(r"replica_groups=(?:\[\d+,(\d+)\]|\{\{([\d,]*)\}|mesh\[(.*?)\][^{]*\{([^}]*)\})")
 _AXIS = re.compile(r"'(\w+)'=(\d+)")
 
@@ -27,11 +27,10 @@ class Collective:
 
     Attributes:
       kind: one of KINDS.
-      bytes: of the whole array that all devices of a group agree on afterwards, or had before: what an all-reduce
-        reduces, an all-gather returns, a reduce-scatter takes; of one device where every device keeps its own
-        (all-to-all, collective-permute).
-      group: devices that take part together; 0 is all.
-      times: executions in a step.
+      bytes: of the whole array of a group: the operand of an all-reduce or reduce-scatter, the result of an
+        all-gather; of one device for all-to-all and collective-permute.
+      group: devices that communicate with each other; 0 is all.
+      times: executions per step.
     """
 
     kind: str
@@ -60,7 +59,7 @@ def _split(instruction: str) -> tuple[str, str, str] | None:
 
 
 def _collective(shape: str, operation: str, rest: str) -> Collective | None:
-    """None where the operation is none; of an asynchronous pair only the start counts."""
+    """None if the operation is not a collective; of an asynchronous pair only the start counts."""
     kind = operation.removesuffix("-start")
     if kind not in KINDS:
         return None
@@ -76,7 +75,7 @@ def _collective(shape: str, operation: str, rest: str) -> Collective | None:
 
 
 def _group(rest: str) -> int:
-    """Devices that take part together; 0 is all."""
+    """Devices that communicate with each other; 0 is all."""
     if not (match := _GROUPS.search(rest)):
         return 0
     size, members, axes, names = match.groups()
@@ -87,10 +86,10 @@ def _group(rest: str) -> int:
 
 
 def read(text: str) -> list[Collective]:
-    """All collectives that one execution of the program runs; those in a loop count once a turn.
+    """All collectives of one execution of the program; those in a loop count once per iteration.
 
-    A collective that the compiler divides over other work, to hide it there, is written in each piece of that work,
-    under one channel: it counts once.
+    A collective that the compiler splits to overlap it with other work appears in each piece of that work, under one
+    channel: it counts once.
 
     Args:
       text: `compiled.as_text()`.
@@ -108,7 +107,7 @@ def read(text: str) -> list[Collective]:
             if found:
                 channel = _CHANNEL.search(parts[2])
                 own[name].append((channel[1] if channel else line, found))
-                continue  # what it applies is an addition
+                continue  # the computation that it applies is an addition
             trips = _TRIPS.search(line) if parts[1] == "while" else None
             for called in _CALLED.finditer(parts[2]):
                 for callee in called[1].split(","):

@@ -1,8 +1,8 @@
-"""Compiles the real training step for a machine that is described, not present, and keeps what it says of it.
+"""Compiles the real training step for a described, absent machine, and caches the compiler's figures.
 
-Compilers of accelerators end the process where they find an error in themselves, and write what only they understand.
-So each compilation is a process of its own: `python -m davs_jax.plan.compiling MACHINE FILE`, the configuration as
-JSON on its standard input, what it found to FILE.
+Compilers of accelerators abort the process on internal errors, and log at length. So each compilation has its own
+process: `python -m davs_jax.plan.compiling MACHINE FILE` reads the config as JSON from standard input and writes the
+figures to FILE.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from davs_jax.training import state, step
 from davs_jax.training.stage import Stage
 
 CACHE = "~/.cache/davs_jax/plans"
-FORMAT = 3  # of what is kept; to be raised where the reading of the compiler's answers changes
+FORMAT = 4  # of cached figures; raise it where the interpretation of the compiler's answers changes
 SOURCES = (
     "constants.py",
     "errors.py",
@@ -43,10 +43,17 @@ SOURCES = (
         for name in ("__init__", "checks", "forward", "losses", "optimizer", "stage", "state", "step")
     ),
 )
-IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks", "seed")  # of a configuration, to the step
+IRRELEVANT = (
+    "log",
+    "checkpoint",
+    "profile",
+    "init_from",
+    "init_networks",
+    "seed",
+)  # without effect on the step
 RELEVANT_DATA = ("batch_size", "face_batch_size")
 
-REFUSED = 3  # exit status of the child that has printed why
+REFUSED = 3  # exit status of a child that printed the reason
 
 _CRASH = re.compile(r"Check failed:[^\n]*|^[\w.]*(?:Error|EXHAUSTED|INTERNAL|UNIMPLEMENTED): [^\n]*", re.MULTILINE)
 _OUT_OF_MEMORY = re.compile(
@@ -61,23 +68,23 @@ class PlanError(DavsError):
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """What the compiler says of one step; everything is per device.
+    """The compiler's figures of one step, per device.
 
     Attributes:
       examples: clips of a step over all devices; identity images where the stage reads no clips.
-      pictures: that the hosts decode for a step.
-      held: bytes of the state and the batch by kind (params, optimizer, …).
-      peak: most bytes in use at once; where it does not fit, what it would have taken.
-      limit: bytes that the compiler allows, where it said so; else 0.
+      images: decoded by the hosts for a step.
+      held: bytes of the state and the batch by kind (parameters, optimizer, …).
+      peak: most bytes in use at once; where the step does not fit, the bytes that it would need.
+      limit: bytes that the compiler allows, if it reported them; else 0.
       temporaries, code: bytes.
-      flops: operations of one execution: as the compiler says, or `flops.count` where that is more.
-      bytes: memory traffic of one execution; 0 where the compiler does not tell.
+      flops: operations of one execution: the larger of the compiler's figure and `flops.count`.
+      bytes: memory traffic of one execution; 0 if the compiler does not report it.
       collectives: by kind and size.
-      seconds: that the compilation took.
+      seconds: duration of the compilation.
     """
 
     examples: int
-    pictures: int
+    images: int
     held: dict[str, int]
     fits: bool
     peak: int
@@ -97,7 +104,7 @@ class Compiled:
 
 
 def _key(config, machine: Machine) -> str:
-    """Of everything that the result depends on."""
+    """Hash of everything that the figures depend on."""
     settings = {name: value for name, value in json.loads(config.to_json()).items() if name not in IRRELEVANT}
     settings["data"] = {name: settings["data"][name] for name in RELEVANT_DATA}
     root = Path(__file__).parents[1]
@@ -109,10 +116,10 @@ def _key(config, machine: Machine) -> str:
 
 
 def compiled(config, machine: Machine, examples: str = "one batch") -> Compiled:
-    """The step of this configuration, compiled for this machine, or what an earlier run kept of it.
+    """The figures of this config's step on this machine: cached, or by compiling it.
 
     Args:
-      examples: how many a step has, for people to read.
+      examples: number of examples per step, for messages.
 
     Raises:
       MachineError: the compiler knows no such machine.
@@ -145,8 +152,9 @@ def compiled(config, machine: Machine, examples: str = "one batch") -> Compiled:
         found = _CRASH.search(text)
         reason = found[0] if found else f"status {status}"
         raise PlanError(
-            f"compiling for {label}, {machine.compiler()} crashed ({reason}). That is "
-            "an error in the compiler, so a run there would crash too. Try another number: --clips_per_chip"
+            f"compiling for {label}, {machine.compiler()} crashed ({reason}): an error in the compiler, which would "
+            "crash a run there too",
+            command_line="try another number: --clips_per_chip",
         )
     part.replace(kept)
     return Compiled.from_json(kept.read_text())
@@ -177,9 +185,9 @@ def _compile(config, machine: Machine) -> Compiled:
     }
     sizes = {
         "examples": stage.examples,
-        "pictures": sum(math.prod(array.shape[:-3]) for array in spec.values() if array.dtype == jnp.uint8),
+        "images": sum(math.prod(array.shape[:-3]) for array in spec.values() if array.dtype == jnp.uint8),
     }
-    # The compiler counts a loop's body once.
+    # Needed because the compiler counts the body of a loop once.
     operations = flops.of_jaxpr(traced.jaxpr.jaxpr) / mesh.size
     try:
         program = traced.lower().compile(cuda.OPTIONS if machine.is_gpu else compilation.STEP_OPTIONS["tpu"])
@@ -213,13 +221,13 @@ def _compile(config, machine: Machine) -> Compiled:
 
 
 def out_of_memory(refusal: str) -> tuple[int, int] | None:
-    """Bytes that a step would have taken and that there are, where a compiler refuses for want of memory."""
+    """Bytes that a step needs and bytes that exist, if a compiler refuses because of memory; else None."""
     full = _OUT_OF_MEMORY.search(refusal)
     return full and tuple(int(float(full[i]) * _UNITS[full[i + 1]]) for i in (1, 3))
 
 
 def _cost(program) -> dict[str, float]:
-    """What the compiler counts; nothing where it does not."""
+    """The compiler's own counts; empty if it has none."""
     try:
         return program.cost_analysis() or {}
     except (NotImplementedError, jax.errors.JaxRuntimeError):
@@ -227,7 +235,7 @@ def _cost(program) -> dict[str, float]:
 
 
 def _bytes(tree) -> int:
-    """Of this tree of `jax.ShapeDtypeStruct`, on one device."""
+    """Bytes of a tree of `jax.ShapeDtypeStruct` on one device."""
     total = 0
     for leaf in jax.tree.leaves(tree):
         shape = leaf.sharding.shard_shape(leaf.shape) if leaf.sharding else leaf.shape

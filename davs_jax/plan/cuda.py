@@ -1,8 +1,8 @@
-"""NVIDIA GPUs described to XLA, so that it compiles for them without one: what their makers say of them."""
+"""Descriptions of NVIDIA GPUs, by their vendor's figures, for which XLA compiles without one."""
 
 from jax.experimental import topologies
 
-# Of the compiler: without a GPU it cannot try which kernel is the fastest.
+# Compiler options: without a GPU it cannot measure which kernel is the fastest.
 OPTIONS = {"xla_gpu_autotune_level": "0"}
 
 _TARGET = """

@@ -1,4 +1,4 @@
-"""Operations of a traced function: its matrix products and convolutions, which are nearly all of its work."""
+"""Floating-point operations of a traced function: its matrix products and convolutions, nearly all of its work."""
 
 import math
 
@@ -9,9 +9,9 @@ from jax.interpreters import partial_eval
 def count(function, *arguments) -> float:
     """Floating-point operations (a multiplication and an addition are two) of `function(*arguments)`.
 
-    What is computed twice, for the sake of memory, counts twice; what no result needs, as the gradient for a picture,
-    does not count. Loops count every turn (`while` loops, whose turns nobody knows, one); of branches the costliest
-    counts, so on a CPU upsampling counts as the products of an accelerator. Convolutions count as if padding were data.
+    Recomputed operations count twice; operations that no result needs, such as the gradient of an image, do not count.
+    Loops count every iteration (`while` loops, whose number of iterations is unknown, one). Of branches the costliest
+    counts, so upsampling on a CPU counts as an accelerator's matrix products. Convolutions count padding as data.
 
     Args:
       arguments: arrays, or their `jax.ShapeDtypeStruct`.
@@ -20,7 +20,7 @@ def count(function, *arguments) -> float:
 
 
 def of_jaxpr(jaxpr) -> float:
-    """The same of a function that has been traced."""
+    """The same for a function that is already traced."""
     needed, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
     return _operations(needed)
 
@@ -38,7 +38,7 @@ def _equation(equation) -> float:
     if name == "conv_general_dilated":
         kernel, numbers = equation.invars[1].aval.shape, params["dimension_numbers"]
         taps = math.prod(kernel[axis] for axis in numbers.rhs_spec[1:])
-        # Of an input spread by zeros, only one tap in as many meets a number.
+        # In a dilated input, only one tap in as many meets a number other than zero.
         return 2.0 * equation.outvars[0].aval.size * taps / math.prod(params["lhs_dilation"])
     if name == "cond":
         return max(_operations(branch.jaxpr) for branch in params["branches"])

@@ -1,4 +1,4 @@
-"""Machines to plan for: what a chip can do, as its maker states it, and how many are joined how.
+"""Machines to plan for: peak figures of a chip as its vendor states them, and the network of a slice.
 
 Sources, read in November 2026: for TPUs the pages "TPU v4", "TPU v5e", "TPU v5p", "TPU v6e" and "TPU7x" of Google
 Cloud's documentation (rates, memory, bidirectional bandwidth per chip, of which each link has its share and each
@@ -14,7 +14,7 @@ import re
 from davs_jax.errors import DavsError
 
 GIB = 2**30
-HOP = 1e-6  # seconds that a message takes from chip to chip; a rule of thumb, not a stated value
+HOP = 1e-6  # seconds of a message from chip to chip; a rule of thumb, not a stated value
 
 
 class MachineError(DavsError):
@@ -23,16 +23,16 @@ class MachineError(DavsError):
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """One chip, as JAX sees it: one device (of a TPU7x, half a chip).
+    """One device as JAX counts them: a chip (of a TPU7x, half a chip).
 
     Attributes:
-      flops: multiplications and additions per second in bf16, which is also what JAX's default precision makes of
-        float32 on a TPU. On a GPU, float32 runs at half of it (TF32).
+      flops: multiplications and additions per second in bf16, to which JAX's default precision also rounds float32 on
+        a TPU. On a GPU, float32 runs at half this rate (TF32).
       memory: bytes.
       bandwidth: bytes per second to that memory.
       link: bytes per second of one link in one direction; of a GPU, of all its links.
-      axes: dimensions of the network; 0 is a switch that joins all.
-      ring: chips along an axis from which on it is closed to a ring.
+      axes: dimensions of the network; 0 is a switch that connects all.
+      ring: number of chips along an axis from which on it forms a ring.
       per_host: devices, and `cores` processor threads, of the host in jobs of many hosts.
     """
 
@@ -101,13 +101,13 @@ class Machine:
 
     @property
     def hops(self) -> int:
-        """Chips that a message passes to reach every other one."""
+        """Hops that a message needs to reach every other device."""
         if self.is_gpu:
             return 1
         return sum(size // 2 if size >= self.chip.ring else size - 1 for size in self.shape)
 
     def compiler(self) -> str:
-        """Name and version of what compiles for it.
+        """Name and version of the compiler for this machine.
 
         Raises:
           MachineError: it is not installed.
@@ -157,12 +157,12 @@ def parse(name: str) -> Machine:
     axes = CHIPS[kind].axes or 1
     example = CURVE[CHIPS[kind].axes][1]
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", shape) or shape.count("x") + 1 != axes:
-        raise MachineError(f"--topology={name}: a {kind} has chips along {axes} axis or axes, as {kind}:{example}")
+        raise MachineError(f"--topology={name}: a {kind} has {axes} axis or axes of chips, such as {kind}:{example}")
     return Machine(kind, tuple(map(int, shape.split("x"))))
 
 
 def quiet() -> None:
-    """Lets libtpu describe machines without asking for one; to be called before JAX is imported."""
+    """Lets libtpu describe machines without one; to be called before JAX is imported."""
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"
     os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"

@@ -1,4 +1,4 @@
-"""One configuration on one machine, its largest batch, and its curve over sizes."""
+"""One config on one machine, its largest batch, and its scaling curve."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,10 +24,10 @@ def batch_setting(config) -> str:
 
 
 def sized(config, machine: Machine, per_chip: int | None) -> ConfigDict:
-    """The configuration with so many examples a chip; without a number with its own, rounded up to fill all chips.
+    """The config with this many examples per chip; with None its own number, rounded up to fill all chips.
 
-    Where the step reads its batch in parts (`config.accumulate`), the number is rounded up to fill all parts. Identity
-    images beside clips keep their proportion.
+    If the step reads its batch in parts (`config.accumulate`), the number is rounded up to fill all parts. The ratio of
+    identity images to clips is kept.
 
     Raises:
       ConfigError: an invalid config.
@@ -58,7 +58,7 @@ def plan(config, machine: Machine, per_chip: int | None = None) -> Plan:
 
 
 def largest(config, machine: Machine, start: int) -> int:
-    """The most examples a chip whose step fits; the search starts at so many.
+    """The largest number of examples per chip whose step fits; the search begins at `start`.
 
     Raises:
       PlanError, MachineError: it cannot be compiled for this machine.
@@ -73,28 +73,28 @@ def largest(config, machine: Machine, start: int) -> int:
 
 
 def curve(config, machine: Machine, per_chip: int) -> list[Plan]:
-    """The same number of examples a chip on growing machines of one kind, as far as the compiler knows them."""
+    """The same number of examples per chip on machines of increasing size, as far as the compiler knows them."""
     plans = []
     for shape in CURVE[machine.chip.axes]:
         try:
             plans.append(plan(config, parse(f"{machine.kind}:{shape}"), per_chip))
         except MachineError:
-            break  # larger than what the compiler can describe
+            break  # larger than any that the compiler can describe
     return plans
 
 
 def remarks(config, plans: Sequence[Plan]) -> Iterator[str]:
-    """What a reader of the table must know beside it."""
+    """Remarks that belong to the table."""
     for machine, compiled, times in plans:
         given = config.data[batch_setting(config)]
         if compiled.examples != given:
             yield (
-                f"{machine.name}: the configuration has {given} examples a step, this plan {compiled.examples:,}; "
-                f"to train so: --config.data.{batch_setting(config)}={compiled.examples} (and a fitting learning rate)"
+                f"{machine.name}: the config has {given} examples per step, this plan {compiled.examples:,}; "
+                f"to train with it: --config.data.{batch_setting(config)}={compiled.examples} (adapt the learning rate)"
             )
         if not compiled.fits:
             yield f"{machine.name}: the step needs {compiled.peak / 2**30:.2f} GiB of each device, which is too much"
-        if times and roofline.decoding_cores(compiled.pictures, times.best) > machine.host_cores:
+        if times and roofline.decoding_cores(compiled.images, times.best) > machine.host_cores:
             yield f"{machine.name}: its hosts cannot decode JPEGs as fast as the chips might train"
         if machine.is_gpu:
-            yield f"{machine.name}: an estimate, untuned; times leave out memory traffic, which is unknown"
+            yield f"{machine.name}: an estimate without autotuning; times omit memory traffic, which is unknown"

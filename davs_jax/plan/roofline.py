@@ -1,4 +1,4 @@
-"""From what a step needs and what a machine can do to the time that it takes at best."""
+"""Roofline model: lower bounds of a step's time from its needs and the machine's peak rates."""
 
 import dataclasses
 
@@ -6,15 +6,15 @@ from davs_jax.plan.collectives import Collective
 from davs_jax.plan.compiling import Compiled
 from davs_jax.plan.machines import HOP, Machine
 
-LRW_CLIPS = 488_766  # of a training epoch
-# Images of 260 px that one processor core reads a second: 59 clips of the joint stage (docs/performance.md, Loading),
-# each of 33 pictures. Some of these are the same and decoded once, there as here.
+LRW_CLIPS = 488_766  # clips of a training epoch
+# Images of 260 px that one CPU core decodes per second: 59 clips of the joint stage (docs/performance.md, "Loading") of 33
+# images each. Identical images of a clip are decoded once, in that measurement as in a plan.
 JPEGS_PER_CORE = 59 * 33
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Seconds of a step, each resource alone at the rate that its maker states.
+    """Seconds of a step, for each resource alone at its stated peak rate.
 
     Attributes:
       compute, memory, network: seconds.
@@ -26,12 +26,12 @@ class Estimate:
 
     @property
     def best(self) -> float:
-        """Seconds of a step where everything overlaps."""
+        """Seconds of a step if everything overlaps."""
         return max(self.compute, self.memory, self.network)
 
     @property
     def worst(self) -> float:
-        """Seconds of a step where nothing overlaps, still at full rates."""
+        """Seconds of a step if nothing overlaps, still at peak rates."""
         return self.compute + self.memory + self.network
 
     @property
@@ -44,7 +44,7 @@ def transfer(found: Collective, machine: Machine) -> float:
     """Seconds of one execution of a collective, on a ring or torus in both directions.
 
     Every device of a group of g sends (g − 1)/g of the array, of an all-reduce twice that (a reduce-scatter and an
-    all-gather); of a permutation it sends its own. No collective is quicker than its message's way.
+    all-gather); of a permutation it sends its own. No collective is faster than the hops of its message.
     """
     group = found.group or machine.size
     share = (group - 1) / group
@@ -56,10 +56,10 @@ def transfer(found: Collective, machine: Machine) -> float:
 
 
 def estimate(compiled: Compiled, machine: Machine, full_precision: bool = False) -> Estimate:
-    """The time of a step that fits.
+    """Time of a step that fits.
 
     Args:
-      full_precision: the networks compute in float32, which a GPU does at half the rate.
+      full_precision: the networks compute in float32, which halves the rate of a GPU.
     """
     rate = machine.chip.flops / (2 if machine.is_gpu and full_precision else 1)
     return Estimate(
@@ -70,10 +70,10 @@ def estimate(compiled: Compiled, machine: Machine, full_precision: bool = False)
 
 
 def epoch_hours(clips_per_second: float) -> float:
-    """Of LRW's training clips."""
+    """Hours of one epoch of LRW's training clips."""
     return LRW_CLIPS / clips_per_second / 3600
 
 
-def decoding_cores(pictures_per_step: int, seconds: float) -> float:
-    """Processor cores that decode so many pictures in so many seconds."""
-    return pictures_per_step / seconds / JPEGS_PER_CORE
+def decoding_cores(images_per_step: int, seconds: float) -> float:
+    """CPU cores that decode this many images in this many seconds."""
+    return images_per_step / seconds / JPEGS_PER_CORE

@@ -1,25 +1,25 @@
-"""The largest batch that fits, by as few compilations as it can be had."""
+"""Searches for the largest batch that fits, with few compilations."""
 
 from collections.abc import Callable
 
 from davs_jax.plan.compiling import Compiled
 
-FARTHEST = 8
+FARTHEST = 8  # most times that one try may exceed the one before
 
 
 def largest(
     compile_for: Callable[[int], Compiled], memory: int, start: int = 1
 ) -> tuple[int, list[tuple[int, Compiled]]]:
-    """The largest number of clips a chip whose step fits, and all that was tried; 0 where one does not fit.
+    """The largest number of clips per chip whose step fits, and all tries; 0 if not even one clip fits.
 
-    Memory grows almost evenly with the batch: two compilations give the line, further ones check where it meets the
-    memory, until n fits and n + 1 does not. A small stage's few clips may take no more than one, and their line would
-    lead anywhere: so no try is more than FARTHEST times the last.
+    Memory grows almost linearly with the batch: two compilations give the line, further ones check where it reaches the
+    limit, until n fits and n + 1 does not. In a small stage a few clips may need no more memory than one, and the line
+    through them is meaningless; so no try is more than FARTHEST times the one before.
 
     Args:
-      compile_for: clips a chip → the compiled step.
-      memory: bytes of a chip; of no account once the compiler has said what it allows.
-      start: clips a chip of the first try.
+      compile_for: clips per chip → the compiled step.
+      memory: bytes of a chip; replaced by the compiler's limit once it has reported one.
+      start: clips per chip of the first try.
     """
     tried: dict[int, Compiled] = {}
 
@@ -30,15 +30,15 @@ def largest(
 
     low, high = 0, start
     while fits(high):
-        low, high = high, max(high + 1, min(FARTHEST * high, _meets(tried, memory)))
+        low, high = high, max(high + 1, min(FARTHEST * high, _clips_at_limit(tried, memory)))
     while high - low > 1:
-        guess = min(max(_meets(tried, memory), low + 1), high - 1)
+        guess = min(max(_clips_at_limit(tried, memory), low + 1), high - 1)
         low, high = (guess, high) if fits(guess) else (low, guess)
     return low, sorted(tried.items())
 
 
-def _meets(tried: dict[int, Compiled], memory: int) -> int:
-    """Where the line through the two largest tries, or zero and the only one, meets the memory, in clips."""
+def _clips_at_limit(tried: dict[int, Compiled], memory: int) -> int:
+    """Clips at which the line through the two largest tries, or through zero and the only one, reaches the limit."""
     limit = max((found.limit for found in tried.values()), default=0) or memory
     if len(tried) == 1:
         ((clips, found),) = tried.items()

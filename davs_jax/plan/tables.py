@@ -1,4 +1,4 @@
-"""Plans as text and pictures for people."""
+"""Plans as text tables and plots."""
 
 import io
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from davs_jax.display.tables import text_table
 from davs_jax.plan import roofline
 from davs_jax.plan.collectives import KINDS
 from davs_jax.plan.compiling import Compiled
@@ -15,22 +16,12 @@ from davs_jax.plan.roofline import Estimate
 Plan = tuple[Machine, Compiled, Estimate | None]  # no estimate where the step does not fit
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """A table: the first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
 def gib(count: float) -> str:
     return f"{count / GIB:.2f} GiB"
 
 
 def bytes_text(count: float) -> str:
-    """As many of KiB, MiB, GiB as read well."""
+    """A number of bytes in B, KiB, MiB or GiB."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
             return f"{count:,.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
@@ -43,10 +34,10 @@ def time_text(seconds: float) -> str:
 
 
 def beside(plans: Sequence[Plan], largest: dict[str, int]) -> str:
-    """All figures of several machines, one column each.
+    """All figures of several machines, one column per machine.
 
     Args:
-      largest: by machine, the largest number of clips a chip that fits, where it was searched for.
+      largest: by machine, the largest number of clips per chip that fits, if it was searched for.
     """
     rows = [("", *(machine.name for machine, _, _ in plans))]
 
@@ -80,10 +71,10 @@ def beside(plans: Sequence[Plan], largest: dict[str, int]) -> str:
     timed("step, nothing overlapping", lambda m, c, e: time_text(e.worst))
     timed("clips/s", lambda m, c, e: f"{c.examples / e.worst:,.0f}-{c.examples / e.best:,.0f}")
     timed("hours an LRW epoch", lambda m, c, e: _range(c, e))
-    timed("cores to decode JPEGs", lambda m, c, e: f"{roofline.decoding_cores(c.pictures, e.best):,.0f}")
+    timed("cores to decode JPEGs", lambda m, c, e: f"{roofline.decoding_cores(c.images, e.best):,.0f}")
     timed("cores of its hosts", lambda m, c, e: f"{m.host_cores:,}")
     row("compilation", lambda m, c, e: f"{c.seconds:,.0f} s")
-    return aligned(rows)
+    return text_table(rows)
 
 
 def _collectives(compiled: Compiled, kind: str) -> str:
@@ -97,7 +88,7 @@ def _range(compiled: Compiled, estimate: Estimate) -> str:
 
 
 def curve(plans: Sequence[Plan]) -> str:
-    """Clips a second by machine size, and how much of the ideal is left."""
+    """Clips per second by machine size, and their fraction of linear scaling."""
     rows = [("machine", "devices", "clips a step", "step", "bound by", "clips/s", "of ideal", "network's share")]
     fitting = [plan for plan in plans if plan[2]]
     for machine, compiled, times in plans:
@@ -118,11 +109,11 @@ def curve(plans: Sequence[Plan]) -> str:
                 f"{times.network / times.worst:.1%}",
             )
         )
-    return aligned(rows)
+    return text_table(rows)
 
 
 def plot(curves: dict[str, Sequence[Plan]]) -> bytes:
-    """Clips per second against devices, one line a kind of chip, beside what would be ideal → PNG."""
+    """PNG of clips per second over devices, one line per kind of chip, with its linear scaling."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     for color, (kind, plans) in zip(("#3056d3", "#d35630", "#2a8a57", "#7b3fb0"), curves.items(), strict=False):

@@ -1,1 +1,1 @@
-"""Training one stage: losses, the step, the state, the loop."""
+"""Training one stage: the resolved stage, losses, step, state, loop."""

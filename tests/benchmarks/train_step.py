@@ -1,20 +1,20 @@
-"""How fast a stage trains: clips per second, how near to the machine's best, what waits for data, and the memory.
+"""Training speed of a stage: clips per second, model FLOP utilisation, time spent waiting for data, and memory.
 
     python tests/benchmarks/train_step.py [--config configs/quickstart.py] [--stages word person generator joint]
         [--steps 10] [--set model.dtype=bfloat16 data.batch_size=32 …]
     python tests/benchmarks/train_step.py --config configs/common.py --stages joint --steps 3 --set data.batch_size=2
-        model.num_words=10 --pytorch      # beside the same networks and losses in PyTorch
+        model.num_words=10 --pytorch      # compared with the same networks and losses in PyTorch
 
-Shards of small noisy pictures are written first, so that the whole pipeline runs: reading, decoding, the step. For each
-stage, a line: seconds to compile; clips (identity images in the person stage) per second, the median of the steps;
-operations a step and their share of what a large matrix product reaches in the same run and type (model FLOP
-utilisation: matrix products and convolutions only, as `davs_jax.plan.flops` counts them); the share of time in
-which the step waited for data; bytes of a device that a step needs, and the most that this process has held.
+Shards of small noisy images are written first, so that the whole pipeline runs: reading, decoding, the step. Each stage
+gives one line: seconds to compile; clips (identity images in the person stage) per second, the median of the steps;
+operations per step, and as model FLOP utilisation (MFU) their fraction of the rate of a large matrix product in the
+same run and type (matrix products and convolutions only, as `davs_jax.plan.flops` counts them); the fraction of time
+spent waiting for data; bytes of a device that a step needs, and the peak memory of this process.
 
 `--pytorch` (the joint stage in the published topology) trains the same networks by the same losses in PyTorch, from the
-same weights on the first batch, over and over: no loader slows it. Channels last; bfloat16 by autocast; `--compile`
-lets torch.compile make the step. Dropout, softened labels and the person adversary are off on both sides, and the
-first losses must agree.
+same weights on the first batch, repeatedly, so that no loader slows it. Channels last; bfloat16 by autocast;
+`--compile` uses torch.compile. Dropout, softened labels and the person adversary are off in both, and the first losses
+must agree.
 """
 
 import argparse
@@ -44,7 +44,7 @@ from davs_jax.training.stage import Stage
 from support.tiny_data import SPEAKERS, clip_record, face_record, jpeg, write_shards
 
 STAGES = ("person", "word", "generator", "joint")
-WARM_UP = 2  # steps that do not count
+WARM_UP = 2  # steps that are not counted
 
 
 def matrix_rate(dtype) -> float:
@@ -61,13 +61,13 @@ def matrix_rate(dtype) -> float:
     return 2 * side**3 / min(times)
 
 
-def resized(picture: bytes, side: int) -> bytes:
-    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB)
+def resized(encoded: bytes, side: int) -> bytes:
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
     return jpeg(cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC))
 
 
 def write_data(folder: Path, config) -> None:
-    """Shards of a few pictures at this image size, with as many words and identities as the configuration has."""
+    """Writes shards of a few images of this size, with as many words and identities as the config has."""
     side, model = constants.stored_size(config.model.image_size), config.model
     words = [f"WORD{i:05d}" for i in range(model.num_words)]
     clips = []
@@ -88,7 +88,7 @@ def write_data(folder: Path, config) -> None:
 
 
 def measure(config, steps: int, rate: float) -> tuple[str, float, tuple]:
-    """One stage in one line; seconds a step; and what the first step was given and what its loss was."""
+    """One stage in one line; seconds per step; and the first step's weights, batch and loss."""
     mesh = sharding.make_mesh(config.mesh)
     stage = Stage.from_config(config)
     spec, abstract, now = dict(stage.batch), state.abstract_state(stage, mesh), state.init_state(stage, mesh)
@@ -152,10 +152,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", default="configs/quickstart.py", help="default: %(default)s")
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
-    parser.add_argument("--steps", type=int, default=10, help="steps that count; default: %(default)s")
+    parser.add_argument("--steps", type=int, default=10, help="counted steps; default: %(default)s")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings")
-    parser.add_argument("--pytorch", action="store_true", help="beside PyTorch; the published joint stage only")
-    parser.add_argument("--compile", action="store_true", help="PyTorch's step by torch.compile")
+    parser.add_argument("--pytorch", action="store_true", help="compare with PyTorch; the published joint stage only")
+    parser.add_argument("--compile", action="store_true", help="compile PyTorch's step with torch.compile")
     args = parser.parse_args()
     device = jax.devices()[0]
     print(f"{jax.device_count()} × {device.device_kind}, jax {jax.__version__}")
@@ -164,7 +164,7 @@ def main() -> None:
         config = load(args.config, stage)
         with config.unlocked():
             for key, _, value in (setting.partition("=") for setting in args.set):
-                with contextlib.suppress(ValueError, SyntaxError):  # else it is a word
+                with contextlib.suppress(ValueError, SyntaxError):  # else it is a string
                     value = ast.literal_eval(value)
                 config.update_from_flattened_dict({key: value})
         if args.pytorch:
@@ -181,7 +181,7 @@ def main() -> None:
         print(f"{stage:<10} {line}", flush=True)
         if args.pytorch:
             print(beside_pytorch(config, args.steps, seconds, first, args.compile), flush=True)
-    print(f"a matrix product of one device: {rate / 1e9:,.0f} GFLOP/s in {config.model.dtype}")
+    print(f"matrix product on one device: {rate / 1e9:,.0f} GFLOP/s in {config.model.dtype}")
 
 
 if __name__ == "__main__":

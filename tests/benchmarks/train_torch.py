@@ -1,4 +1,4 @@
-"""The joint training step in PyTorch: the same networks, terms, players and order as `davs_jax.step`."""
+"""The joint training step in PyTorch: the same networks, terms, players and order as `davs_jax.training.step`."""
 
 import numpy as np
 import torch
@@ -16,11 +16,11 @@ TERMS = {"word_ce", "contrastive", "modality", "pid_uniform", "l1", "mouth", "te
 
 
 def comparable(config) -> None:
-    """Takes what is ours, or random, out of a configuration of the joint stage.
+    """Removes our options and randomness from a config of the joint stage.
 
     Raises:
-      ValueError: its networks or terms are not the published ones, or there is but one clip, of which PyTorch's norms
-        take no statistics.
+      ValueError: its networks or terms are not the published ones, or its batch is one clip, on which PyTorch's batch
+        norms fail.
     """
     config.loss.wid_uniform, config.model.dropout, config.label_softness = 0.0, 0.0, 0.0
     model = config.model
@@ -36,10 +36,10 @@ def binary(logits: Tensor, label: float) -> Tensor:
 
 
 class Trainer:
-    """Both players, from our weights.
+    """Both players, starting from our weights.
 
     Args:
-      compiled: whether `torch.compile` makes the two halves of the step.
+      compiled: whether `torch.compile` compiles the two halves of the step.
     """
 
     def __init__(self, config, params: dict, batch_stats: dict, device: str, compiled: bool):
@@ -63,7 +63,7 @@ class Trainer:
         self._forward, self._discriminate, self._generate = map(wrap, (self.forward, self.discriminate, self.generate))
 
     def put(self, batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        """Our batch on the device, pictures as [B, T, 3, S, S]."""
+        """Our batch on the device, images as [B, T, 3, S, S]."""
         tensors = {key: torch.tensor(np.asarray(value), device=self.device) for key, value in batch.items()}
         return {k: t.movedim(-1, -3).contiguous() if t.dtype == torch.uint8 else t for k, t in tensors.items()}
 
@@ -94,17 +94,17 @@ class Trainer:
         return x[torch.arange(len(x), device=x.device)[:, None], index]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        def pictures(x: Tensor) -> Tensor:
+        def images(x: Tensor) -> Tensor:
             return (x / 255).contiguous(memory_format=torch.channels_last)
 
         clips, length = len(batch["frames"]), self.config.model.sequence_frames
         out = {
             "wid_audio": self.net.word_heard(batch["mfcc"].flatten(0, 1)).reshape(clips, -1, 256),
-            "wid_video": self.net.word_seen(pictures(batch["frames"].flatten(0, 1))).reshape(clips, -1, 256),
+            "wid_video": self.net.word_seen(images(batch["frames"].flatten(0, 1))).reshape(clips, -1, 256),
         }
         out |= {f"word_{side}": self.net.word(out[f"wid_{side}"]) for side in ("audio", "video")}
         seen = batch.get("adversary_frames", batch["frames"]).flatten(0, 1)
-        pid, quarter, eighth = self.net.person(pictures(torch.cat([batch["identity_frame"], seen])))
+        pid, quarter, eighth = self.net.person(images(torch.cat([batch["identity_frame"], seen])))
         out["maps"] = quarter[clips:]
         wids = torch.cat([self.chosen(out[f"wid_{side}"], batch) for side in ("audio", "video")]).flatten(0, 1)
         pid, skip = (x[:clips].repeat_interleave(length, 0).repeat(2, *[1] * (x.ndim - 1)) for x in (pid, eighth))

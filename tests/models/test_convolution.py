@@ -16,12 +16,12 @@ def numbers(pair: int | tuple[int, int]) -> tuple[int, int]:
     ("shape", "kernel", "stride", "padding", "columns"),
     [
         ((5, 8, 8, 3), (3, 3, 3, 4), 1, 1, 1 << 19),  # small: left to XLA
-        ((5, 8, 8, 3), (3, 3, 3, 4), 1, 1, 2 * 64 * 27),  # two pictures at a time: the last part is filled
+        ((5, 8, 8, 3), (3, 3, 3, 4), 1, 1, 2 * 64 * 27),  # two images at a time: the last part is padded
         ((3, 9, 7, 2), (5, 3, 2, 4), 1, (1, 2), 1),  # one at a time
         ((3, 9, 9, 2), (7, 7, 2, 4), 2, 3, 1),  # strides are left to XLA, which does not reach the last column
         ((3, 6, 6, 2), (1, 1, 2, 3), 1, 1, 1),  # so is a padding as wide as the kernel
         ((4, 8, 6, 6), (1, 1, 6, 5), 1, 0, 1),
-        ((2, 20, 12, 1), (3, 3, 1, 4), (3, 2), (1, 2), 1),  # the sound's first layer
+        ((2, 20, 12, 1), (3, 3, 1, 4), (3, 2), (1, 2), 1),  # the first layer of the audio encoder
         ((2, 9, 9, 4), (4, 4, 4, 2), 2, 1, 1),
     ],
 )

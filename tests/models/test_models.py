@@ -67,7 +67,7 @@ def test_a_blend_decoder_can_return_the_photo_itself():
     np.testing.assert_allclose(decode(variables, *inputs), inputs[-1], atol=1e-6)
 
 
-def test_a_fresh_blend_decoder_returns_nearly_the_photo_and_hears_the_word_at_every_word_skip():
+def test_a_fresh_blend_decoder_returns_nearly_the_photo_and_reads_the_word_at_every_word_skip():
     model = common.get_config().model
     model.image_size, model.width, model.blend, model.word_skips = 64, 1 / 16, True, (8, 4)
     decoder, keys = models.build(model)["decoder"], jax.random.split(jax.random.key(0), 9)

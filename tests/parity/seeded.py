@@ -86,9 +86,9 @@ def clips() -> dict[str, np.ndarray]:
         grid = noise(name, (CLIPS, frames, SIZE // side, SIZE // side, 3))
         return grid.repeat(side, 2).repeat(side, 3)
 
-    picture = 40 * blocks("clip", 1, 32) + 20 * blocks("frame", CLIP_FRAMES, 16) + 5 * blocks("pixel", CLIP_FRAMES, 1)
+    texture = 40 * blocks("clip", 1, 32) + 20 * blocks("frame", CLIP_FRAMES, 16) + 5 * blocks("pixel", CLIP_FRAMES, 1)
     return {
-        "frames": np.clip(np.round(127 + picture), 0, 255).astype(np.uint8),
+        "frames": np.clip(np.round(127 + texture), 0, 255).astype(np.uint8),
         "mfcc": (3 * noise("mfcc", (CLIPS, CLIP_FRAMES, 20, 12))).astype(np.float32),
         "word": np.array([17, 402], np.int32),
     }
@@ -122,7 +122,7 @@ def summary(name: str, array: np.ndarray) -> dict:
 
 
 def signature(network: str, key: str, array: np.ndarray) -> list[float]:
-    """Norm of a tensor in the official layout, and its inner product with a unit vector drawn by name.
+    """Norm of a tensor in the official layout, and its inner product with a unit vector seeded by name.
 
     The norm alone would not see two axes exchanged or a kernel mirrored; the product does.
     """

@@ -1,4 +1,4 @@
-"""What SyncNet's recorded numbers were made from, drawn by name, so that two programs need share no file."""
+"""Inputs of SyncNet's recorded numbers, seeded by name, so that two programs need not share a file."""
 
 import numpy as np
 import seeded
@@ -14,7 +14,7 @@ def windows() -> tuple[np.ndarray, np.ndarray]:
 
 
 def sounds() -> dict[str, np.ndarray]:
-    """int16 sounds: noise of a clip's length, one that ends within a column, one with silence in it, one too short."""
+    """int16 audio: noise of a clip's length, one that ends within a column, one with silence, one too short."""
     loud = (3000 * seeded.noise("syncnet sound", (29 * 640,))).astype(np.int16)
     silent = loud.copy()
     silent[4000:9000] = 0
@@ -22,6 +22,6 @@ def sounds() -> dict[str, np.ndarray]:
 
 
 def vectors() -> tuple[np.ndarray, np.ndarray]:
-    """Face and sound vectors float32 `[24, 16]`, the sound two windows late."""
+    """Face and audio vectors float32 `[24, 16]`, the audio two windows late."""
     source = seeded.noise("syncnet vectors", (26, 16)).astype(np.float32)
     return source[2:], source[:-2] + np.float32(0.3) * seeded.noise("syncnet error", (24, 16)).astype(np.float32)

@@ -28,9 +28,9 @@ def test_the_network_equals_the_same_one_in_pytorch(state_dict):
     params, batch_stats = import_syncnet.convert(state_dict)
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == NUMBERS["parameters"] == 13_631_616
     variables = {"params": params, "batch_stats": batch_stats}
-    face, sound = jax.jit(lambda v, *x: SyncNet().apply(v, *x, train=False))(variables, *syncnet_inputs.windows())
+    face, audio = jax.jit(lambda v, *x: SyncNet().apply(v, *x, train=False))(variables, *syncnet_inputs.windows())
     assert_output(face, "face", NUMBERS["face"])
-    assert_output(sound, "sound", NUMBERS["sound"])
+    assert_output(audio, "sound", NUMBERS["sound"])
 
 
 @pytest.mark.parametrize("name", NUMBERS["mfcc"])
@@ -45,7 +45,7 @@ def test_the_score_equals_the_protocol_in_pytorch():
     assert found.offset == expected["offset"]
 
 
-def test_a_scorer_cuts_the_windows_of_frames_and_sound(state_dict):
+def test_a_scorer_cuts_the_windows_of_frames_and_audio(state_dict):
     params, batch_stats = import_syncnet.convert(state_dict)
     rng = np.random.default_rng(0)
     frames, samples = rng.integers(0, 256, (8, 224, 224, 3), np.uint8), syncnet_inputs.sounds()["clip"][: 7 * 640]

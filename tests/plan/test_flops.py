@@ -39,7 +39,7 @@ def test_the_networks_convolution_costs_no_more_than_any_other(dtype):
 
     once = 2 * (2 * 4**2 * 6) * (3 * 3 * 4)
     assert flops.count(loss, kernel, x) == once
-    assert flops.count(jax.value_and_grad(loss), kernel, x) == 2 * once  # nobody asks for the picture's
+    assert flops.count(jax.value_and_grad(loss), kernel, x) == 2 * once  # the gradient of the image is not needed
     assert flops.count(jax.value_and_grad(loss, (0, 1)), kernel, x) == 3 * once
 
 
@@ -50,7 +50,7 @@ def test_a_loop_counts_every_turn():
     assert flops.count(loop, array(4, 4), array(5, 4, 4)) == 5 * 2 * 4**3
 
 
-def test_what_is_computed_again_for_the_sake_of_memory_counts_again():
+def test_recomputed_operations_count_again():
     def loss(w, x):
         return jnp.sum(jax.checkpoint(lambda w: jnp.sin(jnp.sin(x @ w) @ w))(w))
 

@@ -1,4 +1,4 @@
-"""The command, and everything that compiles; the latter where libtpu is installed."""
+"""The command, and compilation, which needs libtpu."""
 
 import importlib.util
 import json
@@ -38,7 +38,7 @@ def plan(*arguments, **environment):
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (("--config=configs/lrw.py",), 2, "--topology is missing, as --topology=v5e:16x16"),
+        (("--config=configs/lrw.py",), 2, "--topology is missing: --topology=v5e:16x16"),
         (("--topology=v5e:4x4",), 2, "--config is missing"),
         (("--config=configs/lrw.py", "--topology=v5e:4x4", "--config.bach=1"), 2, "did you mean --config."),
         (("--config=configs/lrw.py", "--topology=v5e:4x4", "--plot=a.png"), 2, "give --curve too"),
@@ -46,15 +46,15 @@ def plan(*arguments, **environment):
         (("--config=configs/lrw.py", "--topology=v5x:4x4"), 1, "--topology=v5x:4x4: there is no 'v5x'"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(arguments, status, says):
+def test_an_invalid_command_line_is_one_sentence(arguments, status, says):
     found, _, error = plan(*arguments)
     assert found == status
     assert says in error
     assert "Traceback" not in error
 
 
-def test_what_is_kept_depends_on_all_code_that_makes_the_step():
-    """Else a plan of older code would be shown."""
+def test_a_cached_plan_depends_on_all_code_that_makes_the_step():
+    """Else the plan of older code would be shown."""
     loaded = "[m.__file__ for name, m in sys.modules.items() if name.startswith('davs_jax.')]"
     listed = f"import sys, davs_jax.training.step; print(*{loaded})"
     command = [sys.executable, "-c", listed]
@@ -67,7 +67,7 @@ def test_what_is_kept_depends_on_all_code_that_makes_the_step():
 @pytest.mark.skipif(
     not importlib.util.find_spec("libtpu"), reason="libtpu is not installed: pip install 'davs_jax[plan]'"
 )
-def test_a_step_is_compiled_for_a_tpu_that_is_not_there_and_kept(tmp_path):
+def test_a_step_is_compiled_for_an_absent_tpu_and_cached(tmp_path):
     config = tmp_path / "tiny.py"
     config.write_text(TINY)
     home = {"HOME": str(tmp_path)}

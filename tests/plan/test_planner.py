@@ -59,7 +59,7 @@ def test_remarks_say_which_batch_was_planned():
     config = common.get_config("joint")
     fits, full = compiled(examples=256), compiled(examples=16, fits=False, peak=20 * machines.GIB)
     said = list(planner.remarks(config, [(LARGE, fits, None), (SMALL, full, None)]))
-    assert "to train so: --config.data.batch_size=256" in said[0]
+    assert "to train with it: --config.data.batch_size=256" in said[0]
     assert said[1] == "v5e:4x4: the step needs 20.00 GiB of each device, which is too much"
 
 
@@ -70,6 +70,6 @@ def test_remarks_say_which_batch_was_planned():
         ("RESOURCE_EXHAUSTED: … HLO temporaries (18.43G) exceeds available HBM (15.75G).", (18.43, 15.75)),
     ],
 )
-def test_a_compilers_want_of_memory_is_told_in_bytes(refusal, expected):
+def test_a_compilers_lack_of_memory_is_read_in_bytes(refusal, expected):
     assert compiling.out_of_memory(refusal) == tuple(int(x * 2**30) for x in expected)
     assert compiling.out_of_memory("INTERNAL: something else") is None

@@ -12,7 +12,7 @@ GIB = machines.GIB
 def compiled(**changes) -> Compiled:
     values = {
         "examples": 16,
-        "pictures": 16 * 34,
+        "images": 16 * 34,
         "held": {"parameters": GIB, "optimizer": 2 * GIB},
         "fits": True,
         "peak": 5 * GIB,

@@ -1,11 +1,11 @@
 """Run by test_scale.py: the same global batch gives the same losses, statistics and gradients on any devices.
 
-    tests/support/device_counts.py [COUNTS]                 so many devices of one process, default 2,4,8, and one
-    tests/support/device_counts.py process ADDRESS I SAVED  process I of two with two devices each, against the one
+    tests/support/device_counts.py [COUNTS]                 numbers of devices of a process, default 2,4,8, against one
+    tests/support/device_counts.py process ADDRESS I SAVED  process I of two with two devices each, against one device
 
-The first command ends by running the second. Where there are four devices or more, parameters are divided over some of
-them. SGD stands in for Adam, under which the rounding noise of a zero gradient becomes a full step; its momentum after
-one step is the gradient.
+The first command ends by running the second. With four devices or more, parameters are sharded over some of them. SGD
+replaces Adam, under which the rounding noise of a zero gradient becomes a full step; its momentum after one step is the
+gradient.
 """
 
 import dataclasses
@@ -57,8 +57,7 @@ def result(config, devices, fsdp: int) -> dict[str, np.ndarray]:
 
 
 def compare(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], what: str) -> None:
-    """Against the largest number of the same network and kind: a bias before a norm has a gradient of nothing but the
-    rounding of others'."""
+    """Relative to the largest number of the same network and kind: the gradient of a bias before a norm is rounding."""
     assert found.keys() == expected.keys()
     largest: dict[str, float] = {}
     for name, value in expected.items():

@@ -1,9 +1,9 @@
-"""What a training run wrote, and waiting for one that runs in another process."""
+"""Reads the metrics of a training run, and waits for a run in another process."""
 
 import json
 import time
 
-# Three batches come, the fourth never does.
+# A run that receives three batches and then waits for the fourth.
 STALLING = """
 import itertools, json, sys, time
 from ml_collections import ConfigDict

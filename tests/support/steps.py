@@ -18,11 +18,11 @@ def tiny(stage: str = "joint"):
 def random_batch(config, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
 
-    def draw(spec):
+    def random(spec):
         if spec.dtype == jnp.uint8:
             return rng.integers(0, 256, spec.shape, np.uint8)
         if spec.dtype == jnp.int32:
             return rng.integers(0, 3, spec.shape, np.int32)
         return rng.normal(size=spec.shape).astype(np.float32)
 
-    return {key: draw(spec) for key, spec in Stage.from_config(config).batch.items()}
+    return {key: random(spec) for key, spec in Stage.from_config(config).batch.items()}

@@ -55,7 +55,7 @@ def compiled_once():
 
 
 class Finished(NamedTuple):
-    """A run of six steps, validated at the last, and what it printed."""
+    """A run of six steps, validated at the last, and its output."""
 
     workdir: Path
     config: ConfigDict
@@ -137,14 +137,14 @@ def test_sigterm_finishes_the_step_and_saves(word_config, tmp_path):
 
 @pytest.fixture
 def interruptible():
-    """A shell's background jobs ignore Ctrl-C from the start."""
+    """Restores Ctrl-C, which background jobs of a shell ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 def test_a_second_sigterm_changes_nothing():
-    """Schedulers send several; the save that the first one asked for must go on."""
+    """Schedulers send several; the save that the first one asked for must finish."""
     before = signal.getsignal(signal.SIGTERM)
     with _stop_signals() as asked:
         signal.raise_signal(signal.SIGTERM)
@@ -195,7 +195,7 @@ def test_a_finished_run_is_left_as_it_is(finished, capsys):
     assert (finished.workdir / "metrics.jsonl").read_text() == before
 
 
-def test_the_tables_say_what_is_trained_on_what(finished):
+def test_the_tables_list_networks_roles_and_batch(finished):
     assert "modality_discriminator       66,049 parameters  adversary  from fresh" in finished.said
     assert "batch frames                  uint8 [4, 12, 64, 64, 3]" in finished.said
     assert (finished.workdir / "images" / "batch_00000001.png").exists()
@@ -212,16 +212,16 @@ def test_a_stage_starts_from_the_weights_of_another(finished, word_config, tmp_p
     said = capsys.readouterr().out
     assert re.search(rf"visual_encoder +[\d,]+ parameters +trained +from {re.escape(str(finished.workdir))}\n", said)
     fresh, carried = events(finished.workdir, "loss/")[0], events(tmp_path, "loss/")[0]
-    assert carried["loss/total"] < fresh["loss/total"]  # the same first batch, read by what six steps have learnt
+    assert carried["loss/total"] < fresh["loss/total"]  # the same first batch after six steps of training
 
 
-def test_a_number_that_is_not_finite_stops_the_run_before_it_is_saved(word_config, tmp_path):
+def test_a_nan_stops_the_run_before_it_is_saved(word_config, tmp_path):
     clips = [clip_record(i) for i in range(8)]
     clips[5]["mfcc"][:] = np.nan
     (tmp_path / "clips").mkdir()
     features = records.clip_features(WORDS, SPEAKERS)
     word_config.data.clips = write_shards(tmp_path / "clips", "clips", features, {"train": clips})
-    word_config.checkpoint.every = 2  # one epoch: the clip has been met
+    word_config.checkpoint.every = 2  # one epoch: the clip has been read
     with pytest.raises(NotFiniteError, match=r"step [12]: .*loss/word_ce_audio is nan"):
         train(word_config, tmp_path / "run")
     assert checkpoint.checkpoint_steps(tmp_path / "run") == []

@@ -1,4 +1,4 @@
-"""A step in bfloat16, in parts, with less memory, and on other devices."""
+"""A step in bfloat16, with accumulation, with rematerialisation, and on several devices."""
 
 import dataclasses
 import math
@@ -33,7 +33,7 @@ def word_stage(batch_size: int, **settings):
 
 
 def compiled(config):
-    """(first state, jitted step), whose optimizers are SGD with momentum: after a first step it is the gradient."""
+    """(first state, compiled step) with SGD, whose momentum after one step is the gradient."""
     sgd = dict.fromkeys(("generator", "discriminator"), optax.sgd(0.1, momentum=0.9))
     stage = dataclasses.replace(Stage.from_config(config), optimizers=sgd)
     first = jax.jit(lambda: state.first_state(stage, {}), compiler_options=QUICK)()
@@ -54,13 +54,13 @@ def close(found, expected, tolerance=1e-4):
     found, expected = leaves(found), leaves(expected)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        # A bias in front of a norm has no gradient but rounding.
+        # The gradient of a bias before a norm is rounding.
         atol = 1e-5 + tolerance * float(jnp.abs(value).max())
         np.testing.assert_allclose(found[name], value, rtol=tolerance, atol=atol, err_msg=name)
 
 
 def test_two_equal_parts_step_as_one_of_them_does(four_clips, in_two_parts):
-    """Gradients are means, wrong answers are those of one part, and the generator meets the updated discriminators."""
+    """Gradients are means, negatives come from one part, and the generator meets the updated discriminators."""
     (first, one), (_, two) = four_clips, in_two_parts
     clips = random_batch(word_stage(4))
     expected, expected_metrics = one(first, clips)
@@ -93,7 +93,7 @@ def test_in_parts_contrastive_losses_and_norms_see_one_part_and_running_statisti
     )
 
 
-def test_in_bfloat16_all_that_is_kept_and_summed_is_float32(four_clips):
+def test_in_bfloat16_state_metrics_and_summed_gradients_are_float32(four_clips):
     config = word_stage(4)
     config.model.dtype = "bfloat16"
     first, narrow = compiled(config)
@@ -107,17 +107,17 @@ def test_in_bfloat16_all_that_is_kept_and_summed_is_float32(four_clips):
     rounded = {
         name for name, g in gradients.items() if g.any() and (g == g.astype(jnp.bfloat16).astype(jnp.float32)).all()
     }
-    assert not rounded  # summed in 8 bits, they would all be numbers of 8 bits
+    assert not rounded  # summed in bfloat16, they would all be bfloat16 numbers
 
 
 @pytest.mark.parametrize("name", ["visual_encoder", "decoder"])
-def test_a_network_keeps_less_for_its_backward_pass_where_it_is_told_to(name, capsys):
+def test_remat_policies_store_less_for_the_backward_pass(name, capsys):
     config = tiny()
     params, batch_stats = random_weights(config)
     inputs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), models.example_inputs(config.model, 2)[name])
 
     def kept(policy: str) -> int:
-        """Numbers that lie between forward and backward, beside weights and inputs."""
+        """Numbers stored between forward and backward, besides weights and inputs."""
         stage = dataclasses.replace(Stage.from_config(config), remat={name: REMAT[policy]})
 
         def apply(own):
@@ -133,7 +133,7 @@ def test_a_network_keeps_less_for_its_backward_pass_where_it_is_told_to(name, ca
     assert sizes[0] > 1.5 * sizes[1] > 3 * sizes[2], sizes
 
 
-def test_what_is_computed_again_gives_the_same_gradients():
+def test_recomputation_gives_the_same_gradients():
     config, name = tiny(), "audio_encoder"
     params, batch_stats = random_weights(config)
     mfcc = np.random.default_rng(0).normal(size=(6, 20, 12)).astype(np.float32)
@@ -152,7 +152,7 @@ def test_what_is_computed_again_gives_the_same_gradients():
         close(gradient(policy), expected, 1e-5)
 
 
-def test_every_network_has_a_policy():
+def test_every_network_has_a_remat_policy():
     config = common.get_config()
     assert set(config.remat) == set(models.build(config.model))
 
