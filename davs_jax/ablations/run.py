@@ -9,10 +9,9 @@ from pathlib import Path
 
 import jax
 
-from davs_jax import checkpoint
+from davs_jax import checkpoint, inference
 from davs_jax.ablations import measure, table
 from davs_jax.data.pipeline import open_clips
-from davs_jax.evaluate import evaluation
 from davs_jax.evaluate.report import results
 from davs_jax.monitor.monitor import NotFiniteError
 from davs_jax.training import loop
@@ -97,7 +96,9 @@ class Study:
             _replace(clock, str(before + time.monotonic() - began))
             if not done:
                 return False
-            record["figures"] = measure.measure(evaluation.load(str(workdir)), open_clips(config.data.clips, SPLIT))
+            record["figures"] = measure.measure(
+                inference.load(str(workdir), "job"), open_clips(config.data.clips, SPLIT)
+            )
         except NotFiniteError as error:  # it would do the same again: a finding, not an accident
             record["failed"] = str(error)
         record["steps_per_second"] = _speed(workdir / "metrics.jsonl")

@@ -14,11 +14,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from davs_jax import checkpoint
-from davs_jax.checkpoint.export import DEMO, CheckpointError, add_gain_options, with_gains
+from davs_jax import command_line, inference
+from davs_jax.checkpoint.export import DEMO, CheckpointError
 from davs_jax.data.pipeline import eval_batches, open_clips, open_faces
 from davs_jax.data.sources import ClipSource, DataError, FaceSource
 from davs_jax.display.progress import progress
+from davs_jax.errors import ConfigError
 from davs_jax.evaluate import landmarks, metrics, mouth, pictures, recognition, swap
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.evaluate.perceptual import ALEXNET, INCEPTION, Judge
@@ -162,20 +163,6 @@ def untrained(model: Davs, seed: int) -> Davs:
     return Davs(config, *fresh_weights(config, model.networks, mesh), model.mesh)
 
 
-def load(path: str, audio_gain: float | None = None, video_gain: float | None = None) -> Davs:
-    """A model from its weights, spread over all devices that there are.
-
-    Raises:
-      CheckpointError: there are no such weights, or a gain is not above 0.
-    """
-    config, params, batch_stats = checkpoint.load_weights(path)
-    config = with_gains(config, audio_gain, video_gain)
-    if jax.device_count() == 1:
-        return Davs(config, params, batch_stats)
-    mesh = sharding.make_mesh(ConfigDict({"data": -1, "fsdp": 1}))
-    return Davs(config, *jax.device_put((params, batch_stats), sharding.replicated(mesh)), mesh=mesh)
-
-
 def _check_fit(model: Davs, source: ClipSource) -> None:
     found = {"image_size": source.image_size, "num_words": len(source.words)}
     for name, value in found.items():
@@ -210,7 +197,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         args.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
         made_by = results.provenance()  # so too: a checkout may move on while this runs
-        model = load(args.checkpoint, args.audio_gain, args.video_gain)
+        model = inference.load(args.checkpoint, "job", audio_gain=args.audio_gain, video_gain=args.video_gain)
         source = open_clips(args.data, args.split)
         faces = open_faces(args.faces, args.faces_split) if args.faces else None
         scorer = Scorer.load(args.syncnet) if args.syncnet else None
@@ -235,7 +222,7 @@ def main(argv: list[str] | None = None) -> int:
         if jax.process_index():  # all processes of a job hold all figures; the first one writes them
             return 0
         record = results.save(evaluation, source, model.config, args.output, evaluated)
-    except (CheckpointError, DataError, MediaError, processes.JobError) as error:
+    except (CheckpointError, ConfigError, DataError, MediaError, processes.JobError) as error:
         raise SystemExit(f"{parser.prog}: {error}") from error
     except OSError as error:
         raise SystemExit(
@@ -276,7 +263,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"folder with weights of Inception ({INCEPTION}), AlexNet ({ALEXNET}) or both, such as "
         "~/.cache/torch/hub/checkpoints: report FID and LPIPS; needs davs_jax[perceptual]",
     )
-    add_gain_options(add)
+    command_line.add_gain_options(add)
     add("--output", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s")
     add("--limit", type=_positive, metavar="N", help="count the first N clips only; default: all")
     add("--seed", type=int, default=0, help="of bootstrap, folds and fresh weights; default: %(default)s")

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from davs_jax.constants import stored_size
+from davs_jax.errors import DavsError
 from davs_jax.media.faces import alignment, detectors, tracking
 
 POINTS = "left eye, right eye, nose, left mouth corner, right mouth corner, as seen in the picture"
@@ -25,7 +26,7 @@ SURE = 0.9
 MAX_SCALE, MAX_TURN, MAX_SHIFT = 1.25, 15.0, 0.12  # factor, degrees, part of the side
 
 
-class PhotoError(ValueError):
+class PhotoError(DavsError):
     """A photo or its points cannot be used; the message names the file and the remedy."""
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from davs_jax import __version__
+from davs_jax.errors import DavsError
 from davs_jax.media.video.streams import MediaError, opened
 
 INSTALL = "pip install 'davs_jax[provenance]'"
@@ -37,7 +38,7 @@ SETTINGS = {
 }
 
 
-class ProvenanceError(ValueError):
+class ProvenanceError(DavsError):
     """A file cannot be signed or checked; the message says what to do."""
 
 

@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from davs_jax.constants import FPS
+from davs_jax.errors import MediaError
 
 LONGEST_GAP = 60.0  # s without a frame or a sound; more is a damaged timestamp, to be filled for hours
 # What a file may be: not a list of other files or addresses, which would be read in its place, whoever's they are.
@@ -19,10 +20,6 @@ SOUND_TOLERANCE = 0.02  # s by which a piece of sound may miss the end of the on
 TAGS = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 log = logging.getLogger(__name__)
-
-
-class MediaError(Exception):
-    """A file cannot be read or written as asked. The message names the file, the trouble and the remedy."""
 
 
 @contextmanager
