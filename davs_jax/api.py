@@ -87,9 +87,9 @@ class Model:
         The length of your blocks adds to the latency, and so does one call of the networks (of `davs_jax.load`'s
         `batch` frames, however few are ready: load with `batch=1` for the least latency), and where `sample_rate` is
         not 16,000 the resampler's few milliseconds. The MFCC windows are bit-identical to those of the same audio in
-        one piece. With `batch=1` so are the frames; with larger batches a value of the crop may differ by one gray level,
-        because compilers round the last bit of a frame by its place in the batch. After the iterator's end come the last
-        frames, with silence after the audio.
+        one piece. With `batch=1` so are the frames; with larger batches a value of the crop may differ by one gray
+        level, because compilers round the last bit of a frame by its place in the batch. After the iterator's end come
+        the last frames, with silence after the audio.
 
         Args:
           photo: an image, or a video whose face keeps moving while its speech is replaced; or uint8 `[H, W, 3]` RGB.

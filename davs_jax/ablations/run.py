@@ -96,9 +96,8 @@ class Study:
             _replace(clock, str(before + time.monotonic() - began))
             if not done:
                 return False
-            record["figures"] = measure.measure(
-                inference.load(str(workdir), "job"), open_clips(config.data.clips, SPLIT)
-            )
+            model = inference.load(workdir, "job")
+            record["figures"] = measure.measure(model, open_clips(config.data.clips, SPLIT))
         except NotFiniteError as error:  # it would do the same again: a finding, not an accident
             record["failed"] = str(error)
         record["steps_per_second"] = _speed(workdir / "metrics.jsonl")

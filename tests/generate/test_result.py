@@ -8,13 +8,13 @@ import time
 import av
 import numpy as np
 import pytest
+from davs_jax.generate.film import write_film
 from PIL import Image
 from scipy.io import wavfile
 
 from davs_jax.generate import film
 from davs_jax.generate.__main__ import main
 from davs_jax.generate.drivers import Performance, Speech, read_speech
-from davs_jax.generate.film import write_film
 from davs_jax.inference import Davs
 from davs_jax.media import video
 from davs_jax.media.photo import read_photo
