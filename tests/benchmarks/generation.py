@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from configs import common
 from davs_jax.checkpoint.export import save_weights
 from davs_jax.generate.drivers import Speech, read_speech
-from davs_jax.generate.film import write_film
+from davs_jax.generate.result import write_result
 from davs_jax.import_official.convert import export
 from davs_jax.inference import Davs
 from davs_jax.media.photo import Photo
@@ -90,7 +90,7 @@ def main() -> None:
     config = common.get_config("joint")
     config.model.update({"num_words": 10, "num_identities": 10})
     params, batch_stats = random_weights(config)
-    model = Davs.on_this_host(config, params, batch_stats)
+    model = Davs.on("host", config, params, batch_stats)
     net = Networks(export({n: params[n] for n in USED}, {n: batch_stats[n] for n in USED}))
     rng = np.random.default_rng(0)
     photo = rng.integers(0, 256, (256, 256, 3), np.uint8)
@@ -117,7 +117,7 @@ def main() -> None:
         sound = Path(folder, "speech.wav")
         wavfile.write(sound, 44_100, talking_files.sound(args.frames / 25, 44_100))
         began = time.perf_counter()
-        made = write_film(model, whole, read_speech(sound), Path(folder, "out.mp4"))
+        made = write_result(model, whole, read_speech(sound), Path(folder, "out.mp4"))
         print(f"a film of 720 × 720 pixels: {made.frames / (time.perf_counter() - began):.2f} frames/s; {made.stages}")
         save_weights(f"{folder}/weights", config, params, batch_stats)
         for state in ("cold", "warm"):
