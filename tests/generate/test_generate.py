@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+
 import av
 import numpy as np
 import pytest
@@ -185,3 +189,17 @@ def test_a_given_certificate_is_tried_before_the_work(folder, checkpoint):
     with pytest.raises(SystemExit, match="--certificate"):
         run(folder, checkpoint, *drive, "--certificate", "@photo.png")
     assert not (folder / "never.mp4").exists()
+
+
+def test_ctrl_c_while_jax_is_imported_ends_in_one_sentence():
+    command = [sys.executable, "-X", "importtime", "-m", "davs_jax.generate"]
+    options = ("--photo", "p.png", "--audio", "a.wav", "--output", "o.mp4")
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
+        said = []
+        for line in process.stderr:
+            if not line.startswith("import time:"):
+                said.append(line)
+            elif line.endswith(" jax._src.core\n"):
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    assert said == ["davs-generate: interrupted; an output that was being written is incomplete\n"]

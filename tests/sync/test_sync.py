@@ -27,7 +27,7 @@ def test_the_blocks_in_which_a_long_file_is_measured_do_not_change_the_result(ve
 
 
 def test_a_short_file_is_refused(vectors):
-    with pytest.raises(SyncError, match="30 frames are too few for offsets of ±15, which take 31.*smaller --reach"):
+    with pytest.raises(SyncError, match=r"30 frames are too few for offsets of ±15, which take 31.*smaller --reach"):
         measure(vectors[:30], vectors[:30])
 
 
