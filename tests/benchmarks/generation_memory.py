@@ -1,4 +1,4 @@
-"""How much memory generation takes for seconds, minutes and hours of sound: each length in a process of its own.
+"""Memory that generation takes for seconds, minutes and hours of audio, each length in its own process.
 
     python tests/benchmarks/generation_memory.py [--seconds 10 600 7200]
 
@@ -68,7 +68,7 @@ def main() -> None:
         for seconds in args.seconds:
             speech, output = Path(folder, "speech.wav"), Path(folder, "out.mp4")
             write_speech(speech, seconds)
-            print(f"{seconds:>6} s of sound:", end=" ", flush=True)
+            print(f"{seconds:>6} s of audio:", end=" ", flush=True)
             subprocess.run([sys.executable, __file__, "--child", speech, output], check=True, stderr=subprocess.DEVNULL)
 
 
