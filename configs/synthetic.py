@@ -10,8 +10,8 @@
     python -m davs_jax.main --config configs/synthetic.py --workdir runs/synthetic/joint
 
 It adds our options for small images and few clips to the published system: finer skip maps, the word at finer strides,
-the blend head, the contrastive loss over frames, a squared loss at the mouth, and no dropout. docs/decisions.md explains
-each.
+the blend head, the contrastive loss over frames, a squared loss at the mouth, and no dropout. The reasons are in
+docs/decisions.md.
 """
 
 from configs import common

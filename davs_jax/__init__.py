@@ -18,12 +18,12 @@ __version__ = "0.1.0"
 
 
 def load(path: "str | Path | None" = None, batch: int | None = None) -> "Model":
-    """Loads a model. (Importing davs_jax loads nothing; JAX comes with this call.)
+    """Loads a trained model. Importing davs_jax loads nothing heavy; this call imports JAX.
 
     Args:
       path: a workdir, one checkpoint in it, or an exported folder; None is the demo model of the package.
-      batch: frames per call of the networks; None suits the device, 1 is for live sound. Any other than None runs on
-        one device.
+      batch: frames per call of the networks, on one device; use 1 for live audio. None is the best size for the
+        device, and all devices of this host.
 
     Raises:
       CheckpointError: there are no weights, or they are damaged.

@@ -1,56 +1,70 @@
-"""The model as a Python object; `davs_jax.load` makes it."""
+"""The Python API: a trained model that talks, reads lips and matches audio to video. `davs_jax.load` returns it."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from davs_jax import checkpoint
-from davs_jax.checkpoint.export import DEMO
+from davs_jax import inference
 from davs_jax.constants import CLIP_FRAMES, FPS, SAMPLE_RATE
+from davs_jax.errors import DavsError
 from davs_jax.generate import adapt
-from davs_jax.generate.drivers import Driver, Live, Speech, read_performance, read_speech
-from davs_jax.generate.film import LONGEST
-from davs_jax.generate.follow import GenerationError, follow
+from davs_jax.generate.drivers import Driver, Live, Speech, check_fps, read_driving_video, read_speech
+from davs_jax.generate.errors import GenerationError
+from davs_jax.generate.follow import follow
 from davs_jax.generate.footage import read_source
-from davs_jax.generate.talk import Source, generate, pictures
+from davs_jax.generate.result import LONGEST
+from davs_jax.generate.talk import Source, generate, whole_images
 from davs_jax.inference import Davs
 from davs_jax.media import video as files
 from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.faces.steady import Steady
 from davs_jax.media.photo import aligned_crop, photo_of
 from davs_jax.media.video.streams import resampled
+from davs_jax.sync import audio_offset
 
 File = str | Path
-REACH = 15  # frames of offset that `match` looks for where the video is long enough
+REACH = audio_offset.REACH  # frames of offset that `match` searches, where the video is long enough
 
 
 class Word(NamedTuple):
-    """A word that lips may have said."""
+    """A word that the lips may have said."""
 
     word: str | int  # its label where no names are given
     probability: float
 
 
 class Match(NamedTuple):
-    """How well sound and picture go together."""
+    """How well audio and video go together."""
 
-    offset: int  # frames that the sound is late; negative: early
-    distance: float  # between the vectors of both there; 0 is the same, √2 unrelated
-    confidence: float  # by how much it is better there than at the median offset
+    offset: int  # frames that the audio is late; negative: early
+    distance: float  # between the vectors of both at that offset; 0 is identical, √2 unrelated
+    confidence: float  # the median distance over all offsets minus this one
+
+
+@contextmanager
+def _in_python() -> Iterator[None]:
+    """Makes errors name arguments in their remedies, not flags of the command line."""
+    try:
+        yield
+    except DavsError as error:
+        error.front_end = "python"
+        raise
 
 
 class Model:
-    """Weights, ready to be used. Files may be anything that PyAV or Pillow reads.
+    """A trained model. Files may have any format that PyAV or Pillow reads.
 
     Attributes:
-      davs: the networks' forwards, batched.
+      davs: the networks' batched forwards.
     """
 
     def __init__(self, davs: Davs):
         self.davs = davs
 
+    @_in_python()
     def talk(
         self,
         photo: File | np.ndarray,
@@ -66,51 +80,55 @@ class Model:
         fps: int = FPS,
         adapt_steps: int | None = None,
     ) -> Iterator[np.ndarray]:
-        """The photo's face, talking.
+        """Generates the frames of the photo's face talking.
 
-        **Live.** With an iterator for `audio` nothing is held back. Frame l shows the sound from 80 ms before its
-        start to 135 ms after it (95 ms after its end, at 25 fps): that is the look-ahead, and no frame comes earlier.
-        On top come the length of your blocks, the networks' time for one call (of `davs_jax.load`'s `batch` frames,
-        however few are ready: load with `batch=1` for the least latency), and where `sample_rate` is not 16,000 the
-        resampler's few milliseconds. The frames are those of the same sound in one piece, and the word vectors are that
-        to the bit. When the iterator ends, the last frames come, with silence after them.
+        **Live.** With an iterator for `audio` nothing is held back. At 25 fps, frame l shows the audio from 80 ms
+        before its start to 135 ms after it (95 ms after its end). That is the look-ahead; no frame can come earlier.
+        The length of your blocks adds to the latency, and so does one call of the networks (of `davs_jax.load`'s
+        `batch` frames, however few are ready: load with `batch=1` for the least latency), and where `sample_rate` is
+        not 16,000 the resampler's few milliseconds. The MFCC windows are bit-identical to those of the same audio in
+        one piece. With `batch=1` so are the frames; with larger batches a value of the crop may differ by one gray
+        level, because compilers round the last bit of a frame by its place in the batch. After the iterator's end come
+        the last frames, with silence after the audio.
 
         Args:
-          photo: a picture, or a video whose face keeps moving while its speech changes; or uint8 `[H, W, 3]` RGB.
+          photo: an image, or a video whose face keeps moving while its speech is replaced; or uint8 `[H, W, 3]` RGB.
           audio: a file with speech; or samples `[N]`, mono, int16 or float in −1…1; or an iterator of such blocks.
-          video: instead of `audio`, another face's video.
+          video: a video of another face, instead of `audio`.
           sample_rate: of samples and blocks, Hz.
-          points: `[5, 2]`, the face's points (left eye, right eye, nose, mouth corners), where none is found.
+          points: `[5, 2]`, the face's points (left eye, right eye, nose, mouth corners), where no face is found.
           aligned: the photo is an aligned square crop.
-          face: which face of several, from 1, the largest.
-          crop: yield the face's square alone, `[S, S, 3]`.
-          steady: calm what is not the mouth.
-          fps: frames per second.
-          adapt_steps: steps of fitting to the photo; None is what the weights' origin asks for.
+          face: which of several faces, from 1, the largest.
+          crop: yield the face's crop alone, `[S, S, 3]`.
+          steady: smooth everything but the mouth over time.
+          fps: frames per second, 10 to 60.
+          adapt_steps: steps of fitting to the photo; None is the default for the weights' origin.
 
         Yields:
-          uint8 RGB `[H, W, 3]`, the whole picture with the face in its place, at most 1,920 pixels long.
+          uint8 RGB `[H, W, 3]`, the whole image with the generated face, at most 1,920 pixels on its longer side.
 
         Raises:
-          GenerationError, MediaError, PhotoError: at once, with one sentence that names the input and the remedy.
+          GenerationError, MediaError, PhotoError: at the call; one sentence names the input and the remedy.
         """
         if (audio is None) == (video is None):
             raise GenerationError("give one of audio and video")
+        check_fps(fps)
         points = None if points is None else np.asarray(points, np.float64)
         source: Source
         if isinstance(photo, np.ndarray):
             source = photo_of(photo, self.davs.image_size, points, aligned, face)
         else:
             source = read_source(Path(photo), self.davs.image_size, LONGEST, points, aligned, face, fps)
-        driver = read_performance(Path(video), fps)[0] if audio is None else _speech(audio, sample_rate, fps)
+        driver = read_driving_video(Path(video), fps)[0] if audio is None else _speech(audio, sample_rate, fps)
         steps = adapt.default_steps(self.davs) if adapt_steps is None else adapt_steps
         davs = adapt.adapt(self.davs, source, driver, steps)[0] if steps else self.davs
         if crop:
-            return generate(davs, source, driver)
-        return pictures(davs, source, driver, Steady(davs.image_size) if steady else None)
+            return _each(generate(davs, source, driver))
+        return _each(whole_images(davs, source, driver, Steady(davs.image_size) if steady else None))
 
+    @_in_python()
     def read_lips(self, video: File, words: Sequence[str] | None = None) -> list[Word]:
-        """Which word is said in the middle of a video, from its picture alone: the 29 frames there, as in LRW.
+        """Recognises the word in the middle of a video from its images alone: 29 frames, as in LRW.
 
         Args:
           words: names of the labels, sorted as in training.
@@ -119,51 +137,57 @@ class Model:
           all words, the most probable first.
 
         Raises:
-          GenerationError: the video shows no face or is too short, or the weights cannot read.
+          GenerationError: the video shows no face or is too short, or the weights have no word classifier.
           MediaError: it cannot be read.
         """
         if not self.davs.has("visual_encoder", "word_classifier"):
-            raise GenerationError("the weights have no word classifier; use those of the word or the joint stage")
-        track = follow(Path(video), "give a video that shows a face")
+            raise GenerationError("the weights have no word classifier", "use those of the word or the joint stage")
+        track = follow(Path(video))
         frames = 2 + 2 * np.arange(self.davs.config.model.word_frames)  # of 29; the official evaluation's start 0
         first = (len(track.points) - CLIP_FRAMES) // 2
         if first < 0:
-            raise GenerationError(f"{video}: has {len(track.points)} frames at 25 fps; reading takes {CLIP_FRAMES}")
-        pictures_now = enumerate(files.read_frames(video))
-        crops = [aligned_crop(f, track.points[i], self.davs.image_size) for i, f in pictures_now if i - first in frames]
+            raise GenerationError(
+                f"{video}: has {len(track.points)} frames at 25 fps, fewer than {CLIP_FRAMES}", "give a longer video"
+            )
+        images = enumerate(files.read_frames(video))
+        crops = [aligned_crop(f, track.points[i], self.davs.image_size) for i, f in images if i - first in frames]
         logits = self.davs.word_logits(self.davs.wid_from_video(np.stack(crops))[None])[0].astype(np.float64)
         odds = np.exp(logits - logits.max())
         order = np.argsort(-odds, kind="stable")
         return [Word(words[i] if words else int(i), float(odds[i] / odds.sum())) for i in order]
 
+    @_in_python()
     def match(self, video: File, audio: File | np.ndarray | None = None) -> Match:
-        """Whether a sound belongs to a talking video, and by how much it is late.
+        """Measures whether audio belongs to a talking video, and by how much it is late.
 
         Args:
-          audio: a file, or samples `[N]` of 16 kHz from the first frame's time; None is the video's own sound.
+          audio: a file, or samples `[N]` at 16 kHz from the first frame's time; None is the video's own audio.
 
         Raises:
-          GenerationError: no face, no sound, too short, or the weights lack an encoder.
-          MediaError: a file cannot be read.
+          GenerationError: no face, fewer than three frames, or the weights lack an encoder.
+          MediaError: a file cannot be read, or has no audio.
         """
-        from davs_jax.sync import audio_offset
-
         if not self.davs.has("visual_encoder", "audio_encoder"):
-            raise GenerationError("the weights have no word encoders; use those of the word or the joint stage")
-        seen, _ = read_performance(Path(video))
-        if not isinstance(audio, np.ndarray):
-            audio = files.read_audio(video if audio is None else audio)
-        heard = self.davs.wid_from_audio(windows(clip_mfcc(audio, seen.frames), np.arange(seen.frames)))
-        reach = min(REACH, (seen.frames - 1) // 2)
+            raise GenerationError("the weights have no word encoders", "use those of the word or the joint stage")
+        driver, _ = read_driving_video(Path(video), or_speech=False)
+        samples = audio if isinstance(audio, np.ndarray) else files.read_audio(video if audio is None else audio)
+        mfcc = windows(clip_mfcc(samples, driver.frames), np.arange(driver.frames))
+        reach = min(REACH, (driver.frames - 1) // 2)
         if not reach:
-            raise GenerationError(f"{video}: has {seen.frames} frames; comparing takes at least 3")
-        return Match(*audio_offset.measure(np.concatenate(list(seen.wid(self.davs))), heard, reach))
+            raise GenerationError(f"{video}: has {driver.frames} frames, fewer than 3", "give a longer video")
+        vectors = np.concatenate(list(driver.wid(self.davs))), self.davs.wid_from_audio(mfcc)
+        return Match(*audio_offset.measure(*vectors, reach))
 
 
+@_in_python()
 def load(path: File | None = None, batch: int | None = None) -> Model:
     """See `davs_jax.load`."""
-    weights = checkpoint.load_weights(str(path or DEMO))
-    return Model(Davs(*weights, batch=batch) if batch else Davs.on_this_host(*weights))
+    return Model(inference.load(path, "one" if batch else "host", batch))
+
+
+def _each(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    with _in_python():
+        yield from frames
 
 
 def _speech(audio: File | np.ndarray | Iterable[np.ndarray], sample_rate: int, fps: int) -> Driver:

@@ -38,6 +38,20 @@ def real(least: float, greatest: float) -> Callable[[str], float]:
     return number
 
 
+def add_checkpoint_option(add: Callable) -> None:
+    """Adds `--checkpoint`, for `inference.load`, by a parser's `add_argument`; None is the demo model."""
+    text = "a workdir, one checkpoint in it, or an exported folder (default: the demo model of the package)"
+    add("--checkpoint", metavar="W", help=text)
+
+
+def add_gain_options(add: Callable) -> None:
+    """Adds `--audio-gain` and `--video-gain`, for `inference.load`, by a parser's `add_argument`."""
+    for name, what, official in (("audio", "speech", 1.5), ("video", "a driving video", 0.8)):
+        default = f"default: as stored with the weights, {official} for official ones; else 1"
+        text = f"factor of the word vectors of {what} ({default})"
+        add(f"--{name}-gain", type=float, metavar="G", help=text)
+
+
 def refuse(program: str, sentence: str) -> NoReturn:
     """Ends the process with status 2."""
     print(f"{program}: {sentence}", file=sys.stderr)

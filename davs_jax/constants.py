@@ -1,4 +1,4 @@
-"""Sizes and rates that the whole system shares. Imports nothing."""
+"""Sizes, rates and an exit status that the whole system shares. Imports nothing."""
 
 SAMPLE_RATE = 16_000  # Hz, mono
 FPS = 25  # video frames per second
@@ -7,6 +7,7 @@ CLIP_FRAMES = 29  # frames of one LRW clip, and of every word clip cut from othe
 MFCC_WIDTH = 12  # coefficients 1…12
 MFCC_LENGTH = 20  # columns of the window of one frame (200 ms)
 MFCC_PER_FRAME = 4  # columns per video frame: a 10 ms hop at 25 fps
+INTERRUPTED = 130  # exit status after Ctrl-C, as in shells
 
 
 def stored_size(image_size: int) -> int:

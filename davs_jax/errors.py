@@ -19,8 +19,10 @@ class DavsError(Exception):
         super().__init__(reason)
         self.reason, self.remedy, self.options = reason, remedy, options
 
+    front_end = "command_line"  # in whose terms str() tells it; the Python API sets its own
+
     def __str__(self) -> str:
-        return self.told("command_line")
+        return self.told(self.front_end)
 
     def told(self, front_end: str) -> str:
         """The sentence for one front end: reason; remedy."""

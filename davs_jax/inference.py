@@ -1,9 +1,11 @@
-"""A trained model, ready to be used: jitted forwards in batches of one size, so that each of them compiles once."""
+"""Trained models: how one is loaded, and its jitted forwards, in batches of one size so that each compiles once."""
 
 import copy
 import functools
+import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +13,24 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from davs_jax import models
+from davs_jax import checkpoint, models
+from davs_jax.checkpoint.export import DEMO
+from davs_jax.errors import ConfigError
 from davs_jax.models.layers import scaled
 from davs_jax.parallel import sharding
 
 NETWORKS = ("person_encoder", "visual_encoder", "audio_encoder", "decoder", "word_classifier")
-BATCH = 32  # pictures per call of an accelerator
-CACHED = 1 << 22  # numbers: 16 MiB. At 256 px and width 1 that is one picture, which took 206 ms, of eight each 240 ms
+GAINS = {"audio_encoder": "audio_gain", "visual_encoder": "video_gain"}  # by word encoder, the key in the configuration
+BATCH = 32  # images per call and accelerator
+CACHED = 1 << 22  # numbers: 16 MiB, at 256 px and width 1 one image. Alone it took 206 ms, as one of eight 240 ms
 POOLED = 4  # side of the person map after pooling, in `pid_from_frames`
 
 
+Devices = Literal["one", "host", "job"]
+
+
 class Person(NamedTuple):
-    """What the decoder knows of one photo."""
+    """What the decoder takes from one photo."""
 
     photo: jax.Array  # [1, S, S, 3], 0…1
     pid: jax.Array  # [1, E]
@@ -30,23 +38,25 @@ class Person(NamedTuple):
 
 
 class Davs:
-    """The forwards that generation, evaluation and validation share. Networks run with their running statistics.
+    """The forwards that generation, evaluation and validation share. Batch norms use their running statistics.
 
     Args:
-      config: the run's configuration; what counts is `config.model`, and `audio_gain` and `video_gain`, where it has
-        them.
+      config: the run's configuration, of which `config.model` is used, and `audio_gain` and `video_gain` where present.
       params, batch_stats: by network, as `checkpoint.load_weights` returns them or as the training state holds them.
-      mesh: shards every batch over this mesh, on which params and batch_stats must already lie; None is one device.
-      batch: pictures or windows per call and device, whose last call is padded; by default as many pictures as a CPU's
-        cache holds, elsewhere BATCH. A device's share so never depends on how many devices there are, nor do the last
-        bits of its results, which compilers round by the shape of what they get.
+      mesh: every batch is sharded over it; params and batch_stats must lie on it already. None is one device.
+      batch: images or windows per call and device; the last call is padded. The default is as many images as a CPU's
+        cache holds, on accelerators BATCH. It does not depend on the number of devices, because compilers round the
+        last bit of a result by the shape of the input.
 
-    Pictures in and out are uint8 `[…, S, S, 3]`; vectors are float32. E is the length of pid and wid (256).
+    Images in and out are uint8 `[…, S, S, 3]`; vectors are float32. E is the length of pid and wid (256).
+
+    Compilers may also round the last bit by a row's place in the batch. Two calls are bit-identical where every row has
+    the same place in both; elsewhere vectors agree to float32 rounding, and images to one gray level.
 
     Attributes:
-      batch: pictures or windows per call, on all devices together.
-      gains: by word encoder, what generation multiplies its wid by; the official system exaggerates the mouth so. The
-        encoders here return wid as it is.
+      batch: images or windows per call, on all devices together.
+      gains: by word encoder, the factor of its wid in generation; the official system exaggerates the mouth this way.
+        The encoders here return wid without it.
     """
 
     def __init__(
@@ -59,9 +69,8 @@ class Davs:
     ):
         self.config = config
         self.image_size: int = config.model.image_size
-        gains = {"audio_encoder": "audio_gain", "visual_encoder": "video_gain"}
-        self.gains: dict[str, float] = {name: config.get(gain, 1.0) for name, gain in gains.items()}
-        share = batch or (pictures_in_cache(config.model) if jax.default_backend() == "cpu" else BATCH)
+        self.gains: dict[str, float] = {name: config.get(key, 1.0) for name, key in GAINS.items()}
+        share = batch or (images_in_cache(config.model) if jax.default_backend() == "cpu" else BATCH)
         self.batch = share * (mesh.size if mesh is not None else 1)
         self.mesh = mesh
         self._forwards = _forwards(FrozenConfigDict(config.model), mesh)
@@ -73,17 +82,20 @@ class Davs:
         self._variables = variables if mesh is not None else jax.device_put(variables)
 
     @classmethod
-    def on_this_host(cls, config: ConfigDict, params: Mapping, batch_stats: Mapping) -> "Davs":
-        """For generation: every batch divided over this host's devices."""
-        if jax.local_device_count() == 1:
-            return cls(config, params, batch_stats)
-        mesh = sharding.make_mesh(ConfigDict({"data": -1, "fsdp": 1}), jax.local_devices())
+    def on(
+        cls, devices: Devices, config: ConfigDict, params: Mapping, batch_stats: Mapping, batch: int | None = None
+    ) -> "Davs":
+        """The model with its weights copied to `devices`, over which every batch is divided; see `load`."""
+        found = {"one": jax.local_devices()[:1], "host": jax.local_devices(), "job": jax.devices()}[devices]
+        if len(found) == 1:
+            return cls(config, params, batch_stats, batch=batch)
+        mesh = sharding.make_mesh(ConfigDict({"data": -1, "fsdp": 1}), found)
         params, batch_stats = jax.device_put((dict(params), dict(batch_stats)), sharding.replicated(mesh))
-        return cls(config, params, batch_stats, mesh)
+        return cls(config, params, batch_stats, mesh, batch)
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The networks that these weights hold: a stage saves only those that it uses."""
+        """The networks that these weights hold. A stage saves only those that it uses."""
         return tuple(self._variables)
 
     def has(self, *networks: str) -> bool:
@@ -101,7 +113,7 @@ class Davs:
         return other
 
     def encode_person(self, photo: np.ndarray) -> Person:
-        """photo uint8 `[S, S, 3]`, an aligned crop → what `decode` needs; once per photo.
+        """photo uint8 `[S, S, 3]`, an aligned crop → what `decode` takes; called once per photo.
 
         Raises:
           ValueError: the photo is not of the model's size.
@@ -124,10 +136,13 @@ class Davs:
         weights = self._weights("decoder")
         return self._each_batch(lambda part: forward(weights, person, part), wid)
 
-    def redraw(self, photos: np.ndarray, wid: np.ndarray) -> np.ndarray:
-        """Aligned crops uint8 `[N, S, S, 3]`, each with its own wid `[N, E]` → frames uint8 `[N, S, S, 3]`."""
+    def redecode(self, photos: np.ndarray, wid: np.ndarray) -> np.ndarray:
+        """Aligned crops uint8 `[N, S, S, 3]`, each with its own wid `[N, E]` → frames uint8 `[N, S, S, 3]`.
+
+        Every crop is encoded and decoded anew; of a video, each frame is a photo of its own.
+        """
         self._check_size(photos)
-        forward = self._forwards["redraw"]
+        forward = self._forwards["redecode"]
         encoder, decoder = self._weights("person_encoder"), self._weights("decoder")
         return self._each_batch(lambda *part: forward(encoder, decoder, *part), photos, wid)
 
@@ -138,15 +153,15 @@ class Davs:
     def pid_from_frames(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """frames uint8 `[N, S, S, 3]` → pid `[N, E]` and the word adversary's map, average-pooled, `[N, 16·C]`.
 
-        What a probe can read of the person space: the vector, and the map that the word adversary attacks.
+        Both parts of the person space that probes read: the vector, and the map that the word adversary attacks.
         """
         self._check_size(frames)
         return self._in_batches("pid_from_frames", "person_encoder", frames)
 
-    def _check_size(self, pictures: np.ndarray) -> None:
+    def _check_size(self, images: np.ndarray) -> None:
         expected = (self.image_size, self.image_size, 3)
-        if pictures.shape[-3:] != expected:
-            raise ValueError(f"the model takes pictures {expected}, got {tuple(pictures.shape)}")
+        if images.shape[-3:] != expected:
+            raise ValueError(f"the model takes images {expected}, got {tuple(images.shape)}")
 
     def _weights(self, network: str) -> dict[str, Any]:
         if network not in self._variables:
@@ -158,7 +173,7 @@ class Davs:
         return self._each_batch(lambda part: forward(weights, part), values)
 
     def _each_batch(self, call: Callable, *values: np.ndarray) -> Any:
-        """`call` on padded slices of equal size; every slice is dispatched before the first result is fetched."""
+        """`call` on padded slices of equal size. All slices are dispatched before the first result is fetched."""
         results, count = [], len(values[0])
         for start in range(0, count, self.batch):
             parts = [v[start : start + self.batch] for v in values]
@@ -170,10 +185,45 @@ class Davs:
     def _place(self, values: np.ndarray) -> np.ndarray | jax.Array:
         if self.mesh is None:
             return values
-        # Works in a job of many processes too, where each can only address its own share.
+        # Works in a job of many processes too, where each addresses its own share only.
         return jax.make_array_from_callback(
             values.shape, sharding.batch_sharding(self.mesh), lambda index: values[index]
         )
+
+
+def load(
+    path: str | Path | None = None,
+    devices: Devices = "host",
+    batch: int | None = None,
+    audio_gain: float | None = None,
+    video_gain: float | None = None,
+) -> Davs:
+    """Loads a trained model. Every command and the Python API load through here.
+
+    Args:
+      path: a workdir, one checkpoint in it, or an exported folder; None is the demo model of the package.
+      devices: which devices share every batch. "host", those of this host, is for generation, which any process of a
+        job may do alone. "job", those of all processes, is for evaluation; all processes must then make the same
+        calls. "one" is the first of this host.
+      batch: as in `Davs`.
+      audio_gain, video_gain: the factor of the word vectors of speech and of a driving video in generation; None keeps
+        the one that is stored with the weights, or else 1.
+
+    Raises:
+      CheckpointError: there are no weights, or they are damaged.
+      ConfigError: a gain is not a number above 0.
+    """
+    gains = {"audio_gain": audio_gain, "video_gain": video_gain}
+    for name, gain in gains.items():
+        if gain is not None and not 0 < gain < math.inf:
+            raise ConfigError(
+                f"{name} {gain} is not above 0",
+                "1 leaves the word vectors as they are",
+                command_line=f"give --{name.replace('_', '-')} a number above 0; 1 leaves the word vectors as they are",
+            )
+    config, params, batch_stats = checkpoint.load_weights(str(path or DEMO))
+    config.update({name: gain for name, gain in gains.items() if gain is not None})
+    return Davs.on(devices, config, params, batch_stats, batch)
 
 
 @functools.lru_cache(maxsize=8)
@@ -198,7 +248,7 @@ def _forwards(model: FrozenConfigDict, mesh: Mesh | None) -> dict[str, Callable]
         photo, pid, maps = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(wid), *x.shape[1:])), tuple(person))
         return _to_bytes(networks["decoder"].apply(weights, pid, wid, maps, photo, train=False))
 
-    def redraw(encoder_weights, decoder_weights, photos, wid):
+    def redecode(encoder_weights, decoder_weights, photos, wid):
         photos = _to_float(photos)
         pid, maps = networks["person_encoder"].apply(encoder_weights, photos, train=False)
         return _to_bytes(networks["decoder"].apply(decoder_weights, pid, wid, maps, photos, train=False))
@@ -209,20 +259,20 @@ def _forwards(model: FrozenConfigDict, mesh: Mesh | None) -> dict[str, Callable]
         pooled = maps[4].reshape(n, POOLED, size // POOLED, POOLED, size // POOLED, channels).mean((2, 4))
         return pid, pooled.reshape(n, -1)
 
-    # Results are whole on every process, so that any of them can fetch its own copy.
+    # Results are replicated, so that every process can fetch them.
     whole = {"out_shardings": sharding.replicated(mesh)} if mesh is not None else {}
-    functions = (encode_person, wid_from_video, wid_from_audio, word_logits, decode, redraw, pid_from_frames)
+    functions = (encode_person, wid_from_video, wid_from_audio, word_logits, decode, redecode, pid_from_frames)
     return {f.__name__: jax.jit(f, **whole) for f in functions}
 
 
-def pictures_in_cache(model: ConfigDict) -> int:
-    """Pictures whose largest maps together, the decoder's before its last layers, have CACHED numbers; 1 to 8."""
+def images_in_cache(model: ConfigDict) -> int:
+    """How many images' largest maps, the decoder's before its last layers, have CACHED numbers together; 1 to 8."""
     return min(8, max(1, CACHED // (model.image_size**2 * scaled(64, model.width))))
 
 
-def _to_float(pictures: jax.Array) -> jax.Array:
-    return pictures.astype(jnp.float32) / 255
+def _to_float(images: jax.Array) -> jax.Array:
+    return images.astype(jnp.float32) / 255
 
 
-def _to_bytes(pictures: jax.Array) -> jax.Array:
-    return jnp.round(jnp.clip(pictures, 0, 1) * 255).astype(jnp.uint8)
+def _to_bytes(images: jax.Array) -> jax.Array:
+    return jnp.round(jnp.clip(images, 0, 1) * 255).astype(jnp.uint8)

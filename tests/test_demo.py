@@ -1,4 +1,4 @@
-"""The demo model that comes with the package does what it is for, on a person drawn and a voice made for the test."""
+"""The demo model of the package works on a synthetic person with synthetic speech, both made for the test."""
 
 import numpy as np
 import pytest
@@ -6,23 +6,21 @@ import pytest
 from data_prep.synthetic.corpus import WORDS, Settings
 from data_prep.synthetic.performance import perform, speak_word
 from data_prep.synthetic.speech import SpeechError, Voice, say
-from davs_jax import checkpoint
-from davs_jax.checkpoint.export import DEMO
+from davs_jax import inference
 from davs_jax.constants import CLIP_FRAMES, mouth_box
 from davs_jax.evaluate import recognition
-from davs_jax.inference import Davs
 from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.photo import aligned_crop
 
 
 @pytest.fixture(scope="module")
 def model():
-    return Davs(*checkpoint.load_weights(DEMO))
+    return inference.load()
 
 
 @pytest.fixture(scope="module")
 def clips(model):
-    """Somebody of another seed than the training's says every word: frames [10, 29, S, S, 3], windows, openings."""
+    """A person of another seed than the training's says every word: frames [10, 29, S, S, 3], windows, openings."""
     try:
         say("hello", Voice("en"))
     except SpeechError as error:
@@ -32,15 +30,15 @@ def clips(model):
     for word in WORDS:
         rng = settings.random("demo", word)
         speech = speak_word(person, word, False, rng)
-        pictures = list(perform(person, speech, 128, rng))
-        frames = np.stack([aligned_crop(p.image, p.points, model.image_size) for p in pictures])
+        images = list(perform(person, speech, 128, rng))
+        frames = np.stack([aligned_crop(p.image, p.points, model.image_size) for p in images])
         mfcc = windows(clip_mfcc(speech.samples, CLIP_FRAMES), np.arange(CLIP_FRAMES))
-        clips.append((frames, mfcc, np.array([p.opening for p in pictures])))
+        clips.append((frames, mfcc, np.array([p.opening for p in images])))
     return tuple(np.stack(part) for part in zip(*clips, strict=True))
 
 
 @pytest.mark.parametrize("modality", ["audio", "video"])
-def test_it_reads_most_words_of_somebody_it_has_never_met(model, clips, modality):
+def test_it_reads_most_words_of_an_unseen_person(model, clips, modality):
     frames, mfcc, _ = (part[:, recognition.word_frames(model)] for part in clips)
     wid = (
         model.wid_from_audio(np.concatenate(mfcc))
@@ -57,7 +55,7 @@ def test_its_mouth_moves_when_the_voice_does(model, clips):
     changes, wanted = [], []
     for i in range(3):
         talking = model.decode(model.encode_person(frames[i, 0]), model.wid_from_audio(mfcc[i])).astype(float)
-        # How far the mouth is from its place in the photo, beside how far it truly should be.
+        # How much the mouth differs from the photo, beside how much its true opening does.
         changes.append(np.abs(talking - frames[i, 0])[:, rows, columns].mean((1, 2, 3)))
         wanted.append(np.abs(opening[i] - opening[i, 0]))
     assert np.corrcoef(np.concatenate(changes), np.concatenate(wanted))[0, 1] > 0.4

@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 
 from configs import common
-from davs_jax import models
-from davs_jax.inference import Davs, pictures_in_cache
+from davs_jax import inference, models
+from davs_jax.checkpoint import save_weights
+from davs_jax.errors import ConfigError
+from davs_jax.inference import Davs, images_in_cache
 from davs_jax.parallel import sharding
 from support.tiny_model import random_model, random_weights
 
@@ -66,11 +68,13 @@ def test_a_mesh_gives_the_same(model, joint_config, frames):
     assert_close(sharded.wid_from_video(frames), model.wid_from_video(frames))
     person = sharded.encode_person(frames[0])
     wid = np.zeros((2, 256), np.float32)
-    np.testing.assert_array_equal(sharded.decode(person, wid), model.decode(model.encode_person(frames[0]), wid))
+    expected = model.decode(model.encode_person(frames[0]), wid)
+    # One gray level: compilers round the last bit by a batch's size, 3 here and 4 there.
+    assert np.abs(sharded.decode(person, wid).astype(int) - expected).max() <= 1
 
 
-def test_a_picture_of_another_size_is_refused(model):
-    with pytest.raises(ValueError, match=r"takes pictures \(64, 64, 3\), got \(32, 32, 3\)"):
+def test_an_image_of_another_size_is_refused(model):
+    with pytest.raises(ValueError, match=r"takes images \(64, 64, 3\), got \(32, 32, 3\)"):
         model.encode_person(np.zeros((32, 32, 3), np.uint8))
 
 
@@ -81,8 +85,39 @@ def test_a_missing_network_is_named(model, frames):
         partial.wid_from_video(frames)
 
 
-@pytest.mark.parametrize(("size", "width", "pictures"), [(256, 1, 1), (128, 1, 4), (256, 0.25, 4), (64, 0.25, 8)])
-def test_a_cpu_takes_large_pictures_one_by_one_and_small_ones_together(size, width, pictures):
+@pytest.mark.parametrize(("size", "width", "images"), [(256, 1, 1), (128, 1, 4), (256, 0.25, 4), (64, 0.25, 8)])
+def test_a_cpu_takes_large_images_one_by_one_and_small_ones_together(size, width, images):
     model = common.get_config("joint").model
     model.update({"image_size": size, "width": width})
-    assert pictures_in_cache(model) == pictures
+    assert images_in_cache(model) == images
+
+
+@pytest.fixture
+def exported(joint_config, tmp_path) -> str:
+    joint_config.audio_gain = 1.5
+    save_weights(str(tmp_path / "weights"), joint_config, *random_weights(joint_config), "float32")
+    return str(tmp_path / "weights")
+
+
+@pytest.mark.parametrize("devices", ["one", "host", "job"])
+def test_a_loaded_model_gives_what_its_weights_give(exported, model, frames, devices):
+    loaded = inference.load(exported, devices, batch=4)
+    assert_close(loaded.wid_from_video(frames), model.wid_from_video(frames))
+    assert loaded.batch == 4 * (loaded.mesh.size if loaded.mesh else 1)
+
+
+def test_gains_are_those_of_the_weights_unless_others_are_given(exported):
+    assert inference.load(exported).gains == {"audio_encoder": 1.5, "visual_encoder": 1}
+    assert inference.load(exported, audio_gain=2, video_gain=0.5).gains == {"audio_encoder": 2, "visual_encoder": 0.5}
+
+
+@pytest.mark.parametrize("gain", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_gain_that_is_not_above_0_is_refused(exported, gain):
+    with pytest.raises(ConfigError, match=f"video_gain {gain} is not above 0") as raised:
+        inference.load(exported, video_gain=gain)
+    assert raised.value.told("python").endswith("; 1 leaves the word vectors as they are")
+    assert "--video-gain" in raised.value.told("command_line")
+
+
+def test_without_a_path_the_demo_model_of_the_package_is_loaded():
+    assert inference.load().has(*inference.NETWORKS)

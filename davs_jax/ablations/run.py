@@ -8,11 +8,10 @@ from pathlib import Path
 
 import jax
 
-from davs_jax import checkpoint
+from davs_jax import checkpoint, inference
 from davs_jax.ablations import measure, table
 from davs_jax.data.pipeline import open_clips
 from davs_jax.errors import DavsError
-from davs_jax.evaluate.loading import load
 from davs_jax.evaluate.report.environment import environment
 from davs_jax.files import replacing
 from davs_jax.monitor.monitor import NotFiniteError
@@ -98,7 +97,8 @@ class Study:
             _write(clock, str(before + time.monotonic() - began))
             if not done:
                 return False
-            record["figures"] = measure.measure(load(str(workdir)), open_clips(config.data.clips, SPLIT))
+            model = inference.load(workdir, "job")
+            record["figures"] = measure.measure(model, open_clips(config.data.clips, SPLIT))
         except NotFiniteError as error:  # reproducible, so it is a result
             record["failed"] = str(error)
         record["steps_per_second"] = _speed(workdir / "metrics.jsonl")

@@ -1,1 +1,1 @@
-"""What the page shows and does."""
+"""A page in the browser that generates talking-face videos."""

@@ -1,4 +1,4 @@
-"""Choosing a face in a photo by clicks: one of those that were found, or five points by hand."""
+"""Selects a face in a photo by clicks: one of the detected faces, or five points by hand."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,26 +11,26 @@ from davs_jax.media.faces import tracking
 from davs_jax.media.images import read_image
 from davs_jax.media.photo import POINTS, find_faces
 
-LONGEST = 1024  # pixels of the picture that is clicked on, on its longer side
+LONGEST = 1024  # pixels of the displayed image on its longer side
 NAMES = POINTS.split(", as ")[0].split(", ")
 CHOSEN, OTHER, RIM = (48, 200, 110), (250, 250, 250), (20, 24, 32)  # colours
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A photo and what was chosen in it so far.
+    """A photo and the selection in it so far.
 
     Attributes:
       path: the photo.
-      picture: uint8 `[h, w, 3]`, the photo as it is shown.
+      image: uint8 `[h, w, 3]`, the photo as it is displayed.
       size: width and height of the photo in pixels.
-      faces: those found, the largest first.
+      faces: the detected faces, the largest first.
       points: float `[n, 2]` in the photo's pixels: five of a face, or as many as were clicked so far.
-      by_hand: clicks set points; else they choose a face.
+      by_hand: clicks set points; otherwise they select a face.
     """
 
     path: Path
-    picture: np.ndarray
+    image: np.ndarray
     size: tuple[int, int]
     faces: list[tracking.Face] = field(default_factory=list)
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
@@ -42,10 +42,10 @@ class Choice:
 
 
 def look(path: Path) -> Choice:
-    """Opens a photo and chooses its largest face; where there is none, the points are to be set by hand.
+    """Opens a photo and selects its largest face; where none is detected, the points are set by hand.
 
     Raises:
-      PhotoError: it is no picture.
+      PhotoError: it is not an image.
     """
     photo = read_image(path)
     faces = find_faces(photo)
@@ -57,12 +57,12 @@ def look(path: Path) -> Choice:
 
 
 def by_hand(choice: Choice) -> Choice:
-    """Forgets the chosen points: the next five clicks set them."""
+    """Discards the points: the next five clicks set them."""
     return replace(choice, points=np.zeros((0, 2)), by_hand=True)
 
 
 def clicked(choice: Choice, x: float, y: float) -> Choice:
-    """What a click on the shown picture chooses: the next point, the new place of the nearest one, or a face."""
+    """Applies a click on the displayed image: it sets the next point, moves the nearest one, or selects a face."""
     place = (np.array([x, y]) + 0.5) / _scale(choice) - 0.5
     if not choice.by_hand:
         centres = np.stack([f.box[:2] + f.box[2:] / 2 for f in choice.faces])
@@ -77,7 +77,7 @@ def clicked(choice: Choice, x: float, y: float) -> Choice:
 
 
 def hint(choice: Choice) -> str:
-    """What to do next, a sentence."""
+    """What to do next, in a sentence."""
     if not choice.by_hand:
         if len(choice.faces) == 1:
             return "The face is found."
@@ -90,27 +90,27 @@ def hint(choice: Choice) -> str:
     return f"{found}Click on the **{NAMES[len(choice.points)]}**, as seen in the image."
 
 
-def drawn(choice: Choice) -> np.ndarray:
-    """The shown picture with the faces found and the points chosen."""
-    picture = choice.picture.copy()
-    thick = max(2, round(max(picture.shape[:2]) / 250))
+def annotated(choice: Choice) -> np.ndarray:
+    """The displayed image with the detected faces and the selected points."""
+    image = choice.image.copy()
+    thick = max(2, round(max(image.shape[:2]) / 250))
     scale = _scale(choice)
     if not choice.by_hand:
         for found in choice.faces:
             chosen = np.array_equal(_inside(choice, found.points), choice.points)
             left, top, width, height = (found.box * np.tile(scale, 2)).round().astype(int)
             corners = (left, top), (left + width, top + height)
-            cv2.rectangle(picture, *corners, RIM, thick + 2, cv2.LINE_AA)
-            cv2.rectangle(picture, *corners, CHOSEN if chosen else OTHER, thick, cv2.LINE_AA)
+            cv2.rectangle(image, *corners, RIM, thick + 2, cv2.LINE_AA)
+            cv2.rectangle(image, *corners, CHOSEN if chosen else OTHER, thick, cv2.LINE_AA)
     for x, y in (choice.points + 0.5) * scale - 0.5:
         for radius, colour in ((2 * thick + 2, RIM), (2 * thick, CHOSEN)):
-            cv2.circle(picture, (round(x), round(y)), radius, colour, -1, cv2.LINE_AA)
-    return picture
+            cv2.circle(image, (round(x), round(y)), radius, colour, -1, cv2.LINE_AA)
+    return image
 
 
 def _scale(choice: Choice) -> np.ndarray:
-    """Pixels of the shown picture per pixel of the photo, by axis."""
-    return np.array(choice.picture.shape[1::-1]) / choice.size
+    """Pixels of the displayed image per pixel of the photo, by axis."""
+    return np.array(choice.image.shape[1::-1]) / choice.size
 
 
 def _inside(choice: Choice, points: np.ndarray) -> np.ndarray:

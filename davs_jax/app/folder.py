@@ -1,4 +1,4 @@
-"""The page's temporary folder: made, swept while the page is served, and removed, at the latest by the next page."""
+"""The page's temporary folder: created, cleaned while it serves, and removed, at the latest by the next page."""
 
 import contextlib
 import fcntl
@@ -15,12 +15,12 @@ PREFIX = "davs-app-"
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder for the block, resolved; those of killed processes are removed first.
+    """Yields a resolved folder; folders of killed processes are removed first.
 
-    A lock on the folder, which ends with the process however it ends, tells living from dead.
+    A folder in use is locked; the lock ends with its process, however that ends.
     """
     _remove_left_over(Path(tempfile.gettempdir()).resolve())
-    # It gets the name under which others look for it only once it is locked.
+    # It gets the name by which other processes find it only once it is locked.
     folder = Path(tempfile.mkdtemp(prefix=f".{PREFIX}")).resolve()
     lock = _locked(folder)
     try:
@@ -34,7 +34,7 @@ def temporary_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def swept(folder: Path, keep: int) -> Iterator[None]:
-    """Removes files that are older than `keep` seconds from the folder during the block."""
+    """Removes files older than `keep` seconds from the folder during the block."""
     over = threading.Event()
     sweeper = threading.Thread(target=_sweep, args=(folder, keep, over), daemon=True)
     sweeper.start()
@@ -47,15 +47,15 @@ def swept(folder: Path, keep: int) -> Iterator[None]:
 
 def _sweep(folder: Path, keep: int, over: threading.Event) -> None:
     while not over.wait(min(60, keep / 4)):
-        for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
-            with contextlib.suppress(OSError):  # somebody else was faster, or the folder is not empty
+        for path in sorted(folder.rglob("*"), reverse=True):  # a folder's content before the folder
+            with contextlib.suppress(OSError):  # removed by someone else, or a folder that is not empty
                 if path.lstat().st_ctime < time.time() - keep:
                     path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _remove_left_over(parent: Path) -> None:
     for folder in parent.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # somebody else was faster
+        with contextlib.suppress(OSError):  # removed by someone else
             if folder.is_symlink() or folder.lstat().st_uid != os.getuid():
                 continue
             lock = _locked(folder)
@@ -65,7 +65,7 @@ def _remove_left_over(parent: Path) -> None:
 
 
 def _locked(folder: Path) -> int | None:
-    """The descriptor that holds the folder's lock; None where another process has it, or there are no locks."""
+    """The descriptor that holds the folder's lock; None where another process has it, or locks are not supported."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

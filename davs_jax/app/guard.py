@@ -1,4 +1,4 @@
-"""What stands between the network and the page: it checks requests before Gradio sees them."""
+"""The guard between the network and the page: it checks requests before Gradio sees them."""
 
 import json
 import re
@@ -7,36 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from davs_jax.app import login
-from davs_jax.app.origins import ForeignRequest, Origins
-from davs_jax.app.uploads import NotUploaded, confined, uploaded
+from davs_jax.app.errors import Refusal
+from davs_jax.app.origins import Origins
+from davs_jax.app.uploads import confined, uploaded
 
 UPLOAD, LOGIN = "/gradio_api/upload", "/login"  # their bodies are forms; all others are JSON
-READY = "/gradio_api/startup-events"  # how Gradio finds out that it serves
-FILE = re.compile(r"/file[=/](?P<path>.*)", re.DOTALL)  # in an address that is asked for
-FORM_BYTES = 2**16  # of an upload, around its files
-JSON_BYTES = 2**20  # files come by uploads, and the rest is short
-# Whatever the page's code may ask for, the browser loads nothing from elsewhere; no other page frames this one.
+READY = "/gradio_api/startup-events"  # which Gradio asks to find out that it serves
+FILE = re.compile(r"/file[=/](?P<path>.*)", re.DOTALL)  # in the address of a request
+FORM_BYTES = 2**16  # of an upload, without its files
+JSON_BYTES = 2**20  # without files, which come by uploads, requests are short
+# The browser loads nothing from elsewhere, whatever the page's code requests; no other page frames this one.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
 HEADERS = ((b"content-security-policy", POLICY.encode()), (b"x-content-type-options", b"nosniff"))
 
 
-class Refusal(Exception):
-    """A request that is not passed on; `status` is HTTP's."""
-
-    def __init__(self, status: int, message: str):
-        super().__init__(message)
-        self.status = status
-
-
 @dataclass(frozen=True)
 class Rules:
-    """Which requests come in.
+    """The rules for requests.
 
     Attributes:
-      folder: of uploads and results, resolved; requests name no other file.
-      origins: who may ask, and whom.
+      folder: of uploads and results, resolved; requests may name no other file.
+      origins: the origins and hosts that requests may have.
       upload_bytes: of all files of one request together.
-      login: whether visitors must have given a password.
+      login: whether visitors must log in.
     """
 
     folder: Path
@@ -46,11 +39,10 @@ class Rules:
 
 
 class Guard:
-    """ASGI: passes on only what the rules allow, and sets headers of every answer.
+    """An ASGI app that passes on only requests that the rules allow, and sets headers of every answer.
 
-    It is the only place where this is checked, because all requests come through it: Gradio checks only file objects
-    that carry its mark, and some components take those without; it answers foreign origins, and it serves some
-    addresses without login.
+    All checks are here, because all requests pass here. Gradio's own are not enough: it checks only file objects that
+    carry its mark, and some components take others; it answers foreign origins; it serves some addresses without login.
     """
 
     def __init__(self, app: Callable[..., Awaitable], rules: Rules):
@@ -68,18 +60,16 @@ class Guard:
             scope, receive = await self._checked(scope, exchange)
             await self._app(scope, receive, exchange.send)
         except Refusal as refusal:
-            await exchange.refuse(refusal.status, str(refusal))
-        except (ForeignRequest, NotUploaded) as error:
-            await exchange.refuse(403, str(error))
+            await exchange.refuse(refusal.status, refusal.told("page"))
         except Exception:
-            if not exchange.refused:  # else Gradio only missed the rest of the request
+            if not exchange.refused:  # otherwise Gradio only missed the rest of the request
                 raise
 
     def _admitted(self, scope) -> bool:
-        """Whether the request goes on; else the login page is the answer.
+        """Whether the request is passed on; otherwise the login page is the answer.
 
         Raises:
-          Refusal: neither, without login.
+          Refusal: neither, because the visitor is not logged in.
         """
         path, asks = scope["path"], scope["method"] in ("GET", "HEAD")
         if not self._rules.login or login.signed_in(scope) or (path == READY and asks) or path.rstrip("/") == LOGIN:
@@ -92,7 +82,7 @@ class Guard:
         """The request as it is passed on: scope, receive.
 
         Raises:
-          Refusal, NotUploaded: it is not.
+          Refusal: it is not passed on.
         """
         if found := FILE.search(scope["path"]):
             uploaded(found["path"], self._rules.folder)
@@ -103,24 +93,22 @@ class Guard:
         body = await _read(receive)
         if body:
             try:
-                # Written anew, so that nobody behind this can read it differently.
+                # Serialised again, so that Gradio cannot parse it differently.
                 body = json.dumps(confined(json.loads(body), self._rules.folder)).encode()
-            except NotUploaded:
-                raise
             except (ValueError, RecursionError) as error:
                 raise Refusal(400, "The request is not JSON.") from error
         return _with_length(scope, len(body)), _replayed(body, receive)
 
 
 class _Exchange:
-    """A request and its answer, which either Gradio gives or the guard."""
+    """A request and its answer, which either Gradio or the guard gives."""
 
     def __init__(self, scope, receive, send):
         self._length = int(dict(scope["headers"]).get(b"content-length", 0))
         self._receive = receive
         self._send = send
         self._started = False
-        self._more = True  # of the body is to come
+        self._more = True  # of the body is still to come
         self.refused = False
 
     async def receive(self):
@@ -129,7 +117,7 @@ class _Exchange:
         return message
 
     async def send(self, message) -> None:
-        """Sends an answer of Gradio, unless the request is refused by now."""
+        """Sends Gradio's answer, unless the request has been refused."""
         if self.refused:
             return
         if message["type"] == "http.response.start":
@@ -141,21 +129,21 @@ class _Exchange:
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
-        while self._more:  # a connection that is closed while the visitor sends loses the answer
+        while self._more:  # closing the connection while the visitor sends would lose the answer
             await self.receive()
         await self.send({"type": "http.response.body", "body": b""})
 
     async def refuse(self, status: int, message: str) -> None:
-        """Answers in a sentence, unless Gradio has begun to answer."""
+        """Answers with a sentence, unless Gradio has begun to answer."""
         if not self._started:
             await self.answer(status, json.dumps({"detail": message}).encode(), b"application/json")
             self.refused = True
 
     def limited(self, most: int):
-        """`receive` of a body of that many bytes at most.
+        """`receive` for a body of at most `most` bytes.
 
         Raises:
-          Refusal: the request says itself that it is longer; where it only is, it is refused while it comes.
+          Refusal: the request declares more. One that sends more without declaring it is refused on the way.
         """
         too_large = f"The request is larger than the {most / 2**20:.0f} MB that this page takes; give smaller files."
         if self._length > most:
@@ -191,7 +179,7 @@ def _with_length(scope, size: int):
 
 
 def _replayed(body: bytes, receive):
-    """Gives the body that was read, and then what comes after it: that the visitor left."""
+    """Gives the body that was read, and then the messages after it, such as a disconnect."""
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed():

@@ -1,8 +1,15 @@
-"""The page before the page: a form for user and password.
+"""Logins: the users and their passwords, and the page that asks for them.
 
-Gradio's own form is not used: its page tells every visitor which endpoints there are.
+Gradio's own form is not used, because its page lists the endpoints to every visitor.
 """
 
+import hmac
+import os
+from pathlib import Path
+
+from davs_jax.app.errors import AppError
+
+LOGIN = "DAVS_LOGIN"  # environment variable
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
@@ -35,9 +42,37 @@ PAGE = """<!DOCTYPE html>
 
 
 def signed_in(scope) -> bool:
-    """Whether an ASGI request to Gradio's app carries the cookie of somebody who gave a password."""
+    """Whether an ASGI request to Gradio's app carries the cookie of a visitor who has logged in."""
     from starlette.requests import Request
 
     app, cookies = scope["app"], Request(scope).cookies
     names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
     return any(cookies.get(name) in app.tokens for name in names)
+
+
+def read_logins(path: Path | None) -> dict[str, str]:
+    """Passwords by user, one line `user:password` each, from a file, or else from $DAVS_LOGIN; {} without either.
+
+    Raises:
+      AppError: the file cannot be read, or a line is not of this form.
+    """
+    source, text = f"${LOGIN}", os.environ.get(LOGIN, "")
+    if path is not None:
+        source = str(path)
+        try:
+            text = path.read_text()
+        except (OSError, ValueError) as error:
+            raise AppError(f"{path}: cannot be read ({error})", "give a file of lines user:password") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    pairs = [line.partition(":")[::2] for line in lines]
+    if not all(user and word for user, word in pairs) or (path is not None and not pairs):
+        raise AppError(
+            f"{source}: holds a line that is not user:password, or no line", "write one per line"
+        )  # never the line
+    return dict(pairs)
+
+
+def matches(logins: dict[str, str], user: str, word: str) -> bool:
+    """Whether the password is the user's; takes the same time for unknown users."""
+    right = hmac.compare_digest(logins.get(user, "").encode(), word.encode())
+    return right and user in logins

@@ -1,26 +1,31 @@
-"""Who may ask, and whom: against other sites in a visitor's browser, and names that lead here by DNS rebinding."""
+"""Checks the origin and host of requests, against other sites in a visitor's browser and against DNS rebinding."""
 
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from davs_jax.app.errors import AppError, Refusal
+
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ORIGIN = re.compile(r"https?://(?P<authority>[^/]+)", re.IGNORECASE)
 
 
-class ForeignRequest(ValueError):
-    """A request by another site, or to a name that is not this page's; the message says how to allow it."""
+class ForeignRequest(Refusal):
+    """A request from another site, or to a name that is not this page's; the message says how to allow it."""
+
+    def __init__(self, reason: str, remedy: str):
+        super().__init__(403, reason, remedy)
 
 
 def parse_origin(text: str) -> str:
-    """An origin as browsers write it, from what a user writes.
+    """An origin as browsers write it, from a user's text.
 
     Raises:
-      ValueError: it is not http(s)://name or http(s)://name:port.
+      AppError: it is not http(s)://name or http(s)://name:port.
     """
     plain = text.removesuffix("/").lower()
     if not (match := ORIGIN.fullmatch(plain)) or not _authority(match["authority"]):
-        raise ValueError(f"{text}: is no origin; give http(s)://name or http(s)://name:port")
+        raise AppError(f"{text}: is no origin", "give http(s)://name or http(s)://name:port")
     return plain
 
 
@@ -29,8 +34,8 @@ class Origins:
     """Names of the page.
 
     Attributes:
-      host: where it is served; requests may name it, a loopback name, or the address at which they arrive.
-      allowed: other origins, by `parse_origin`, such as a proxy's; requests may come from them and name their hosts.
+      host: where it is served. Requests may name it, a loopback name, or the address at which they arrive.
+      allowed: other origins by `parse_origin`, such as a proxy's. Requests may come from them and name their hosts.
     """
 
     host: str
@@ -48,26 +53,26 @@ class Origins:
         host = _authority(values[b"host"] or "")
         if not host or host[0] not in names:
             raise ForeignRequest(
-                f"{values[b'host'] or 'No host'}: is not a name of this page; open it by its own address, or allow "
-                "the name with --allow-origin."
+                f"{values[b'host'] or 'No host'}: is not a name of this page",
+                "open it by its own address, or allow the name with --allow-origin.",
             )
         origin = values[b"origin"]
         if origin is None or origin.lower() in self.allowed:
             return
         match = ORIGIN.fullmatch(origin)
         asking = match and _authority(match["authority"])
-        if not asking or asking[0] not in names or asking[1] != host[1]:  # other ports are other people's pages
-            raise ForeignRequest(f"{origin}: is not the origin of this page; allow it with --allow-origin.")
+        if not asking or asking[0] not in names or asking[1] != host[1]:  # another port may be another site
+            raise ForeignRequest(f"{origin}: is not the origin of this page", "allow it with --allow-origin.")
 
 
 def _header(scope, name: bytes) -> str | None:
-    """A header's value; where it is given twice, one that is no valid name."""
+    """A header's value; of a header given twice, a value that is no valid name."""
     values = [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
     return ", ".join(values) if values else None
 
 
 def _authority(text: str) -> tuple[str, int | None] | None:
-    """Name and port of `name:port`, in small letters; None where it is something else."""
+    """Name and port of `name:port`, in lower case; None for any other text."""
     try:
         parts = urlsplit(f"//{text}")
         name, port = parts.hostname, parts.port

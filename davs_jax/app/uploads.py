@@ -1,24 +1,26 @@
-"""The files that visitors name in requests: only those in the page's own folder."""
+"""Restricts the files that requests may name to the page's own folder."""
 
 import os
 from pathlib import Path
+
+from davs_jax.app.errors import Refusal
 
 NOT_UPLOADED = "This file was not uploaded to this page, or is removed by now; upload it again."
 MARKS = {"path", "url"}  # an object with one of these keys names a file
 
 
-class NotUploaded(ValueError):
-    """A request names something else than a file of the page's folder. The message is always the same."""
+class NotUploaded(Refusal):
+    """A request names something other than a file of the page's folder. The message is always the same."""
 
     def __init__(self):
-        super().__init__(NOT_UPLOADED)
+        super().__init__(403, NOT_UPLOADED)
 
 
 def uploaded(path: object, folder: Path) -> Path:
     """The file of the folder that a visitor's path names, with symlinks resolved.
 
-    What does not lie in the folder by its name is refused before the file system is asked, so that neither the answer
-    nor the time it takes tells whether it exists.
+    A path outside the folder is refused before the file system is asked, so that neither the answer nor its time
+    reveals whether the file exists.
 
     Args:
       path: anything; only an absolute path can be valid.
@@ -32,7 +34,7 @@ def uploaded(path: object, folder: Path) -> Path:
     try:
         real = Path(path).resolve(strict=True)
         inside = real.is_relative_to(folder) and real.is_file()
-    except (OSError, ValueError, RuntimeError):  # missing; a null character; links in a circle
+    except (OSError, ValueError, RuntimeError):  # missing; a null character; a cycle of links
         raise NotUploaded from None
     if not inside:
         raise NotUploaded
@@ -40,9 +42,9 @@ def uploaded(path: object, folder: Path) -> Path:
 
 
 def confined(value, folder: Path):
-    """JSON of a visitor, where every object that names a file names one of the folder, by its resolved path.
+    """A visitor's JSON, in which every object that names a file names one of the folder, by its resolved path.
 
-    URLs are taken out: the page needs none, and whatever follows would fetch them.
+    URLs are removed: the page needs none, and Gradio would fetch them.
 
     Raises:
       NotUploaded: an object names another file, or no file.

@@ -7,9 +7,8 @@ their checksums.
 import contextlib
 import io
 import json
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -150,26 +149,3 @@ def placed(what: str, like: Tree, found: Tree) -> Tree:
         return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: value[index])
 
     return jax.tree.unflatten(jax.tree.structure(like), [place(name, leaf) for name, leaf in wanted.items()])
-
-
-def add_gain_options(add: Callable) -> None:
-    """Options for `with_gains`, to a command's `add_argument`."""
-    for name, what, official in (("audio", "speech", 1.5), ("video", "a driving video", 0.8)):
-        default = f"default: what the weights say, {official} for official ones; else 1"
-        text = f"multiplies the word vectors of {what} ({default})"
-        add(f"--{name}-gain", type=float, metavar="G", help=text)
-
-
-def with_gains(config: ConfigDict, audio_gain: float | None, video_gain: float | None) -> ConfigDict:
-    """The configuration of weights with other gains, in place; None leaves one as it is.
-
-    Raises:
-      CheckpointError: a gain is not above 0.
-    """
-    for name, gain in (("audio_gain", audio_gain), ("video_gain", video_gain)):
-        if gain is not None:
-            if not 0 < gain < math.inf:
-                flag = f"--{name.replace('_', '-')}"
-                raise CheckpointError(f"{flag} {gain}: must be above 0; 1 leaves the vectors alone")
-            config[name] = gain
-    return config

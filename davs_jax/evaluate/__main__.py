@@ -12,20 +12,19 @@ from pathlib import Path
 
 import jax
 
-from davs_jax.checkpoint.export import DEMO, CheckpointError, add_gain_options
-from davs_jax.command_line import whole
+from davs_jax import inference
+from davs_jax.checkpoint.export import DEMO
+from davs_jax.command_line import add_gain_options, whole
 from davs_jax.data.pipeline import open_clips, open_faces
-from davs_jax.data.sources import ClipSource, DataError
+from davs_jax.data.sources import ClipSource
 from davs_jax.errors import DavsError
 from davs_jax.evaluate.evaluation import Evaluation, evaluate
 from davs_jax.evaluate.lip_sync import Scorer
-from davs_jax.evaluate.loading import load
 from davs_jax.evaluate.perceptual import ALEXNET, INCEPTION, PerceptualMetrics
 from davs_jax.evaluate.report import comparison, page, record
 from davs_jax.evaluate.report.environment import environment
 from davs_jax.evaluate.report.record import Evaluated, Report
 from davs_jax.inference import Davs
-from davs_jax.media.video.streams import MediaError
 from davs_jax.parallel import processes
 
 
@@ -41,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{comparison.write_comparison(args.compare, args.output)}: {len(args.compare)} reports")
         else:
             _evaluate(args)
-    except (DavsError, CheckpointError, DataError, MediaError, processes.JobError) as error:
+    except DavsError as error:
         raise SystemExit(f"{parser.prog}: {error}") from error
     except OSError as error:
         raise SystemExit(
@@ -53,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 def _evaluate(args: argparse.Namespace) -> None:
     args.output.mkdir(parents=True, exist_ok=True)  # fails before the work, not after it
     made_by = environment()  # before the work, too: the checkout may change while it runs
-    model = load(args.checkpoint, args.audio_gain, args.video_gain)
+    model = inference.load(args.checkpoint, "job", audio_gain=args.audio_gain, video_gain=args.video_gain)
     source = open_clips(args.data, args.split)
     clips = min(args.limit or len(source), len(source))
     evaluation = evaluate(

@@ -1,1 +1,1 @@
-"""One photo and a driver → a talking face in a file."""
+"""Generates a talking-face video from a photo (or a video) and a driver."""

@@ -1,4 +1,4 @@
-"""Fits the networks to one photo before generation, as the official demo does (docs/generation.md)."""
+"""Fits the networks to one photo before generation, as the official demo does; docs/design.md describes the effect."""
 
 import functools
 import itertools
@@ -19,30 +19,30 @@ from davs_jax.media.photo import Photo
 
 OFFICIAL_STEPS = 5
 LEARNING_RATE = 2e-4
-MOUTH_WEIGHT = 0.001  # of the mouth's pixels in the loss: the word, not the photo, says how the mouth looks
+MOUTH_WEIGHT = 0.001  # of the mouth's pixels in the loss: the word vector determines the mouth, not the photo
 FITTED = ("person_encoder", "decoder")
 
 
 def default_steps(model: Davs) -> int:
-    """Steps that the weights' origin asks for: five for official ones, none for ours."""
+    """The default number of steps: five for official weights, none for ours."""
     return OFFICIAL_STEPS if _official(model) else 0
 
 
 def adapt(model: Davs, source: Source, driver: Driver, steps: int) -> tuple[Davs, float, float]:
     """Fits the person encoder and the decoder to a photo (of a video, its first frame).
 
-    Each step draws the photo with one word vector, and takes a first step of Adam (±2·10⁻⁴ for nearly every weight)
-    down 4·L1 between the two outside the mouth. The vectors are those of the sound's first windows, one a step; where a
-    video drives, or sound is live, the photo's own. Official weights are fitted in training mode, as in the demo: their
-    norms use the photo's own statistics, and their running ones move towards these. Ours keep theirs, because at 64 px
-    a single picture leaves some norms one number to normalise.
+    Each step generates the photo with one word vector, and takes a first step of Adam (±2·10⁻⁴ for nearly every weight)
+    on 4·L1 between the two outside the mouth. The vectors are those of the audio's first windows, one per step; of a
+    driving video or live speech, the photo's own. Official weights are fitted in training mode, as in the demo: batch
+    norms use the photo's statistics, and running statistics move towards them. Our weights keep their running
+    statistics, because at 64 px some norms of a single image have one number to normalise.
 
     Args:
       steps: above 0.
 
     Returns:
-      a model with weights of its own (those of `model` are untouched), and the mean difference between generated and
-      given photo outside the mouth, of 255, before and after.
+      a model with its own weights (those of `model` stay unchanged), and the mean absolute difference between the
+      generated and the given photo outside the mouth, of 255, before and after.
     """
     photo = source.crop if isinstance(source, Photo) else source.first.crop
     wid = _words(model, photo, driver, steps)
@@ -66,7 +66,7 @@ def _words(model: Davs, photo: np.ndarray, driver: Driver, steps: int) -> np.nda
 
 
 def _official(model: Davs) -> bool:
-    return "origin" in model.config  # `import_official` writes it, and a run's configuration has none
+    return "origin" in model.config  # written by `import_official`; a run's configuration has none
 
 
 def _mask(size: int) -> np.ndarray:
@@ -75,9 +75,9 @@ def _mask(size: int) -> np.ndarray:
     return mask
 
 
-def _difference(photo: np.ndarray, drawn: np.ndarray) -> float:
+def _difference(photo: np.ndarray, generated: np.ndarray) -> float:
     outside = _mask(len(photo))[..., 0] == 1
-    return float(np.abs(photo.astype(np.float32) - drawn)[outside].mean())
+    return float(np.abs(photo.astype(np.float32) - generated)[outside].mean())
 
 
 @functools.lru_cache(maxsize=4)
@@ -93,8 +93,8 @@ def _step(config: FrozenConfigDict, train: bool):
             return outputs, updates.get("batch_stats", stats[name])
 
         (pid, maps), encoder_stats = apply("person_encoder", photo)
-        drawn, decoder_stats = apply("decoder", pid, wid, maps, photo)
-        difference = 4 * jnp.mean(255 * jnp.abs(drawn - photo) * mask)
+        generated, decoder_stats = apply("decoder", pid, wid, maps, photo)
+        difference = 4 * jnp.mean(255 * jnp.abs(generated - photo) * mask)
         return difference, {"person_encoder": encoder_stats, "decoder": decoder_stats}
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""Work that overlaps: an iterator that runs ahead in a thread, and a clock that says where the time goes."""
+"""Pipelining: an iterator that runs ahead in a thread, and the time that each stage takes."""
 
 import queue
 import threading
@@ -12,10 +12,10 @@ Item = TypeVar("Item")
 
 
 def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
-    """The same items, made in a thread that is up to `depth` of them ahead.
+    """Yields the same items, produced by a thread that is up to `depth` items ahead.
 
-    What the items' maker raises is raised here, after the items before it. Closing the iterator (which being collected
-    does too) stops the thread at its next item and waits for that.
+    An exception in the thread is raised here, after the items before it. Closing the iterator, or collecting it as
+    garbage, stops the thread at its next item and waits for that.
     """
     ready: queue.Queue = queue.Queue(depth)
     stopped = threading.Event()
@@ -50,11 +50,11 @@ def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
             yield value
     finally:
         stopped.set()
-        thread.join()  # a thread inside JAX while the process ends would bring it down
+        thread.join()  # a thread that is inside JAX when the process ends would crash it
 
 
 class Stages:
-    """Seconds spent in each named stage of a pipeline, by whatever thread."""
+    """Seconds spent in each named stage of a pipeline, in any thread."""
 
     def __init__(self):
         self.seconds: dict[str, float] = defaultdict(float)
@@ -69,7 +69,7 @@ class Stages:
             self.seconds[name] += time.perf_counter() - began
 
     def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
-        """The same items; counts the time that they take to be made."""
+        """Yields the same items; counts the time that producing them takes."""
         items = iter(items)
         while True:
             with self.spent(name):

@@ -1,4 +1,4 @@
-"""What moves the mouth: speech from a file, an array or as it is spoken, or the video of another face."""
+"""Drivers, which move the mouth: speech from a file, an array or a live source, or a video of another face."""
 
 import abc
 import itertools
@@ -12,28 +12,29 @@ import numpy as np
 from davs_jax.constants import FPS, SAMPLE_RATE
 from davs_jax.display.progress import progress
 from davs_jax.errors import MediaError
+from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.follow import follow
 from davs_jax.inference import Davs
 from davs_jax.media import video
 from davs_jax.media.audio import frames_of, stream_windows
 from davs_jax.media.faces import tracking
-from davs_jax.media.faces.alignment import aligned_crop
-from davs_jax.media.images import is_still
+from davs_jax.media.photo import aligned_crop, is_still
 from davs_jax.media.video.write import AAC_RATES
 
 LEVEL_SAMPLES = 320  # samples of one level: 20 ms
-LOWEST_RATE = 32_000  # Hz, of a result's sound
-BLOCK = 32  # pictures of a driving video in memory at once
+LOWEST_RATE = 32_000  # Hz, of a result's audio
+BLOCK = 32  # images of a driving video in memory at once
+SLOWEST, FASTEST = 10, 60  # frames per second
 
 
 class Driver(abc.ABC):
-    """What moves the mouth, frame by frame.
+    """Moves the mouth, frame by frame.
 
     Attributes:
       network: the word encoder that it needs.
       fps: frames per second.
-      frames: how many it drives; None where that is not known before it ends.
-      rate: of its sound, Hz.
+      frames: the number of frames that it drives; None where that is unknown before it ends.
+      rate: of its audio, Hz.
       live: it arrives while it is used, so nothing may be held back to fill a batch.
     """
 
@@ -45,10 +46,10 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        """Yields what its encoder takes, `[n, …]`, `frames` in all."""
+        """Yields the inputs of its encoder, `[n, …]`, `frames` in all."""
 
     def encode(self, model: Davs, inputs: np.ndarray) -> np.ndarray:
-        """inputs `[n, …]` → wid `[n, E]`, as the network gives it."""
+        """inputs `[n, …]` → wid `[n, E]`, without the gain."""
         return model.wid_from_audio(inputs)
 
     def wid(self, model: Davs) -> Iterator[np.ndarray]:
@@ -56,18 +57,18 @@ class Driver(abc.ABC):
         for inputs in self.inputs(model.image_size):
             yield self.encode(model, inputs)
 
-    def sound(self) -> Iterator[np.ndarray] | None:
-        """Its sound from the first frame's time, in blocks float32 `[N]`, mono, at `rate`; None where it has none."""
+    def audio(self) -> Iterator[np.ndarray] | None:
+        """Its audio from the first frame's time, in blocks float32 `[N]`, mono, at `rate`; None where it has none."""
         return None
 
-    def pictures(self) -> Iterator[np.ndarray] | None:
-        """Its own pictures uint8 `[H, W, 3]`; None where it has none."""
+    def images(self) -> Iterator[np.ndarray] | None:
+        """Its own images uint8 `[H, W, 3]`; None where it has none."""
         return None
 
 
 @dataclass(frozen=True)
 class Speech(Driver):
-    """Sound in memory: samples float32 `[N]`, mono, 16 kHz, in −1…1."""
+    """Speech in memory: samples float32 `[N]`, mono, 16 kHz, in −1…1."""
 
     samples: np.ndarray
     fps: int = FPS
@@ -80,13 +81,13 @@ class Speech(Driver):
     def inputs(self, image_size: int) -> Iterator[np.ndarray]:
         return stream_windows([self.samples], self.fps)
 
-    def sound(self) -> Iterator[np.ndarray]:
+    def audio(self) -> Iterator[np.ndarray]:
         return iter([self.samples])
 
 
 @dataclass(frozen=True)
 class Recording(Driver):
-    """Sound in a file of any length, read as it is needed.
+    """Speech in a file of any length, read while it is used.
 
     Attributes:
       length: samples at 16 kHz.
@@ -107,16 +108,16 @@ class Recording(Driver):
     def inputs(self, image_size: int) -> Iterator[np.ndarray]:
         return stream_windows(video.read_audio_blocks(self.path), self.fps)
 
-    def sound(self) -> Iterator[np.ndarray]:
+    def audio(self) -> Iterator[np.ndarray]:
         return video.read_audio_blocks(self.path, self.rate)
 
 
 @dataclass(frozen=True)
 class Live(Driver):
-    """Sound while it is spoken: consecutive blocks float32 or int16 `[N]`, mono, 16 kHz; can be used once.
+    """Live speech: consecutive blocks float32 or int16 `[N]`, mono, 16 kHz. It can be used once.
 
-    A frame comes as soon as the sound until 135 ms after its start is there (its window's end), and as the blocks bring
-    it: blocks of 640 samples or less give frames one by one.
+    A frame is ready as soon as the audio until 135 ms after its start, the end of its window, has arrived. Blocks of
+    640 samples or less give frames one by one.
     """
 
     blocks: Iterable[np.ndarray]
@@ -130,17 +131,16 @@ class Live(Driver):
 
 
 @dataclass(frozen=True)
-class Performance(Driver):
-    """Another face's video: the file, its face's points `[T, 5, 2]`, and whether it has sound.
+class DrivingVideo(Driver):
+    """A video of another face: the file, its face's points `[T, 5, 2]`, and whether it has audio.
 
     Attributes:
-      lost: bool `[T]`, where the face is out of sight: there the last picture of it is held (at the beginning, the
-        first one).
+      lost: bool `[T]`, where the face is out of sight. There its last image is held; at the beginning, the first one.
     """
 
     path: Path
     points: np.ndarray
-    speaks: bool
+    has_audio: bool
     lost: np.ndarray | None = None
     rate: int = SAMPLE_RATE
     fps: int = FPS
@@ -158,7 +158,7 @@ class Performance(Driver):
     def _crops(self, image_size: int) -> Iterator[np.ndarray]:
         lost = np.zeros(self.frames, bool) if self.lost is None else self.lost
         shown, waiting = None, 0
-        for frame, points, unseen in zip(self.pictures(), self.points, lost, strict=True):
+        for frame, points, unseen in zip(self.images(), self.points, lost, strict=True):
             if not unseen:
                 shown = aligned_crop(frame, points, image_size)
             waiting += 1
@@ -169,28 +169,28 @@ class Performance(Driver):
     def encode(self, model: Davs, inputs: np.ndarray) -> np.ndarray:
         return model.wid_from_video(inputs)
 
-    def sound(self) -> Iterator[np.ndarray] | None:
-        return video.read_audio_blocks(self.path, self.rate) if self.speaks else None
+    def audio(self) -> Iterator[np.ndarray] | None:
+        return video.read_audio_blocks(self.path, self.rate) if self.has_audio else None
 
-    def pictures(self) -> Iterator[np.ndarray]:
+    def images(self) -> Iterator[np.ndarray]:
         return video.read_frames(self.path, self.fps)
 
 
 def read_speech(path: Path, fps: int = FPS) -> Recording:
-    """Reads a driver from any file with sound. The file is read once to its end, so that what is wrong with it is known
-    before anything is generated.
+    """Reads speech from any file with audio. The file is read once to its end, so that errors in it are known before
+    anything is generated.
 
     Raises:
-      MediaError: it cannot be read, has no sound, or damaged numbers for it.
+      MediaError: it cannot be read, has no audio, or audio that is not finite.
     """
     if is_still(path):
-        raise MediaError(f"{path}: is a picture, without sound; give a sound or video file")
+        raise MediaError(f"{path}: is an image, without audio", "give an audio or video file")
     media = video.probe(path)
     length, levels, rest = 0, [], np.zeros(0, np.float32)
     with progress(total=round(media.duration), desc="listening", unit="s", leave=False) as bar:
         for block in video.read_audio_blocks(path):
             if not np.isfinite(block).all():
-                raise MediaError(f"{path}: its sound holds numbers that are not finite; convert it to wav or mp3")
+                raise MediaError(f"{path}: its audio holds numbers that are not finite", "convert it to wav or mp3")
             length += len(block)
             block = np.concatenate([rest, block])
             whole = len(block) // LEVEL_SAMPLES * LEVEL_SAMPLES
@@ -198,32 +198,57 @@ def read_speech(path: Path, fps: int = FPS) -> Recording:
             rest = block[whole:]
             bar.update(length // SAMPLE_RATE - bar.n)
     if not length:
-        raise MediaError(f"{path}: its sound is empty; give a file with speech")
+        raise MediaError(f"{path}: its audio is empty", "give a file with speech")
     levels.append(_levels(np.pad(rest, (0, -len(rest) % LEVEL_SAMPLES))))
     return Recording(path, length, np.concatenate(levels), _coded_rate(media), fps)
 
 
-def read_performance(path: Path, fps: int = FPS) -> tuple[Performance, tracking.Track]:
-    """Reads a driver from a video, and follows the face in it.
+def read_driving_video(path: Path, fps: int = FPS, or_speech: bool = True) -> tuple[DrivingVideo, tracking.Track]:
+    """Reads a driving video, and tracks the face in it.
+
+    Args:
+      or_speech: speech would do instead, so errors propose it.
 
     Raises:
-      MediaError: it cannot be read or has no pictures.
+      MediaError: it cannot be read or has no images.
       GenerationError: it shows no face.
     """
     if is_still(path):
-        raise MediaError(f"{path}: is a picture that does not move; give a video, or drive by sound with --audio")
-    track = follow(path, "give a video that shows a face, or drive by sound with --audio", fps)
+        raise MediaError(f"{path}: is an image that does not move", **_remedies("give a video", or_speech))
+    track = follow(path, fps, **_remedies("give a video that shows a face", or_speech))
     media = video.probe(path)
-    return Performance(path, track.points, media.has_audio, track.lost, _coded_rate(media), fps), track
+    return DrivingVideo(path, track.points, media.has_audio, track.lost, _coded_rate(media), fps), track
+
+
+def check_fps(fps: int) -> None:
+    """Raises GenerationError where no video of so many frames per second can be driven."""
+    if not SLOWEST <= fps <= FASTEST:
+        raise GenerationError(
+            f"{fps} frames per second: must be from {SLOWEST} to {FASTEST}",
+            "25 is the rate of training",
+            command_line="change --fps; 25 is the rate of training",
+            python="change fps=; 25 is the rate of training",
+        )
+
+
+def _remedies(remedy: str, or_speech: bool) -> dict[str, str]:
+    if not or_speech:
+        return {"remedy": remedy}
+    return {
+        "remedy": f"{remedy}, or speech instead",
+        "command_line": f"{remedy}, or speech with --audio",
+        "page": f"{remedy}, or a voice instead",
+        "python": f"{remedy}, or speech as audio=",
+    }
 
 
 def _levels(samples: np.ndarray) -> np.ndarray:
-    """dBFS of every 20 ms, −120 where there is silence."""
+    """dBFS of every 20 ms; −120 is silence."""
     power = np.square(samples.reshape(-1, LEVEL_SAMPLES), dtype=np.float64).mean(1)
     return (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
 
 
 def _coded_rate(media: video.Media) -> int:
-    """The file's own sample rate, or 48 kHz: where AAC has none such, and where it is so low that what AAC fills up
-    behind the end, up to 1,024 samples, would outlast a frame."""
+    """The file's own sample rate; 48 kHz where AAC does not have that rate, or where it is so low that AAC's padding at
+    the end, up to 1,024 samples, would outlast a frame."""
     return media.sample_rate if media.sample_rate in AAC_RATES and media.sample_rate >= LOWEST_RATE else 48_000

@@ -1,4 +1,4 @@
-"""The face in a video file, followed without holding the video in memory."""
+"""Tracks the face in a video file without holding the video in memory."""
 
 from pathlib import Path
 
@@ -6,33 +6,32 @@ import numpy as np
 
 from davs_jax.constants import FPS
 from davs_jax.display.progress import progress
+from davs_jax.generate.errors import GenerationError
 from davs_jax.media import video
 from davs_jax.media.faces import tracking
 
 
-class GenerationError(ValueError):
-    """What was asked for cannot be generated; the message says what to do."""
-
-
-def follow(path: Path, remedy: str, fps: int = FPS) -> tracking.Track:
-    """Follows the speaker's face through a file.
+def follow(
+    path: Path, fps: int = FPS, remedy: str = "give a video that shows a face", **by_front_end: str
+) -> tracking.Track:
+    """Tracks the speaker's face through a file.
 
     Args:
-      remedy: what to do where it shows none, for the message.
       fps: frames per second at which the file is read.
+      remedy, by_front_end: as in `DavsError`, for a video that shows no face.
 
     Raises:
-      MediaError: it cannot be read or has no pictures.
+      MediaError: it cannot be read or has no images.
       GenerationError: it shows no face.
     """
     try:
         return tracking.track(_Frames(path, fps))
     except tracking.NoFace as error:
-        raise GenerationError(f"{path}: {error}; {remedy}") from error
+        raise GenerationError(f"{path}: {error}", remedy, **by_front_end) from error
 
 
 def describe(track: tracking.Track, fps: int = FPS) -> list[str]:
-    """What a reader should know of a track, a line each: how much smoothing calmed it, and when the face was lost."""
+    """Remarks on a track for the user, a line each: how much smoothing reduced its jitter, when the face was lost."""
     lines = []
     if track.raw_jitter:
         lines.append(f"jitter of the alignment {track.raw_jitter:.2f} → {track.jitter:.2f} % of the eye distance")
@@ -44,7 +43,7 @@ def describe(track: tracking.Track, fps: int = FPS) -> list[str]:
 
 
 class _Frames:
-    """A video's pictures as `face.track` asks for them, by rising number: one in memory at a time."""
+    """A video's frames as `tracking.track` reads them, in ascending order: one in memory at a time."""
 
     def __init__(self, path: Path, fps: int):
         first, count = None, 0
@@ -52,7 +51,7 @@ class _Frames:
             first, count = frame if first is None else first, count + 1
         self.shape = count, *first.shape
         self._frames = video.read_frames(path, fps)
-        self._bar = progress(total=count, desc="following the face", unit="frame")
+        self._bar = progress(total=count, desc="tracking the face", unit="frame")
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -1,4 +1,4 @@
-"""One thing to generate: what it takes, how it is to look, and the whole way from files to a file."""
+"""One generation job: its inputs, its style, and the whole way from files to a file."""
 
 import math
 from collections.abc import Callable
@@ -8,22 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from davs_jax.constants import FPS
-from davs_jax.generate import adapt, film, follow, preflight
-from davs_jax.generate.drivers import Driver, read_performance, read_speech
-from davs_jax.generate.film import Film, write_film
-from davs_jax.generate.follow import GenerationError
+from davs_jax.generate import adapt, follow, preflight, result
+from davs_jax.generate.drivers import Driver, check_fps, read_driving_video, read_speech
+from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.footage import Footage, read_source
+from davs_jax.generate.result import Result, write_result
 from davs_jax.generate.talk import Source
 from davs_jax.inference import Davs
 from davs_jax.provenance import credentials
 
 PREVIEW_SECONDS, PREVIEW_LONGEST = 4, 320  # pixels
-SLOWEST, FASTEST = 10, 60  # frames per second
 
 
 @dataclass(frozen=True)
 class Job:
-    """A photo (or a video whose face is to speak anew), one driver of the two, and the output.
+    """A photo (or a video whose speech is replaced), either audio or a driving video, and the output.
 
     Attributes:
       points, aligned, face: as `photo.read_photo`'s `points`, `aligned` and `number`.
@@ -40,12 +39,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Style:
-    """How results look and who signs them; `preview` is the first seconds only, and small.
+    """How results look and who signs them; `preview` is small and the first seconds only.
 
     Attributes:
-      adapt_steps: steps of fitting to the photo; None is what the weights' origin asks for.
-      mark: say in the picture that it is generated.
-      signer: as `provenance.signer` gives it.
+      adapt_steps: steps of fitting to the photo; None is the default for the weights' origin.
+      mark: label the image "AI-generated".
+      signer: as `credentials.signer` returns it.
     """
 
     crop: bool = False
@@ -59,14 +58,14 @@ class Style:
 
     @property
     def longest(self) -> int:
-        return PREVIEW_LONGEST if self.preview else film.LONGEST
+        return PREVIEW_LONGEST if self.preview else result.LONGEST
 
 
 def read_driver(job: Job, fps: int, say: Callable[[str], None]) -> Driver:
-    """Raises MediaError and GenerationError as `read_speech` and `read_performance`."""
+    """Raises MediaError and GenerationError as `read_speech` and `read_driving_video`."""
     if job.audio:
         return read_speech(job.audio, fps)
-    driver, track = read_performance(job.video, fps)
+    driver, track = read_driving_video(job.video, fps)
     for line in follow.describe(track, fps):
         say(f"{job.video}: {line}")
     return driver
@@ -74,22 +73,21 @@ def read_driver(job: Job, fps: int, say: Callable[[str], None]) -> Driver:
 
 def make(
     model: Davs, job: Job, style: Style, say: Callable[[str], None], driver: Driver | None = None, part: bool = False
-) -> Film:
-    """Does a job.
+) -> Result:
+    """Runs a job.
 
     Args:
-      say: is told, a sentence each, what the user should know.
+      say: receives remarks for the user, one sentence each.
       driver: the job's, where it was read before.
-      part: write beside the output, as `film.part_of` names it, and move it there when it is whole.
+      part: write to `result.part_of(output)`, and rename that to the output once it is complete.
 
     Raises:
       GenerationError, MediaError, PhotoError, ProvenanceError: it cannot be done.
     """
     preflight.make_room(job.output)
     if job.output.resolve() in {p.resolve() for p in (job.photo, job.audio, job.video) if p}:
-        raise GenerationError(f"{job.output}: is an input too, and would be overwritten; choose another --output")
-    if not SLOWEST <= style.fps <= FASTEST:
-        raise GenerationError(f"--fps {style.fps}: must be from {SLOWEST} to {FASTEST}; 25 is what the model learnt")
+        raise GenerationError(f"{job.output}: is an input too, and would be overwritten", "choose another output")
+    check_fps(style.fps)
     source = read_source(job.photo, model.image_size, style.longest, job.points, job.aligned, job.face, style.fps)
     if isinstance(source, Footage):
         for line in follow.describe(source.track, style.fps):
@@ -99,16 +97,16 @@ def make(
     driver = driver or read_driver(job, style.fps, say)
     frames = min(driver.frames, PREVIEW_SECONDS * style.fps) if style.preview else driver.frames
     if isinstance(source, Footage) and frames > len(source.track.points):
-        say(f"{job.photo}: is shorter than the sound; its frames run back and forth")
+        say(f"{job.photo}: is shorter than the audio; its frames run back and forth")
     for warning in preflight.check(driver, job.output, frames, *_size(model, source, style)):
         say(f"warning: {warning}")
     steps = adapt.default_steps(model) if style.adapt_steps is None else style.adapt_steps
     if steps:
         model, before, after = adapt.adapt(model, source, driver, steps)
         say(f"{steps} steps of fitting: difference from the photo outside the mouth {before:.2f} → {after:.2f} of 255")
-    output = film.part_of(job.output) if part else job.output
+    output = result.part_of(job.output) if part else job.output
     looks = (style.crop, style.beside, style.steady, style.longest, frames, style.mark)
-    made = write_film(model, source, driver, output, *looks)
+    made = write_result(model, source, driver, output, *looks)
     parts = "video" if isinstance(source, Footage) else "photo", "speech" if job.audio else "driving video"
     credentials.sign(output, style.signer, parts)
     if part and not made.stopped:
@@ -117,7 +115,7 @@ def make(
 
 
 def _size(model: Davs, source: Source, style: Style) -> tuple[int, int]:
-    """Height and width of the result, before what is put beside it (twice as wide then, about)."""
+    """Height and width of the result; with an image beside it, about twice as wide."""
     if style.crop or (not isinstance(source, Footage) and source.points is None):
         height = width = model.image_size
     else:

@@ -1,4 +1,4 @@
-"""What can be known to fail is told before the heavy work, with the remedy."""
+"""Checks before the heavy work: output, codecs, disk space and audio."""
 
 import shutil
 from pathlib import Path
@@ -8,25 +8,25 @@ import numpy as np
 
 from davs_jax.constants import SAMPLE_RATE
 from davs_jax.generate.drivers import Driver, Recording
-from davs_jax.generate.follow import GenerationError
+from davs_jax.generate.errors import GenerationError
 from davs_jax.media.video.sinks import check_name
 from davs_jax.media.video.write import media_errors
 
-SILENT = -55.0  # dBFS; where even the loudest twentieth of the sound is below, nobody speaks
-STEADY = 6.0  # dB between loud and quiet parts; speech, with its pauses, has 20 and more
-WORD = 0.2  # s, below which nothing is said
-SHORTEST = 2.0  # s of sound that can be called steady
+SILENT = -55.0  # dBFS; nobody speaks where even the loudest twentieth of the audio is below
+STEADY = 6.0  # dB between loud and quiet parts; speech, with its pauses, has 20 or more
+WORD = 0.2  # s; shorter audio holds no word
+SHORTEST = 2.0  # s; shorter audio is not called steady
 CODECS = {".mp4": ("libx264", "aac"), ".gif": ("gif",)}
-# Bytes per pixel of one finished frame, upper estimates: x264 at this quality and mostly still pictures; GIF; PNG.
+# Bytes per pixel of one finished frame, upper estimates: x264 at this quality with mostly still images; GIF; PNG.
 BYTES_PER_PIXEL = {".mp4": 0.1, ".gif": 0.5, "": 2.0}
-SPARE = 50e6  # bytes left on the disk beside the result
+SPARE = 50e6  # bytes that stay free on the disk
 
 
 def make_room(output: Path) -> None:
-    """Makes the folder that an output goes to.
+    """Makes the output's folder.
 
     Raises:
-      MediaError: the output's name says nothing that can be written, or its folder cannot be made.
+      MediaError: the output's name has no known format, or its folder cannot be made.
     """
     check_name(output)
     with media_errors(output, "written"):
@@ -34,7 +34,7 @@ def make_room(output: Path) -> None:
 
 
 def check(driver: Driver, output: Path, frames: int, height: int, width: int) -> list[str]:
-    """Looks at sound, codecs and disk.
+    """Checks codecs, disk space and audio.
 
     Args:
       frames, height, width: of the result.
@@ -43,7 +43,7 @@ def check(driver: Driver, output: Path, frames: int, height: int, width: int) ->
       warnings, a sentence each.
 
     Raises:
-      GenerationError: it cannot work.
+      GenerationError: a codec, disk space or audible speech is missing.
     """
     kind = output.suffix.lower()
     for codec in CODECS.get(kind, ()):
@@ -51,10 +51,10 @@ def check(driver: Driver, output: Path, frames: int, height: int, width: int) ->
             av.Codec(codec, "w")
         except ValueError as error:
             raise GenerationError(
-                f"{output}: this PyAV was built without {codec}; pip install --force-reinstall --only-binary av av"
+                f"{output}: this PyAV was built without {codec}", "pip install --force-reinstall --only-binary av av"
             ) from error
     _check_disk(output, BYTES_PER_PIXEL[kind] * frames * height * width)
-    return _listen(driver) if isinstance(driver, Recording) else []
+    return _check_audio(driver) if isinstance(driver, Recording) else []
 
 
 def _check_disk(output: Path, wanted: float) -> None:
@@ -64,22 +64,22 @@ def _check_disk(output: Path, wanted: float) -> None:
     free = shutil.disk_usage(folder).free
     if free < wanted + SPARE:
         raise GenerationError(
-            f"{output}: may need {(wanted + SPARE) / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free in {folder}; make "
-            "room, or write elsewhere"
+            f"{output}: may need {(wanted + SPARE) / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free in {folder}",
+            "make room, or write elsewhere",
         )
 
 
-def _listen(driver: Recording) -> list[str]:
+def _check_audio(driver: Recording) -> list[str]:
     quiet, loud = np.percentile(driver.levels, (10, 95))
     if loud < SILENT:
         raise GenerationError(
-            f"{driver.path}: is silent throughout ({loud:.0f} dBFS at its loudest); give a file with audible speech"
+            f"{driver.path}: is silent throughout ({loud:.0f} dBFS at its loudest)", "give a file with audible speech"
         )
     if len(driver.levels) * 0.02 < WORD:
         return [f"{driver.path}: lasts {driver.length / SAMPLE_RATE:.2f} s, too short for a word"]
     if loud - quiet < STEADY and len(driver.levels) * 0.02 > SHORTEST:
         return [
             f"{driver.path}: sounds steady ({loud - quiet:.0f} dB between loud and quiet), like a hum or noise, not "
-            "like speech; the mouth may stand still"
+            "like speech; the mouth may not move"
         ]
     return []

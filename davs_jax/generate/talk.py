@@ -1,4 +1,4 @@
-"""The talking face: a source (a photo, or a video) and a driver → pictures."""
+"""Generates the images of a talking face from a source (a photo, or a video) and a driver."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ import numpy as np
 
 from davs_jax.generate.ahead import Stages, ahead
 from davs_jax.generate.drivers import Driver
-from davs_jax.generate.follow import GenerationError
+from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.footage import Footage
 from davs_jax.inference import Davs
 from davs_jax.media.faces.paste import Canvas
@@ -16,7 +16,7 @@ from davs_jax.media.photo import Photo
 
 Source = Photo | Footage
 
-GROUP = 8  # frames at least, whose calls are dispatched together
+GROUP = 8  # the least number of frames whose calls are dispatched together
 
 
 def generate(model: Davs, source: Source, driver: Driver) -> Iterator[np.ndarray]:
@@ -25,25 +25,25 @@ def generate(model: Davs, source: Source, driver: Driver) -> Iterator[np.ndarray
     Raises:
       GenerationError: the weights lack a network that this needs.
     """
-    return (crop for _, crop in shots(model, source, driver))
+    return (crop for _, crop in photos_and_crops(model, source, driver))
 
 
-def pictures(model: Davs, source: Source, driver: Driver, steady: Steady | None = None) -> Iterator[np.ndarray]:
-    """Yields the whole picture, uint8 `[H, W, 3]`, with the generated face in its place, `driver.frames` times.
+def whole_images(model: Davs, source: Source, driver: Driver, steady: Steady | None = None) -> Iterator[np.ndarray]:
+    """Yields the whole images uint8 `[H, W, 3]` with the generated face pasted in, `driver.frames` of them.
 
     Args:
-      steady: calms what is not the mouth, where the source is a photo.
+      steady: smooths over time everything but the mouth, where the source is a photo.
 
     Raises:
       GenerationError: as `generate`.
     """
-    return itertools.starmap(Paster(), steadied(shots(model, source, driver), source, steady))
+    return itertools.starmap(Paster(), steadied(photos_and_crops(model, source, driver), source, steady))
 
 
-def shots(
+def photos_and_crops(
     model: Davs, source: Source, driver: Driver, overlap: bool = False, stages: Stages | None = None
 ) -> Iterator[tuple[Photo, np.ndarray]]:
-    """Yields what is seen (the photo, or the video's frame) and the crop uint8 `[S, S, 3]` generated for it.
+    """Yields the photo (of a video, its frame) and the crop uint8 `[S, S, 3]` generated for it.
 
     Args:
       overlap: read the driver in one thread and run the networks in another, while the caller pastes and encodes.
@@ -54,33 +54,33 @@ def shots(
     """
     for network in ("person_encoder", driver.network, "decoder"):
         if not model.has(network):
-            raise GenerationError(f"the weights have no {network}; use those of a stage that generates")
+            raise GenerationError(f"the weights have no {network}", "use those of a stage that generates")
     stages = stages or Stages()
     read = stages.each("decode", _inputs(model, source, driver))
-    made = _shots(model, source, driver, ahead(read) if overlap else read, stages)
-    return ahead(made, 2 * _group(model)) if overlap else made
+    generated = _generated(model, source, driver, ahead(read) if overlap else read, stages)
+    return ahead(generated, 2 * _group(model)) if overlap else generated
 
 
 def steadied(
-    shots: Iterable[tuple[Photo, np.ndarray]], source: Source, steady: Steady | None
+    photos_and_crops: Iterable[tuple[Photo, np.ndarray]], source: Source, steady: Steady | None
 ) -> Iterator[tuple[Photo, np.ndarray]]:
-    """The shots, steadied where the source is a still photo."""
+    """The same pairs; where the source is a photo, the crops are smoothed over time."""
     if steady is None or isinstance(source, Footage):
-        yield from shots
+        yield from photos_and_crops
     else:
-        yield from ((photo, steady(crop)) for photo, crop in shots)
+        yield from ((photo, steady(crop)) for photo, crop in photos_and_crops)
 
 
 class Paster:
-    """Puts crops back into what is seen."""
+    """Pastes crops back into the image from which they were cut."""
 
     def __init__(self):
         self._photo: Photo | None = None
         self._canvas: Canvas | None = None
 
     def __call__(self, photo: Photo, crop: np.ndarray) -> np.ndarray:
-        """The whole picture uint8 `[H, W, 3]`. A photo that is an aligned crop already is its own whole, and a video's
-        frame in which the face is lost stays as it is."""
+        """The whole image uint8 `[H, W, 3]`. A photo that is nothing but an aligned crop gives the crop, and a video's
+        frame in which the face is lost stays unchanged."""
         if photo.points is None:
             return crop
         if photo.lost:
@@ -95,26 +95,26 @@ def _group(model: Davs) -> int:
 
 
 def _inputs(model: Davs, source: Source, driver: Driver) -> Iterator[tuple[np.ndarray, list[Photo]]]:
-    """The driver's inputs, a group at a time, and as many of the source's scenes."""
+    """The driver's inputs, a group at a time, and as many photos of the source."""
     inputs = driver.inputs(model.image_size)
-    scenes = source.scenes(driver.frames) if isinstance(source, Footage) else itertools.repeat(source)
+    photos = source.photos(driver.frames) if isinstance(source, Footage) else itertools.repeat(source)
     for batch in inputs if driver.live else _regrouped(inputs, _group(model)):
-        yield batch, list(itertools.islice(scenes, len(batch)))
+        yield batch, list(itertools.islice(photos, len(batch)))
 
 
-def _shots(
+def _generated(
     model: Davs, source: Source, driver: Driver, read: Iterable[tuple[np.ndarray, list[Photo]]], stages: Stages
 ) -> Iterator[tuple[Photo, np.ndarray]]:
     gain = model.gains[driver.network]
     person = model.encode_person(source.crop) if isinstance(source, Photo) else None
-    for inputs, scenes in read:
+    for inputs, photos in read:
         with stages.spent("network"):
             wid = gain * driver.encode(model, inputs)
             if person is not None:
                 crops = model.decode(person, wid)
             else:
-                crops = model.redraw(np.stack([scene.crop for scene in scenes]), wid)
-        yield from zip(scenes, crops, strict=True)
+                crops = model.redecode(np.stack([photo.crop for photo in photos]), wid)
+        yield from zip(photos, crops, strict=True)
 
 
 def _regrouped(arrays: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

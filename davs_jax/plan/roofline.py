@@ -7,8 +7,8 @@ from davs_jax.plan.compiling import Compiled
 from davs_jax.plan.machines import HOP, Machine
 
 LRW_CLIPS = 488_766  # clips of a training epoch
-# Images of 260 px that one CPU core decodes per second: 59 clips of the joint stage (docs/performance.md, "Loading") of 33
-# images each. Identical images of a clip are decoded once, in that measurement as in a plan.
+# Images of 260 px that one CPU core decodes per second: 59 clips of the joint stage (docs/performance.md, Loading) of
+# 33 images each. Identical images of a clip are decoded once, in that measurement as in a plan.
 JPEGS_PER_CORE = 59 * 33
 
 

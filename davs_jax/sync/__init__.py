@@ -1,1 +1,1 @@
-"""The audio-visual offset of a file, and its repair."""
+"""Measures by how much a video's audio is late or early, and repairs it."""

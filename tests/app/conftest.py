@@ -1,4 +1,4 @@
-"""What the tests of the page share: a served page, and files to give it."""
+"""Fixtures of the page's tests: a served page, and files to upload."""
 
 import socket
 from collections.abc import Callable
@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from scipy.io import wavfile
 
-from davs_jax import checkpoint
+from davs_jax import inference
 from davs_jax.app import server
-from davs_jax.app.server import Limits, served
-from davs_jax.checkpoint.export import DEMO
+from davs_jax.app.limits import Limits
+from davs_jax.app.server import served
 from davs_jax.inference import Davs
 from support import talking_files
 
@@ -23,12 +23,12 @@ def gradio_client():
 
 @pytest.fixture(scope="module")
 def model() -> Davs:
-    return Davs(*checkpoint.load_weights(DEMO))
+    return inference.load(devices="one")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What `talking_files.write` makes, and what people should not give."""
+    """The files of `talking_files.write`, and invalid ones."""
     folder = talking_files.write(tmp_path_factory.mktemp("a folder"))
     Image.new("RGB", (300, 300), "orange").save(folder / "plain.png")
     wavfile.write(folder / "long.wav", 16_000, talking_files.sound(25))

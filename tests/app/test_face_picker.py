@@ -6,7 +6,7 @@ from PIL import Image
 from skimage import data
 
 from davs_jax.app import face_picker
-from davs_jax.app.face_picker import NAMES, by_hand, clicked, drawn, hint, look
+from davs_jax.app.face_picker import NAMES, annotated, by_hand, clicked, hint, look
 from davs_jax.media.photo import PhotoError
 from support.recordings import RECORDINGS
 
@@ -15,7 +15,7 @@ STILLS = RECORDINGS / "stills"
 
 @pytest.fixture(scope="module")
 def two_faces(tmp_path_factory) -> Path:
-    """A portrait beside itself at 0.7 of its size, 1,500 pixels wide, so that the shown picture is a smaller one."""
+    """A portrait beside itself at 0.7 of its size, 1,500 pixels wide, so that the displayed image is smaller."""
     portrait = Image.fromarray(data.astronaut()[:300, 75:375])
     both = Image.new("RGB", (1500, 800), "gray")
     both.paste(portrait.resize((800, 800)), (0, 0))
@@ -25,21 +25,21 @@ def two_faces(tmp_path_factory) -> Path:
 
 
 def shown(choice, x: float, y: float) -> tuple[float, float]:
-    """Where a place in the photo lies in the shown picture."""
-    scale = choice.picture.shape[1] / choice.size[0]
+    """Where a point of the photo lies in the displayed image."""
+    scale = choice.image.shape[1] / choice.size[0]
     return x * scale, y * scale
 
 
 def test_the_largest_face_is_chosen_and_a_click_chooses_another(two_faces):
     choice = look(two_faces)
-    assert choice.picture.shape[1] == face_picker.LONGEST
+    assert choice.image.shape[1] == face_picker.LONGEST
     assert len(choice.faces) == 2
     assert choice.complete
     assert choice.points[:, 0].max() < 800
     assert "click on the one" in hint(choice)
     other = clicked(choice, *shown(choice, 1180, 300))
     assert other.points[:, 0].min() > 900
-    assert (drawn(other) != drawn(choice)).any()
+    assert (annotated(other) != annotated(choice)).any()
 
 
 def test_five_clicks_set_the_points_in_the_photos_own_pixels(two_faces):
@@ -51,7 +51,7 @@ def test_five_clicks_set_the_points_in_the_photos_own_pixels(two_faces):
         choice = clicked(choice, *shown(choice, *point))
     assert choice.complete
     np.testing.assert_allclose(choice.points, wanted, atol=0.5)
-    moved = clicked(choice, *shown(choice, 390, 360))  # the sixth click mends the nearest one
+    moved = clicked(choice, *shown(choice, 390, 360))  # the sixth click moves the nearest one
     np.testing.assert_allclose(moved.points, [*wanted[:2], [390, 360], *wanted[3:]], atol=0.5)
 
 
@@ -62,7 +62,7 @@ def test_where_no_face_is_found_the_points_are_asked_for(tmp_path):
     assert hint(choice).startswith("No face is found")
     assert "left eye" in hint(choice)
     assert not hint(clicked(choice, 50, 50)).startswith("No face")
-    assert (drawn(clicked(choice, 50, 50)) != choice.picture).any()
+    assert (annotated(clicked(choice, 50, 50)) != choice.image).any()
 
 
 def test_clicks_beyond_the_edge_count_as_on_it(tmp_path):
@@ -70,7 +70,7 @@ def test_clicks_beyond_the_edge_count_as_on_it(tmp_path):
     assert (clicked(look(tmp_path / "small.png"), 30, -5).points == [[19, 0]]).all()
 
 
-def test_what_is_no_picture_is_refused(tmp_path):
+def test_a_file_that_is_no_image_is_refused(tmp_path):
     (tmp_path / "letter.jpg").write_text("Dear Jane")
     with pytest.raises(PhotoError, match="cannot be read as an image"):
         look(tmp_path / "letter.jpg")

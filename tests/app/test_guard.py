@@ -1,4 +1,4 @@
-"""Who may ask the running page, whom, for how much, and what without login."""
+"""The guard of the running page: origins, hosts, sizes and logins."""
 
 import http.client
 import json
@@ -7,10 +7,11 @@ import urllib.parse
 
 import pytest
 
-from davs_jax.app import server
+from davs_jax.app.__main__ import main
 from davs_jax.app.guard import FORM_BYTES, JSON_BYTES
+from davs_jax.app.limits import Limits
 from davs_jax.app.origins import ForeignRequest, Origins, parse_origin
-from davs_jax.app.server import Limits, served
+from davs_jax.app.server import served
 
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
 
@@ -101,7 +102,7 @@ def test_an_origin_is_written_as_browsers_write_it(capsys):
         "https://a:b",
     ):
         with pytest.raises(SystemExit):
-            server.main(["--allow-origin", text])
+            main(["--allow-origin", text])
         assert f"{text}: is no origin; give http(s)://name" in capsys.readouterr().err
 
 

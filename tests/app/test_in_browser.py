@@ -63,8 +63,8 @@ def test_a_driving_video_works_too(visitor, folder):
     visitor.give("#photo", folder / "photo.png")
     visitor.until(lambda: "The face is found" in visitor.text("#hint"))
     visitor.click("#kind label:nth-of-type(2)")
-    visitor.give("#film", folder / "driver.mp4")
-    visitor.until(lambda: visitor.all("#film video"))
+    visitor.give("#driving-video", folder / "driver.mp4")
+    visitor.until(lambda: visitor.all("#driving-video video"))
     visitor.click("#start")
     assert visitor.play()["duration"] == pytest.approx(0.68, abs=0.05)
 

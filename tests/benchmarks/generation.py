@@ -2,15 +2,15 @@
 
     python tests/benchmarks/generation.py [--frames 16] [--rounds 3]
 
-Needs PyTorch. Random weights, exported to the official layout; both sides must draw the same pictures. Prints frames
+Needs PyTorch. Random weights, exported to the official layout; both sides must generate the same images. Prints frames
 per second (the best round; the sides take turns) of
 
-* official: frame by frame, batch 1, the person encoder run anew for every frame, as the released demo does;
+* official: frame by frame, batch 1, the person encoder run for every frame, as in the released demo;
 * official, person cached: the same with the person encoded once;
-* ours: in the batches that generation takes on this machine, the person encoded once;
+* ours: in the batches that generation uses on this machine, the person encoded once;
 
-then where the time of a whole film goes, and seconds from the start of a process to its first frame, with a cold and
-with a warm compilation cache.
+then the share of each stage in the time of a whole video, and seconds from the start of a process to its first frame,
+with a cold and with a warm compilation cache.
 """
 
 import argparse
@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from configs import common
 from davs_jax.checkpoint.export import save_weights
 from davs_jax.generate.drivers import Speech, read_speech
-from davs_jax.generate.film import write_film
+from davs_jax.generate.result import write_result
 from davs_jax.import_official.convert import export
 from davs_jax.inference import Davs
 from davs_jax.media.photo import Photo
@@ -45,12 +45,12 @@ USED = ("person_encoder", "audio_encoder", "decoder")
 
 def frame_by_frame(net: Networks, photo: np.ndarray, windows: np.ndarray, cached: bool) -> np.ndarray:
     """The official loop: batch 1 → frames uint8 [N, S, S, 3]."""
-    picture = torch.from_numpy(photo.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    image = torch.from_numpy(photo.astype(np.float32) / 255).permute(2, 0, 1)[None]
     frames = []
     with torch.inference_mode():
-        person = net.person(picture) if cached else None
+        person = net.person(image) if cached else None
         for window in torch.from_numpy(windows):
-            pid, _, skip = person or net.person(picture)
+            pid, _, skip = person or net.person(image)
             frame = net.decode(pid, net.word_heard(window[None]), skip)[0]
             frames.append((frame * 255).round().byte().permute(1, 2, 0).numpy())
     return np.stack(frames)
@@ -90,7 +90,7 @@ def main() -> None:
     config = common.get_config("joint")
     config.model.update({"num_words": 10, "num_identities": 10})
     params, batch_stats = random_weights(config)
-    model = Davs.on_this_host(config, params, batch_stats)
+    model = Davs.on("host", config, params, batch_stats)
     net = Networks(export({n: params[n] for n in USED}, {n: batch_stats[n] for n in USED}))
     rng = np.random.default_rng(0)
     photo = rng.integers(0, 256, (256, 256, 3), np.uint8)
@@ -105,10 +105,10 @@ def main() -> None:
         "official, person cached": lambda: frame_by_frame(net, photo, windows, cached=True),
         "ours": ours,
     }
-    drawn = {name: run().astype(int) for name, run in sides.items()}  # which compiles, too
-    apart = max(np.abs(frames - drawn["ours"]).max() for frames in drawn.values())
+    generated = {name: run().astype(int) for name, run in sides.items()}  # and compiles
+    apart = max(np.abs(frames - generated["ours"]).max() for frames in generated.values())
     print(f"{args.frames} frames, batch {model.batch}, {torch.get_num_threads()} threads, {jax.default_backend()}")
-    print(f"the sides' pictures differ by at most {apart} of 255")
+    print(f"the sides' images differ by at most {apart} of 255")
     seconds = fastest(sides, args.rounds)
     for name, spent in seconds.items():
         print(f"{name:<25}{args.frames / spent:>7.2f} frames/s; ours is {spent / seconds['ours']:.2f} times as fast")
@@ -117,8 +117,8 @@ def main() -> None:
         sound = Path(folder, "speech.wav")
         wavfile.write(sound, 44_100, talking_files.sound(args.frames / 25, 44_100))
         began = time.perf_counter()
-        made = write_film(model, whole, read_speech(sound), Path(folder, "out.mp4"))
-        print(f"a film of 720 × 720 pixels: {made.frames / (time.perf_counter() - began):.2f} frames/s; {made.stages}")
+        made = write_result(model, whole, read_speech(sound), Path(folder, "out.mp4"))
+        print(f"a video of 720 × 720 pixels: {made.frames / (time.perf_counter() - began):.2f} frames/s; {made.stages}")
         save_weights(f"{folder}/weights", config, params, batch_stats)
         for state in ("cold", "warm"):
             print(f"first frame, compilation cache {state}: {first_frame(f'{folder}/weights', f'{folder}/xla'):.1f} s")

@@ -1,4 +1,4 @@
-"""How much memory generation takes for seconds, minutes and hours of sound: each length in a process of its own.
+"""Memory that generation takes for seconds, minutes and hours of audio, each length in its own process.
 
     python tests/benchmarks/generation_memory.py [--seconds 10 600 7200]
 
@@ -39,7 +39,7 @@ def generate(speech: Path, output: Path) -> None:
     """One length, in this process."""
     from configs import common
     from davs_jax.generate.drivers import read_speech
-    from davs_jax.generate.film import write_film
+    from davs_jax.generate.result import write_result
     from davs_jax.inference import Davs
     from davs_jax.media.photo import Photo
     from support.tiny_model import random_weights
@@ -51,7 +51,7 @@ def generate(speech: Path, output: Path) -> None:
     model.decode(model.encode_person(crop), model.wid_from_audio(np.zeros((1, 20, 12), np.float32)))
     before, began = peak(), time.perf_counter()
     driver = read_speech(speech)
-    made = write_film(model, Photo(crop, None, crop), driver, output)
+    made = write_result(model, Photo(crop, None, crop), driver, output)
     seconds = time.perf_counter() - began
     print(f"{made.frames:>8,} frames {seconds:>7.0f} s {before:>7.0f} → {peak():.0f} MiB; {made.stages}", flush=True)
 
@@ -68,7 +68,7 @@ def main() -> None:
         for seconds in args.seconds:
             speech, output = Path(folder, "speech.wav"), Path(folder, "out.mp4")
             write_speech(speech, seconds)
-            print(f"{seconds:>6} s of sound:", end=" ", flush=True)
+            print(f"{seconds:>6} s of audio:", end=" ", flush=True)
             subprocess.run([sys.executable, __file__, "--child", speech, output], check=True, stderr=subprocess.DEVNULL)
 
 

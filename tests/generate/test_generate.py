@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+
 import av
 import numpy as np
 import pytest
@@ -5,12 +9,12 @@ from PIL import Image
 
 from davs_jax.checkpoint.export import save_weights
 from davs_jax.constants import SAMPLES_PER_FRAME
-from davs_jax.generate import film, jobs
+from davs_jax.generate import jobs, result
 from davs_jax.generate.__main__ import main
 from davs_jax.generate.ahead import Stages
-from davs_jax.generate.drivers import Performance, Speech, read_performance
-from davs_jax.generate.film import Film
-from davs_jax.generate.follow import GenerationError
+from davs_jax.generate.drivers import DrivingVideo, Speech, read_driving_video
+from davs_jax.generate.errors import GenerationError
+from davs_jax.generate.result import Result
 from davs_jax.generate.talk import generate
 from davs_jax.inference import Davs
 from davs_jax.media import audio, video
@@ -36,14 +40,15 @@ def photo(folder, model):
 def test_every_frame_is_driven_by_its_own_window(model, photo, folder):
     samples = video.read_audio(folder / "speech.wav")
     windows = audio.windows(audio.clip_mfcc(samples, 26), np.arange(26))
+    # To the bit: generation's groups are of as many frames as a call, so every frame has the same place in both.
     expected = model.decode(model.encode_person(photo.crop), model.wid_from_audio(windows))
     np.testing.assert_array_equal(np.stack(list(generate(model, photo, Speech(samples)))), expected)
 
 
 def test_a_video_drives_by_its_aligned_frames(model, photo, folder):
-    driver, track = read_performance(folder / "driver.mp4")
+    driver, track = read_driving_video(folder / "driver.mp4")
     assert driver.frames == 17 and not track.lost.any()
-    assert sum(map(len, driver.sound())) == pytest.approx(17 * driver.rate / 25, abs=driver.rate / 25)
+    assert sum(map(len, driver.audio())) == pytest.approx(17 * driver.rate / 25, abs=driver.rate / 25)
     frames = video.read_clip(folder / "driver.mp4").frames
     crops = np.stack([aligned_crop(f, p, 64) for f, p in zip(frames, driver.points, strict=True)])
     expected = model.decode(model.encode_person(photo.crop), model.wid_from_video(crops))
@@ -56,6 +61,7 @@ def test_word_vectors_are_multiplied_by_the_gain_of_their_driver(joint_config, p
     wid = np.concatenate(list(speech.wid(model)))
     person = model.encode_person(photo.crop)
     frames = np.stack(list(generate(model, photo, speech)))
+    # To the bit: the speech is shorter than one look-ahead, so all its windows come in one call here and there.
     np.testing.assert_array_equal(frames, model.decode(person, 1.5 * wid))
     assert (frames != model.decode(person, wid)).any()
     assert model.gains["visual_encoder"] == 1
@@ -87,18 +93,18 @@ def test_the_result_is_as_long_as_its_driver_and_says_that_it_is_generated(folde
     assert run(folder, checkpoint, "--photo", "@photo.png", *driver, "--contact-sheet", "@sheet.png") == 0
     with av.open(str(folder / "out.mp4")) as container:
         assert "generated" in container.metadata["comment"]
-        picture, sound = container.streams.video[0], container.streams.audio[0]
-        assert (picture.codec_context.name, picture.width, picture.height) == ("h264", 300, 300)
-        assert float(picture.average_rate) == 25
-        assert float(picture.duration * picture.time_base) == pytest.approx(seconds, abs=0.04)
-        assert float(sound.duration * sound.time_base) == pytest.approx(seconds, abs=0.04)
+        video_stream, audio_stream = container.streams.video[0], container.streams.audio[0]
+        assert (video_stream.codec_context.name, video_stream.width, video_stream.height) == ("h264", 300, 300)
+        assert float(video_stream.average_rate) == 25
+        assert float(video_stream.duration * video_stream.time_base) == pytest.approx(seconds, abs=0.04)
+        assert float(audio_stream.duration * audio_stream.time_base) == pytest.approx(seconds, abs=0.04)
         assert sum(1 for _ in container.decode(video=0)) == frames
     assert Image.open(sheet).size[0] > 8 * 64
 
 
-def test_a_driver_without_sound_gives_a_silent_video(folder, checkpoint, model, photo, tmp_path):
-    driver = Performance(folder / "silent.mp4", np.array([[[20, 22], [44, 22], [32, 34], [24, 46], [40, 46]]]), False)
-    film.write_film(model, photo, driver, tmp_path / "out.mp4")
+def test_a_driver_without_audio_gives_a_silent_video(folder, checkpoint, model, photo, tmp_path):
+    driver = DrivingVideo(folder / "silent.mp4", np.array([[[20, 22], [44, 22], [32, 34], [24, 46], [40, 46]]]), False)
+    result.write_result(model, photo, driver, tmp_path / "out.mp4")
     assert not video.probe(tmp_path / "out.mp4").has_audio
 
 
@@ -106,16 +112,19 @@ def test_a_driver_without_sound_gives_a_silent_video(folder, checkpoint, model, 
     ("arguments", "message"),
     [
         (("--photo", "@none.jpg", "--audio", "@speech.wav"), r"none\.jpg: no such file"),
-        (("--photo", "@speech.wav", "--audio", "@speech.wav"), "cannot be read as an image"),
-        (("--photo", "@photo.png", "--audio", "@photo.png"), r"photo\.png: is a picture, without sound"),
-        (("--photo", "@photo.png", "--video", "@photo.png"), r"photo\.png: is a picture that does not move"),
+        (("--photo", "@speech.wav", "--audio", "@speech.wav"), "cannot be read as a picture"),
+        (("--photo", "@photo.png", "--audio", "@photo.png"), r"photo\.png: is an image, without audio"),
+        (("--photo", "@photo.png", "--video", "@photo.png"), r"photo\.png: is an image that does not move"),
         (("--photo", "@photo.png", "--audio", "@."), "is a folder; name a file in it"),
         (("--photo", "@.", "--audio", "@speech.wav"), "is a folder; name a file in it"),
         (("--photo", "@photo.png", "--audio", "@none.wav"), r"none\.wav: no such file"),
         (("--photo", "@photo.png", "--video", "@silent.mp4"), r"silent\.mp4: no face.*--audio"),
         (("--photo", "@photo.png", "--audio", "@speech.wav", "--points", "1,2"), "points 1,2: cannot be read"),
         (("--photo", "@photo.png", "--audio", "@speech.wav", "--output", "@out.avi"), "end its name in .mp4"),
-        (("--photo", "@photo.png", "--audio", "@speech.wav", "--audio-gain", "0"), "--audio-gain 0.0: must be above 0"),
+        (
+            ("--photo", "@photo.png", "--audio", "@speech.wav", "--audio-gain", "0"),
+            "0.0 is not above 0; give --audio-gain",
+        ),
         (("--photo", "@photo.png", "--video", "@driver.mp4", "--output", "@driver.mp4"), "would be overwritten"),
         (("--photo", "@photo.png", "--audio", "@speech.wav", "--checkpoint", "@nowhere"), "nowhere holds no weights"),
         (
@@ -124,7 +133,7 @@ def test_a_driver_without_sound_gives_a_silent_video(folder, checkpoint, model, 
         ),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_sentence(folder, checkpoint, arguments, message):
+def test_invalid_input_is_refused_in_one_sentence(folder, checkpoint, arguments, message):
     with pytest.raises(SystemExit, match=message) as stopped:
         run(folder, checkpoint, *arguments)
     assert str(stopped.value).startswith("davs-generate: ")
@@ -132,8 +141,8 @@ def test_what_cannot_be_done_is_said_in_one_sentence(folder, checkpoint, argumen
 
 
 def test_gains_are_given_on_the_command_line(folder, checkpoint, monkeypatch):
-    gains, made = [], Film(1, np.zeros((1, 1, 3), np.uint8), Stages(), None, False)
-    monkeypatch.setattr(jobs, "write_film", lambda model, *_: gains.append(model.gains) or made)
+    gains, made = [], Result(1, np.zeros((1, 1, 3), np.uint8), Stages(), None, False)
+    monkeypatch.setattr(jobs, "write_result", lambda model, *_: gains.append(model.gains) or made)
     monkeypatch.setattr(jobs.credentials, "sign", lambda *_: None)  # there is no file to sign
     drive = ("--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS)
     run(folder, checkpoint, *drive)
@@ -146,7 +155,7 @@ def test_a_photo_with_given_points_needs_no_detector(folder, checkpoint, monkeyp
     assert run(folder, checkpoint, "--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS) == 0
 
 
-def test_the_bare_crop_is_given_on_request(folder, checkpoint):
+def test_the_crop_alone_is_written_on_request(folder, checkpoint):
     assert run(folder, checkpoint, "--photo", "@photo.png", "--audio", "@speech.wav", "--crop") == 0
     media = video.probe(folder / "out.mp4")
     assert (media.width, media.height) == (64, 64)
@@ -154,11 +163,11 @@ def test_the_bare_crop_is_given_on_request(folder, checkpoint):
 
 def test_a_large_photo_is_reduced_to_what_players_decode(model, photo, tmp_path, monkeypatch):
     speech = Speech(np.zeros(2 * SAMPLES_PER_FRAME, np.float32))
-    film.write_film(model, photo, speech, tmp_path / "out.mp4", longest=150)
+    result.write_result(model, photo, speech, tmp_path / "out.mp4", longest=150)
     assert video.probe(tmp_path / "out.mp4").width == 150
 
 
-def test_doubt_about_an_aligned_photo_is_said_aloud(folder, checkpoint, capsys):
+def test_a_photo_that_seems_not_to_be_aligned_is_warned_about(folder, checkpoint, capsys):
     assert run(folder, checkpoint, "--photo", "@photo.png", "--audio", "@speech.wav", "--aligned") == 0
     assert "leave out --aligned" in capsys.readouterr().err
 
@@ -180,3 +189,17 @@ def test_a_given_certificate_is_tried_before_the_work(folder, checkpoint):
     with pytest.raises(SystemExit, match="--certificate"):
         run(folder, checkpoint, *drive, "--certificate", "@photo.png")
     assert not (folder / "never.mp4").exists()
+
+
+def test_ctrl_c_while_jax_is_imported_ends_in_one_sentence():
+    command = [sys.executable, "-X", "importtime", "-m", "davs_jax.generate"]
+    options = ("--photo", "p.png", "--audio", "a.wav", "--output", "o.mp4")
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
+        said = []
+        for line in process.stderr:
+            if not line.startswith("import time:"):
+                said.append(line)
+            elif line.endswith(" jax._src.core\n"):
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    assert said == ["davs-generate: interrupted; an output that was being written is incomplete\n"]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from davs_jax.generate import manifest
 from davs_jax.generate.__main__ import main
-from davs_jax.generate.follow import GenerationError
+from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.jobs import Style
 from davs_jax.generate.manifest import read_manifest, run_manifest
 from davs_jax.media import video
@@ -22,7 +23,7 @@ def work(folder, tmp_path):
     return tmp_path
 
 
-def test_both_forms_of_a_work_list_say_the_same(work):
+def test_both_forms_of_a_manifest_give_the_same_jobs(work):
     points = "124,100 176,100 150,135 127,156 173,157"
     (work / "a.csv").write_text(
         f'photo,audio,video,output,points\np.png,"a, b.wav",,o/1.mp4,\np.png,,v.mp4,2.gif,"{points}"\n'
@@ -44,10 +45,10 @@ def test_both_forms_of_a_work_list_say_the_same(work):
         ('{"photo": "p.png", "output": "o.mp4"}', "line 1: needs one of audio and video"),
         ('{"photo": "p.png", "audio": "a.wav"}', "line 1: has no output"),
         ('{"photo": "p.png", "audio": "a.wav", "output": "o.mp4", "colour": 1}', "colour is none of photo, audio"),
-        ("[1]", "line 1: is no object"),
+        ("[1]", "line 1: is not an object"),
         ("{", "line 1: .*correct it"),
         ('{"photo": "p.png", "audio": "a.wav", "output": "o.mp4", "face": "first"}', "line 1: invalid literal"),
-        ("", "has no line"),
+        ("", "has no lines"),
         ('{"photo":"p","audio":"a","output":"o.mp4"}\n{"photo":"q","audio":"a","output":"./o.mp4"}', "several lines"),
     ],
 )
@@ -57,7 +58,7 @@ def test_a_wrong_line_is_named(work, line, reason):
         read_manifest(work / "a.jsonl")
 
 
-def test_a_list_goes_on_after_a_failure_and_where_it_was_stopped(work, joint_config, monkeypatch):
+def test_a_manifest_continues_after_a_failure_and_resumes_after_a_stop(work, joint_config, monkeypatch):
     model, said = random_model(joint_config), []
     (work / "a.csv").write_text(
         "photo,audio,video,output\nphoto.png,speech.wav,,o/1.mp4\nphoto.png,none.wav,,o/2.mp4\n"
@@ -67,11 +68,11 @@ def test_a_list_goes_on_after_a_failure_and_where_it_was_stopped(work, joint_con
     whole = manifest.make
 
     def stopped(model, job, *rest, **options):
-        film = whole(model, job, *rest, **options)
+        made = whole(model, job, *rest, **options)
         if job.output.name == "3.mp4":
             job.output.rename(work / "o" / "part-3.mp4")
-            return type(film)(film.frames, film.sheet, film.stages, film.steady, True)
-        return film
+            return dataclasses.replace(made, stopped=True)
+        return made
 
     monkeypatch.setattr(manifest, "make", stopped)
     first = run_manifest(model, jobs, STYLE, said.append)
@@ -95,9 +96,9 @@ def test_a_driver_of_several_photos_is_read_once(work, joint_config, monkeypatch
     assert len(read) == 1
 
 
-def test_the_command_line_takes_a_list_and_tells_what_failed(work, capsys):
+def test_the_command_line_takes_a_manifest_and_names_what_failed(work, capsys):
     (work / "a.csv").write_text("photo,audio,output\nphoto.png,speech.wav,1.mp4\nphoto.png,none.wav,2.mp4\n")
     assert main(["--manifest", str(work / "a.csv"), "--crop", "--preview"]) == 1
     assert "1 made, 0 there before, 1 failed" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="--manifest: its lines say photo"):
+    with pytest.raises(SystemExit, match="--manifest: its lines name the inputs"):
         main(["--manifest", str(work / "a.csv"), "--photo", "x.png"])

@@ -9,7 +9,7 @@ from scipy.io import wavfile
 from davs_jax.errors import MediaError
 from davs_jax.generate import preflight
 from davs_jax.generate.drivers import Speech, read_speech
-from davs_jax.generate.follow import GenerationError
+from davs_jax.generate.errors import GenerationError
 from support import talking_files
 from support.recordings import RECORDINGS
 
@@ -25,7 +25,7 @@ def check(driver, output, frames=10):
     return preflight.check(driver, output, frames, 100, 100)
 
 
-def test_silence_is_refused_and_a_hum_is_doubted(tmp_path):
+def test_silence_is_refused_and_a_hum_is_warned_about(tmp_path):
     time = np.arange(48_000) / 16_000
     with pytest.raises(GenerationError, match=r"a\.wav: is silent throughout \(-120 dBFS"):
         check(recording(tmp_path, np.zeros(48_000)), tmp_path / "o.mp4")
@@ -45,7 +45,7 @@ def test_real_speech_passes(tmp_path):
     assert check(read_speech(SPEECH), tmp_path / "o.mp4") == []
 
 
-def test_a_sound_too_short_for_a_word_is_doubted(tmp_path):
+def test_audio_too_short_for_a_word_is_warned_about(tmp_path):
     (doubt,) = check(recording(tmp_path, talking_files.sound(1)[:1600]), tmp_path / "o.mp4")
     assert "lasts 0.10 s, too short for a word" in doubt
 
@@ -53,11 +53,11 @@ def test_a_sound_too_short_for_a_word_is_doubted(tmp_path):
 def test_numbers_that_are_not_finite_are_refused(tmp_path):
     samples = talking_files.sound(1)
     samples[500] = np.nan
-    with pytest.raises(MediaError, match=r"a\.wav: its sound holds numbers that are not finite"):
+    with pytest.raises(MediaError, match=r"a\.wav: its audio holds numbers that are not finite"):
         recording(tmp_path, samples)
 
 
-def test_a_full_disk_is_told_before(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_the_work(tmp_path, monkeypatch):
     driver = Speech(talking_files.sound(1))
     assert check(driver, tmp_path / "new" / "o.mp4") == []
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 50, 60_000_000))
@@ -77,8 +77,8 @@ def test_a_missing_codec_is_named(tmp_path, monkeypatch):
         check(Speech(talking_files.sound(1)), tmp_path / "o.mp4")
 
 
-def test_a_name_that_says_no_format_is_refused_and_a_new_folder_is_made(tmp_path):
-    with pytest.raises(MediaError, match=r"o\.avi: has an unknown ending; end its name in \.mp4 or \.gif"):
+def test_a_name_without_a_known_format_is_refused_and_a_new_folder_is_made(tmp_path):
+    with pytest.raises(MediaError, match=r"o\.avi: end its name in \.mp4 or \.gif"):
         preflight.make_room(tmp_path / "o.avi")
     preflight.make_room(tmp_path / "new" / "folder" / "o.mp4")
     assert (tmp_path / "new" / "folder").is_dir()

@@ -1,4 +1,4 @@
-"""Moving sources, faces that go out of sight, and work that overlaps."""
+"""Videos as sources, faces that go out of sight, and pipelining."""
 
 import itertools
 import threading
@@ -9,10 +9,11 @@ import pytest
 
 from davs_jax.generate import footage
 from davs_jax.generate.ahead import Stages, ahead
-from davs_jax.generate.drivers import Performance, Speech
-from davs_jax.generate.follow import GenerationError, describe
+from davs_jax.generate.drivers import DrivingVideo, Speech
+from davs_jax.generate.errors import GenerationError
+from davs_jax.generate.follow import describe
 from davs_jax.generate.footage import Footage, read_source
-from davs_jax.generate.talk import generate, pictures
+from davs_jax.generate.talk import generate, whole_images
 from davs_jax.media import video
 from davs_jax.media.faces import tracking
 from davs_jax.media.photo import Photo, PhotoError, aligned_crop
@@ -36,54 +37,54 @@ def moving(path, frames: int, lost=()) -> Footage:
     return Footage(path, tracking.Track(np.tile(POINTS, (frames, 1, 1)), 1.0, 0.0, 0.0, gone), 64, 1920)
 
 
-def brightness(scenes) -> list[float]:
-    return [float(s.image.mean()) for s in scenes]
+def brightness(photos) -> list[float]:
+    return [float(p.picture.mean()) for p in photos]
 
 
 def test_a_videos_frames_run_back_and_forth(tmp_path):
     source = moving(tmp_path / "a.mp4", 4)
-    there = brightness(source.scenes(4))
+    there = brightness(source.photos(4))
     assert there == sorted(there, reverse=True)
-    again = brightness(source.scenes(12))
+    again = brightness(source.photos(12))
     expected = [there[i] for i in (0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1)]
     np.testing.assert_allclose(again, expected, atol=1.5)
-    assert len(list(moving(tmp_path / "b.mp4", 1).scenes(3))) == 3
+    assert len(list(moving(tmp_path / "b.mp4", 1).photos(3))) == 3
 
 
 def test_a_reduced_videos_points_lie_where_its_face_is_on_the_way_back_too(tmp_path):
     source = moving(tmp_path / "a.mp4", 2)
     small = Footage(source.path, source.track, 64, 150)
-    for scene in small.scenes(5):
-        assert scene.image.shape == (150, 150, 3)
-        np.testing.assert_allclose(scene.points, (POINTS + 0.5) / 2 - 0.5, atol=1e-4)
+    for photo in small.photos(5):
+        assert photo.image.shape == (150, 150, 3)
+        np.testing.assert_allclose(photo.points, (POINTS + 0.5) / 2 - 0.5, atol=1e-4)
 
 
-def test_every_frame_of_a_video_is_redrawn_with_its_own_word(model, tmp_path):
+def test_every_frame_of_a_video_is_generated_with_its_own_word_vector(model, tmp_path):
     source, speech = moving(tmp_path / "a.mp4", 3), Speech(talking_files.sound(0.2))
     wid = np.concatenate(list(speech.wid(model)))
-    scenes = list(source.scenes(5))
-    one_by_one = [model.decode(model.encode_person(s.crop), w[None])[0] for s, w in zip(scenes, wid, strict=True)]
+    photos = list(source.photos(5))
+    one_by_one = [model.decode(model.encode_person(s.crop), w[None])[0] for s, w in zip(photos, wid, strict=True)]
     made = np.stack(list(generate(model, source, speech)))
     assert np.abs(made.astype(int) - np.stack(one_by_one)).max() <= 1
-    assert [p.shape for p in pictures(model, source, speech)] == [(300, 300, 3)] * 5
+    assert [p.shape for p in whole_images(model, source, speech)] == [(300, 300, 3)] * 5
 
 
 def test_a_frame_without_its_face_stays_as_it_is(model, tmp_path):
     source = moving(tmp_path / "a.mp4", 3, lost=[1])
-    made = list(pictures(model, source, Speech(talking_files.sound(0.12))))
-    changed = [bool((p != s.image).any()) for p, s in zip(made, source.scenes(3), strict=True)]
+    made = list(whole_images(model, source, Speech(talking_files.sound(0.12))))
+    changed = [bool((p != s.picture).any()) for p, s in zip(made, source.photos(3), strict=True)]
     assert changed == [True, False, True]
 
 
-def test_while_a_driving_face_is_out_of_sight_the_last_picture_of_it_is_held(tmp_path):
+def test_while_a_driving_face_is_out_of_sight_its_last_image_is_held(tmp_path):
     moving(tmp_path / "a.mp4", 6)
     lost = np.array([1, 0, 1, 1, 0, 0], bool)
-    driver = Performance(tmp_path / "a.mp4", np.tile(POINTS, (6, 1, 1)), False, lost)
+    driver = DrivingVideo(tmp_path / "a.mp4", np.tile(POINTS, (6, 1, 1)), False, lost)
     crops = [aligned_crop(f, POINTS, 64) for f in video.read_frames(tmp_path / "a.mp4")]
     np.testing.assert_array_equal(np.concatenate(list(driver.inputs(64))), [crops[i] for i in (1, 1, 1, 1, 4, 5)])
 
 
-def test_when_a_face_is_out_of_sight_is_told():
+def test_the_times_at_which_a_face_is_out_of_sight_are_reported():
     lost = np.isin(np.arange(100), [*range(25, 50), *range(95, 100)])
     track = tracking.Track(np.tile(POINTS, (100, 1, 1)), 0.5, 0.4, 0.8, lost)
     said = describe(track)
@@ -94,7 +95,7 @@ def test_when_a_face_is_out_of_sight_is_told():
 def test_a_source_is_a_photo_or_a_video(folder, tmp_path):
     assert isinstance(read_source(folder / "photo.png", 64, 1920), Photo)
     assert isinstance(read_source(folder / "driver.mp4", 64, 1920), Footage)
-    with pytest.raises(GenerationError, match=r"driver\.mp4: is a video, whose face is found"):
+    with pytest.raises(GenerationError, match=r"driver\.mp4: is a video, in which the face is found"):
         read_source(folder / "driver.mp4", 64, 1920, number=2)
     with pytest.raises(PhotoError, match=r"silent\.mp4: no human face"):  # its one frame is a photo
         read_source(folder / "silent.mp4", 64, 1920)
@@ -106,13 +107,13 @@ def test_a_source_is_a_photo_or_a_video(folder, tmp_path):
         read_source(folder / "speech.wav", 64, 1920)
 
 
-def test_only_frames_that_come_again_are_put_aside(tmp_path, monkeypatch):
+def test_only_frames_that_are_used_again_are_stored(tmp_path, monkeypatch):
     source = moving(tmp_path / "a.mp4", 3)
-    monkeypatch.setattr(footage.cv2, "imencode", lambda *_: pytest.fail("put aside"))
-    assert len(list(source.scenes(3))) == 3
+    monkeypatch.setattr(footage.cv2, "imencode", lambda *_: pytest.fail("stored"))
+    assert len(list(source.photos(3))) == 3
 
 
-def test_what_runs_ahead_comes_in_order_and_what_it_raises_comes_last():
+def test_items_from_the_thread_come_in_order_and_its_error_comes_last():
     def items():
         yield from range(5)
         raise ValueError("broken")

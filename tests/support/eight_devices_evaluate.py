@@ -98,7 +98,7 @@ def main() -> None:
     assert mesh.size == 8
     assert one["clips"] == eight["clips"] == list(range(16))
     assert printed(one) == printed(eight), (printed(one), printed(eight))
-    here = Davs.on_this_host(config, *random_weights(config))
+    here = Davs.on("host", config, *random_weights(config))
     assert here.mesh.size == jax.local_device_count() > 1
     shown, expected = film(here).astype(int), film(alone).astype(int)
     assert shown.shape == (70, 64, 64, 3) and expected.std(0).max() > 1, "the film stands still"

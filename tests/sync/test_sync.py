@@ -3,11 +3,13 @@ import pytest
 
 from davs_jax.checkpoint.export import save_weights
 from davs_jax.evaluate.lip_sync import Score
-from davs_jax.generate.drivers import Performance
+from davs_jax.generate.drivers import DrivingVideo
 from davs_jax.media import video
 from davs_jax.media.offsets import Offset
 from davs_jax.sync import audio_offset
-from davs_jax.sync.audio_offset import SyncError, describe, main, measure
+from davs_jax.sync.__main__ import main
+from davs_jax.sync.audio_offset import SyncError, describe, measure
+from davs_jax.sync.command import syncnet_scores
 from support.tiny_model import random_model, random_weights
 
 
@@ -16,16 +18,16 @@ def vectors():
     return np.random.default_rng(0).normal(size=(80, 8))
 
 
-def test_a_long_file_is_measured_in_blocks_that_do_not_show(vectors, monkeypatch):
-    pictures, sound = vectors[4:], vectors[:-4]
-    whole = measure(pictures, sound)
+def test_the_blocks_in_which_a_long_file_is_measured_do_not_change_the_result(vectors, monkeypatch):
+    images, audio = vectors[4:], vectors[:-4]
+    whole = measure(images, audio)
     assert whole.frames == 4
     monkeypatch.setattr(audio_offset, "BLOCK", 7)
-    assert measure(pictures, sound) == pytest.approx(whole, abs=1e-6)
+    assert measure(images, audio) == pytest.approx(whole, abs=1e-6)
 
 
 def test_a_short_file_is_refused(vectors):
-    with pytest.raises(SyncError, match="30 frames are too few for offsets of ±15, which take 31"):
+    with pytest.raises(SyncError, match=r"30 frames are too few for offsets of ±15, which take 31.*smaller --reach"):
         measure(vectors[:30], vectors[:30])
 
 
@@ -33,7 +35,7 @@ def test_a_short_file_is_refused(vectors):
     ("frames", "words"),
     [(0, "is in time;"), (2, "is 2 frames (0.08 s) late;"), (-5, "is 5 frames (0.20 s) early;")],
 )
-def test_an_offset_is_told_in_words(frames, words):
+def test_an_offset_is_described_in_words(frames, words):
     assert words in describe(Offset(frames, 0.5, 0.25))
 
 
@@ -61,30 +63,30 @@ def lateness(path) -> float:
 
 
 @pytest.mark.parametrize("late", [3, -3])
-def test_a_repaired_file_has_moved_its_sound_and_recoded_nothing(talk, checkpoint, monkeypatch, capsys, late):
+def test_a_repaired_file_has_its_audio_moved_and_nothing_re_encoded(talk, checkpoint, monkeypatch, capsys, late):
     monkeypatch.setattr(audio_offset, "measure_file", lambda model, path, reach: Offset(late, 0.5, 0.25))
     mended = talk.with_name("mended.mp4")
     assert main([str(talk), "--checkpoint", checkpoint, "--fix", str(mended)]) == 0
     assert lateness(talk) == pytest.approx(3, abs=0.2)
     assert lateness(mended) == pytest.approx(3 - late, abs=0.2)
     np.testing.assert_array_equal(video.read_clip(mended).frames[:45], video.read_clip(talk).frames[:45])
-    assert f"sound moved by {-late} frames" in capsys.readouterr().out
+    assert f"audio moved by {-late} frames" in capsys.readouterr().out
 
 
-def test_a_file_is_measured_by_its_followed_face(talk, joint_config, monkeypatch):
+def test_a_file_is_measured_by_its_tracked_face(talk, joint_config, monkeypatch):
     points = np.tile(np.array([[20, 22], [44, 22], [32, 34], [24, 46], [40, 46]], np.float32), (50, 1, 1))
-    monkeypatch.setattr(audio_offset, "read_performance", lambda path: (Performance(path, points, True), None))
+    monkeypatch.setattr(audio_offset, "read_driving_video", lambda path, **_: (DrivingVideo(path, points, True), None))
     offset = audio_offset.measure_file(random_model(joint_config), talk)
     assert -15 <= offset.frames <= 15
-    monkeypatch.setattr(audio_offset, "read_performance", lambda path: (Performance(path, points, False), None))
-    with pytest.raises(SyncError, match="has no sound"):
+    monkeypatch.setattr(audio_offset, "read_driving_video", lambda path, **_: (DrivingVideo(path, points, False), None))
+    with pytest.raises(SyncError, match="has no audio"):
         audio_offset.measure_file(random_model(joint_config), talk)
 
 
-def test_syncnet_judges_a_file_in_every_variant(talk):
+def test_syncnet_scores_a_file_in_every_variant(talk):
     found = Score(8.0, 2.0, 1, 45, 1000, 240)
 
-    class Judge:
+    class FixedScorer:
         def __call__(self, frames, samples):
             assert samples.dtype == np.int16
             return {"whole-frame": found, "valid-only": found}
@@ -92,7 +94,7 @@ def test_syncnet_judges_a_file_in_every_variant(talk):
         def face_track(self, frames, samples):
             return found
 
-    lines = audio_offset.judged(Judge(), talk)
+    lines = syncnet_scores(FixedScorer(), talk)
     assert [line.split()[0] for line in lines] == ["whole-frame", "face-track", "valid-only"]
 
 
@@ -101,11 +103,11 @@ def test_syncnet_judges_a_file_in_every_variant(talk):
     [
         (("none.mp4",), r"none\.mp4: no such file"),
         (("talk.mp4", "--fix", "talk.mp4"), "would be overwritten"),
-        (("talk.mp4",), r"talk\.mp4: no face"),
+        (("talk.mp4",), r"talk\.mp4: no face.*give a video that shows a face$"),
         (("talk.mp4", "--checkpoint", "nowhere"), "nowhere holds no weights"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_sentence(talk, checkpoint, monkeypatch, arguments, message):
+def test_invalid_input_is_refused_in_one_sentence(talk, checkpoint, monkeypatch, arguments, message):
     monkeypatch.chdir(talk.parent)
     with pytest.raises(SystemExit, match=message) as stopped:
         main(["--checkpoint", checkpoint, *arguments])

@@ -1,4 +1,4 @@
-"""The talking face as a finished file: mp4, GIF or PNG folder, alone or beside its driver."""
+"""Writes a talking-face video: mp4, GIF or a folder of PNG files, alone or beside its driver."""
 
 import signal
 import sys
@@ -15,29 +15,28 @@ from davs_jax.display import plots
 from davs_jax.display.progress import progress
 from davs_jax.generate.ahead import Stages
 from davs_jax.generate.drivers import Driver
-from davs_jax.generate.talk import Paster, Source, shots, steadied
+from davs_jax.generate.talk import Paster, Source, photos_and_crops, steadied
 from davs_jax.inference import Davs
 from davs_jax.media.faces.steady import Steady
-from davs_jax.media.images import shrink
 from davs_jax.media.photo import Photo, reduced
 from davs_jax.media.video.sinks import open_sink
 from davs_jax.provenance.credentials import METADATA
 from davs_jax.provenance.mark import marked
 
-LONGEST = 1920  # pixels of a finished video on its longer side: what every player decodes
+LONGEST = 1920  # pixels of a result on its longer side, which every player decodes
 SHEET_ROWS, SHEET_COLUMNS, SHEET_SIDE = 3, 8, 256
 
 
 @dataclass(frozen=True)
-class Film:
-    """What was written.
+class Result:
+    """Describes what was written.
 
     Attributes:
-      frames: how many.
+      frames: their number.
       sheet: uint8 `[h, w, 3]`: the source, then frames evenly spread over the video.
-      stages: where the time went.
-      steady: how much flicker there was before and after, None where nothing was steadied.
-      stopped: by Ctrl-C (or SIGTERM), before the driver's end.
+      stages: seconds spent in each stage.
+      steady: the flicker before and after; None where nothing was smoothed.
+      stopped: Ctrl-C or SIGTERM came before the driver's end.
     """
 
     frames: int
@@ -47,7 +46,7 @@ class Film:
     stopped: bool
 
 
-def write_film(
+def write_result(
     model: Davs,
     source: Source,
     driver: Driver,
@@ -58,19 +57,19 @@ def write_film(
     longest: int = LONGEST,
     limit: int | None = None,
     mark: bool = False,
-) -> Film:
-    """Generates into a file, as long as the driver to the frame, with its sound where the format has any.
+) -> Result:
+    """Generates a file with as many frames as the driver, and its audio where the format has any.
 
-    Ctrl-C finishes the file with the frames so far; a second one does not wait.
+    The first Ctrl-C finishes the file with the frames so far; the second one stops at once.
 
     Args:
-      output: its suffix says what is written, see `sinks.open_sink`.
-      crop: only the face's square, `[S, S, 3]`, instead of the whole picture.
-      beside: with the driver's picture on the left; the source's own where the driver is sound.
-      steady: calm what is not the mouth, where the source is a photo.
-      longest: pixels of the result on its longer side, before what is put beside it.
-      limit: frames after which to end.
-      mark: say in a corner of what is generated that it is.
+      output: its suffix determines the format, see `sinks.open_sink`.
+      crop: write the face's crop `[S, S, 3]` instead of the whole image.
+      beside: put the driver's image on the left; the source's own where the driver is speech.
+      steady: smooth everything but the mouth over time, where the source is a photo.
+      longest: pixels of the result on its longer side, without the image beside it.
+      limit: the greatest number of frames.
+      mark: label the generated image "AI-generated" in a corner.
 
     Raises:
       GenerationError: the weights lack a network.
@@ -78,88 +77,88 @@ def write_film(
     """
     frames = min(driver.frames, limit or driver.frames)
     source = reduced(source, longest) if isinstance(source, Photo) and not crop else source
-    stages, calm = Stages(), Steady(model.image_size) if steady and isinstance(source, Photo) else None
+    stages, smoother = Stages(), Steady(model.image_size) if steady and isinstance(source, Photo) else None
     shown = set(np.linspace(0, frames - 1, SHEET_ROWS * SHEET_COLUMNS - 1).astype(int).tolist())
     first = source if isinstance(source, Photo) else source.first
     sheet, written = [], 0
-    made = steadied(shots(model, source, driver, overlap=True, stages=stages), source, calm)
+    generated = steadied(photos_and_crops(model, source, driver, overlap=True, stages=stages), source, smoother)
     finish = _Finish(driver, crop, beside, mark)
     with (
         _stoppable() as stop,
-        open_sink(output, driver.fps, driver.sound(), driver.rate, METADATA) as sink,
+        open_sink(output, driver.fps, driver.audio(), driver.rate, METADATA) as sink,
         progress(total=frames, desc="generating", unit="frame") as bar,
     ):
-        for photo, face in made:
+        for photo, crop_now in generated:
             with stages.spent("paste"):
-                picture = finish(photo, face)
+                image = finish(photo, crop_now)
             with stages.spent("encode"):
-                sink.write(picture)
+                sink.write(image)
             if written in shown:
-                sheet.append(_small(picture))
+                sheet.append(_small(image))
             written += 1
             bar.update()
             if written == frames or stop.is_set():
                 break
-    made.close()
+    generated.close()
     if sheet:
         sheet.insert(0, _framed(first.crop if crop or first.points is None else first.image, sheet[0].shape))
     rows = [sheet[i : i + SHEET_COLUMNS] for i in range(0, len(sheet), SHEET_COLUMNS)]
-    return Film(written, plots.sheet(rows), stages, calm, written < frames)
+    return Result(written, plots.sheet(rows), stages, smoother, written < frames)
 
 
 def part_of(output: Path) -> Path:
-    """Where an output is written until it is whole."""
+    """The path to which an output is written until it is complete."""
     return output.with_name(f"part-{output.name}")
 
 
 class _Finish:
-    """Makes the pictures that are written."""
+    """Makes the images that are written."""
 
     def __init__(self, driver: Driver, crop: bool, beside: bool, mark: bool):
         self._crop, self._beside, self._mark, self._paste = crop, beside, mark, Paster()
-        self._partner = driver.pictures() if beside else None
+        self._partner = driver.images() if beside else None
 
-    def __call__(self, photo: Photo, face: np.ndarray) -> np.ndarray:
-        picture = face if self._crop else self._paste(photo, face)
-        picture = marked(picture) if self._mark else picture
+    def __call__(self, photo: Photo, crop: np.ndarray) -> np.ndarray:
+        image = crop if self._crop else self._paste(photo, crop)
+        image = marked(image) if self._mark else image
         if not self._beside:
-            return picture
+            return image
         left = photo.crop if self._crop else photo.image
         left = left if self._partner is None else next(self._partner)
-        return np.concatenate([_as_high(left, picture.shape[0]), picture], 1)
+        return np.concatenate([_as_high(left, image.shape[0]), image], 1)
 
 
-def _as_high(picture: np.ndarray, height: int) -> np.ndarray:
-    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+def _as_high(image: np.ndarray, height: int) -> np.ndarray:
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def _framed(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The picture as large as fits into uint8 `shape`, on white."""
+def _framed(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The image as large as it fits into uint8 `shape`, on white."""
     height, width = shape[:2]
-    scale = min(height / picture.shape[0], width / picture.shape[1])
-    size = tuple(max(1, int(side * scale)) for side in picture.shape[1::-1])
+    scale = min(height / image.shape[0], width / image.shape[1])
+    size = tuple(max(1, int(side * scale)) for side in image.shape[1::-1])
     frame = np.full(shape, 255, np.uint8)
-    frame[: size[1], : size[0]] = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+    frame[: size[1], : size[0]] = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
     return frame
 
 
-def _small(picture: np.ndarray) -> np.ndarray:
-    return shrink(picture, SHEET_SIDE)
+def _small(image: np.ndarray) -> np.ndarray:
+    return reduced(Photo(image, None, image), SHEET_SIDE).picture
 
 
 @contextmanager
 def _stoppable() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets, so that no frame is cut in half; the second acts as ever."""
+    """Yields an event that the first Ctrl-C or SIGTERM sets, so that the file is finished. The second acts as usual."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals are the main thread's
+        yield stop  # only the main thread receives signals
         return
 
     def handle(number: int, frame) -> None:
         stop.set()
         restore()
-        print("\nstopping; the file will end here (once more to stop at once)", file=sys.stderr)
+        print("\nstopping; the file ends here (press Ctrl-C again to stop at once)", file=sys.stderr)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
 

@@ -1,0 +1,54 @@
+"""Carries out the parsed options of the command line."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from davs_jax import inference
+from davs_jax.constants import FPS
+from davs_jax.errors import DavsError
+from davs_jax.evaluate import lip_sync
+from davs_jax.evaluate.lip_sync import Scorer
+from davs_jax.media.video.read import read_clip
+from davs_jax.media.video.remux import shift_audio
+from davs_jax.sync import audio_offset
+from davs_jax.sync.audio_offset import SyncError
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures a file's offset and, on request, repairs it; returns the exit status.
+
+    Raises:
+      DavsError: it cannot be done.
+    """
+    if args.fix and args.fix.resolve() == args.file.resolve():
+        raise SyncError(f"{args.fix}: is the input itself, and would be overwritten", "give --fix another name")
+    model = inference.load(args.checkpoint)
+    offset = audio_offset.measure_file(model, args.file, args.reach or audio_offset.REACH)
+    print(f"{args.file}: {audio_offset.describe(offset)}")
+    if args.syncnet:
+        for line in syncnet_scores(Scorer.load(args.syncnet), args.file):
+            print(line)
+    if args.fix:
+        shift_audio(args.file, args.fix, offset.frames / FPS)
+        print(f"{args.fix}: written, audio moved by {-offset.frames} frames; nothing was re-encoded")
+    return 0
+
+
+def syncnet_scores(scorer: Scorer, path: Path) -> list[str]:
+    """SyncNet's scores of a file, a line for each variant.
+
+    Raises:
+      MediaError: it cannot be read.
+      SyncError: it has no audio, shows no face, or is too short.
+    """
+    clip = read_clip(path)
+    if clip.samples is None:
+        raise SyncError(f"{path}: has no audio to compare its images with", "give a talking video")
+    samples = np.clip(np.rint(clip.samples * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
+    try:
+        scores = scorer(clip.frames, samples) | {"face-track": scorer.face_track(clip.frames, samples)}
+    except (DavsError, ValueError) as error:  # too short; no face
+        raise SyncError(f"{path}: {error}") from error
+    return [lip_sync.describe(name, scores[name]) for name in lip_sync.VARIANTS]
