@@ -20,8 +20,9 @@ from davs_jax.generate.talk import Source, generate, whole_images
 from davs_jax.inference import Davs
 from davs_jax.media import video as files
 from davs_jax.media.audio import clip_mfcc, windows
+from davs_jax.media.faces.alignment import aligned_crop
 from davs_jax.media.faces.steady import Steady
-from davs_jax.media.photo import aligned_crop, photo_of
+from davs_jax.media.photo import photo_of
 from davs_jax.media.video.streams import resampled
 from davs_jax.sync import audio_offset
 

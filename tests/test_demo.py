@@ -10,7 +10,7 @@ from davs_jax import inference
 from davs_jax.constants import CLIP_FRAMES, mouth_box
 from davs_jax.evaluate import recognition
 from davs_jax.media.audio import clip_mfcc, windows
-from davs_jax.media.photo import aligned_crop
+from davs_jax.media.faces.alignment import aligned_crop
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import jax
 
 from davs_jax import checkpoint, inference
 from davs_jax.ablations import measure, table
-from davs_jax.data.pipeline import open_clips
+from davs_jax.data.sources import open_clips
 from davs_jax.errors import DavsError
 from davs_jax.evaluate.report.environment import environment
 from davs_jax.files import replacing

@@ -15,8 +15,7 @@ import jax
 from davs_jax import inference
 from davs_jax.checkpoint.export import DEMO
 from davs_jax.command_line import add_gain_options, whole
-from davs_jax.data.pipeline import open_clips, open_faces
-from davs_jax.data.sources import ClipSource
+from davs_jax.data.sources import ClipSource, open_clips, open_faces
 from davs_jax.errors import DavsError
 from davs_jax.evaluate.evaluation import Evaluation, evaluate
 from davs_jax.evaluate.lip_sync import Scorer

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from davs_jax.data.pipeline import eval_batches, open_clips
-from davs_jax.data.sources import ClipSource, FaceSource
+from davs_jax.data.pipeline import eval_batches
+from davs_jax.data.sources import ClipSource, FaceSource, open_clips
 from davs_jax.display.progress import progress
 from davs_jax.errors import NotMeasurable
 from davs_jax.evaluate import generated, metrics, mouth, recognition

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from davs_jax import command_line
     from davs_jax.media.photo import POINTS
-    from davs_jax.provenance.credentials import Verify
+    from davs_jax.provenance.verification import Verify
 
     parser = argparse.ArgumentParser(
         prog="davs-generate",

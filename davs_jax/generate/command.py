@@ -14,7 +14,8 @@ from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.jobs import Job, Style, make
 from davs_jax.generate.manifest import read_manifest, run_manifest
 from davs_jax.generate.result import Result
-from davs_jax.media.photo import POINTS, find_faces, parse_points, read_image
+from davs_jax.media.images import read_image
+from davs_jax.media.photo import POINTS, find_faces, parse_points
 from davs_jax.parallel.compilation import keep_compilations
 from davs_jax.provenance import credentials
 

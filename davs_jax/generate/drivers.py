@@ -18,7 +18,8 @@ from davs_jax.inference import Davs
 from davs_jax.media import video
 from davs_jax.media.audio import frames_of, stream_windows
 from davs_jax.media.faces import tracking
-from davs_jax.media.photo import aligned_crop, is_still
+from davs_jax.media.faces.alignment import aligned_crop
+from davs_jax.media.images import is_still
 from davs_jax.media.video.write import AAC_RATES
 
 LEVEL_SAMPLES = 320  # samples of one level: 20 ms

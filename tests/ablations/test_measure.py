@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from davs_jax.ablations import measure
-from davs_jax.data.sources import DataError, open_clips
+from davs_jax.data.sources import open_clips
+from davs_jax.errors import DataError
 from davs_jax.evaluate.sections import Probe, Probes
 from support.tiny_model import random_model
 

@@ -7,7 +7,7 @@ from skimage import data
 
 from davs_jax.app import face_picker
 from davs_jax.app.face_picker import NAMES, annotated, by_hand, clicked, hint, look
-from davs_jax.media.photo import PhotoError
+from davs_jax.media.images import PhotoError
 from support.recordings import RECORDINGS
 
 STILLS = RECORDINGS / "stills"

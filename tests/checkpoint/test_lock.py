@@ -17,7 +17,7 @@ from etils import epath
 
 import configs
 from davs_jax.checkpoint import lock
-from davs_jax.checkpoint.export import CheckpointError
+from davs_jax.errors import CheckpointError
 from support.runs import STALLING, wait_for
 
 REPOSITORY = Path(configs.__file__).parent.parent

@@ -3,7 +3,7 @@ import pytest
 
 from davs_jax.evaluate.landmarks import corner_distances, table
 from davs_jax.evaluate.sections import Corners
-from davs_jax.media.faces.tracking import Face
+from davs_jax.media.faces.detectors import Face
 
 POINTS = np.array([[90, 100], [170, 100], [130, 140], [100, 180], [160, 180]], np.float32)
 

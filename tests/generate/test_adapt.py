@@ -5,7 +5,8 @@ import pytest
 from davs_jax.generate.adapt import LEARNING_RATE, adapt, default_steps
 from davs_jax.generate.drivers import Live, Speech
 from davs_jax.import_official.convert import ORIGIN
-from davs_jax.media.photo import Photo, aligned_crop
+from davs_jax.media.faces.alignment import aligned_crop
+from davs_jax.media.photo import Photo
 from support import talking_files
 from support.tiny_model import random_model
 

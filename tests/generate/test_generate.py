@@ -19,7 +19,8 @@ from davs_jax.generate.talk import generate
 from davs_jax.inference import Davs
 from davs_jax.media import audio, video
 from davs_jax.media.faces import tracking
-from davs_jax.media.photo import aligned_crop, read_photo
+from davs_jax.media.faces.alignment import aligned_crop
+from davs_jax.media.photo import read_photo
 from davs_jax.provenance import credentials, verification
 from support import talking_files
 from support.tiny_model import random_model, random_weights

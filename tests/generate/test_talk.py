@@ -16,7 +16,9 @@ from davs_jax.generate.footage import Footage, read_source
 from davs_jax.generate.talk import generate, whole_images
 from davs_jax.media import video
 from davs_jax.media.faces import tracking
-from davs_jax.media.photo import Photo, PhotoError, aligned_crop
+from davs_jax.media.faces.alignment import aligned_crop
+from davs_jax.media.images import PhotoError
+from davs_jax.media.photo import Photo
 from support import talking_files
 from support.tiny_model import random_model
 
