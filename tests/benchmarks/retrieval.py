@@ -38,7 +38,7 @@ def main() -> None:
     print(f"{args.clips:,} clips, vectors of {args.length:,}: {2 * audio.nbytes / 2**30:.2f} GiB")
     print(f"all distances at once would be {4 * args.clips**2 / 2**30:.2f} GiB")
     print(f"one direction: {seconds:.1f} s; peak {peak():.2f} GiB, {peak() - before:.2f} GiB of it for retrieval")
-    print(f"R@1 {figures['r1']:.3f}, median rank {figures['median_rank']:.0f}")
+    print(f"R@1 {figures.r1:.3f}, median rank {figures.median_rank:.0f}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pytest
 
 from davs_jax.errors import CheckpointError
 from davs_jax.evaluate.perceptual import ALEXNET, INCEPTION, PerceptualMetrics
+from davs_jax.evaluate.report.record import encoded
 
 
 def clip(seed: int) -> dict[str, np.ndarray]:
@@ -137,3 +138,23 @@ def test_without_the_extra_the_error_names_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(CheckpointError, match=re.escape("pip install 'davs_jax[perceptual]'")):
         PerceptualMetrics(tmp_path)
+
+
+class Sums:
+    """FID's sums of one driver, known beforehand."""
+
+    def compute(self) -> float:
+        return 12.5
+
+
+@pytest.mark.parametrize("people", [None, np.array([0, 0, 1])])
+def test_the_table_holds_the_mean_of_each_metric_that_was_measured(people):
+    metrics = object.__new__(PerceptualMetrics)  # no weights: the accumulated values are given
+    metrics._lpips, metrics._inception, metrics._index, metrics._images = True, None, [0, 1, 2], 21
+    metrics._distances, metrics._fids = [{"audio": value} for value in (0.1, 0.2, 0.6)], {}
+    found = metrics.table(people, seed=0)
+    assert found.by_driver["audio"].lpips.mean == pytest.approx(0.3)
+    assert found.by_driver["audio"].fid is None
+    assert encoded(found)["measure"] == {"lpips": found.measure.lpips, "clips": 3, "pictures": 21}
+    metrics._lpips, metrics._inception, metrics._fids = None, True, {"audio": Sums()}
+    assert encoded(metrics.table(people, seed=0))["audio"] == {"fid": 12.5}
