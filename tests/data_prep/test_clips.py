@@ -108,7 +108,8 @@ def test_a_missing_file_is_rejected(tmp_path):
 def test_a_recording_without_a_face_is_rejected(tmp_path, write_video, one_face):
     one_face(0)
     (rejection,) = outcomes(write_video(tmp_path / "a.mp4"))
-    assert (rejection.stage, rejection.reason) == ("face", "no face in any of the 7 frames looked at (of 29)")
+    assert rejection.stage == "face"
+    assert rejection.reason.startswith("no face in any of the 7 frames")
 
 
 def test_a_cut_in_which_the_face_is_lost_is_rejected_and_the_others_are_kept(tmp_path, write_video, one_face):
