@@ -21,8 +21,12 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
         epilog=f"example:\n  {example}\n\nRerun the same command to resume a killed or stopped preparation.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("--input", required=True, metavar="DIR", help="folder of the corpus, local or gs://…")
-    result.add_argument("--output", required=True, metavar="DIR", help="folder for the shards, local or gs://…")
+    result.add_argument(
+        "--input", required=True, metavar="DIR", help="folder of the corpus, local or in a bucket (gs://…)"
+    )
+    result.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for the shards, local or in a bucket (gs://…)"
+    )
     result.add_argument(
         "--image-size",
         type=int,

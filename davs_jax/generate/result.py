@@ -144,7 +144,7 @@ def _framed(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _small(image: np.ndarray) -> np.ndarray:
-    return reduced(Photo(image, None, image), SHEET_SIDE).picture
+    return shrink(image, SHEET_SIDE)
 
 
 @contextmanager

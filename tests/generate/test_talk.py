@@ -40,7 +40,7 @@ def moving(path, frames: int, lost=()) -> Footage:
 
 
 def brightness(photos) -> list[float]:
-    return [float(p.picture.mean()) for p in photos]
+    return [float(p.image.mean()) for p in photos]
 
 
 def test_a_videos_frames_run_back_and_forth(tmp_path):
@@ -74,7 +74,7 @@ def test_every_frame_of_a_video_is_generated_with_its_own_word_vector(model, tmp
 def test_a_frame_without_its_face_stays_as_it_is(model, tmp_path):
     source = moving(tmp_path / "a.mp4", 3, lost=[1])
     made = list(whole_images(model, source, Speech(talking_files.sound(0.12))))
-    changed = [bool((p != s.picture).any()) for p, s in zip(made, source.photos(3), strict=True)]
+    changed = [bool((p != s.image).any()) for p, s in zip(made, source.photos(3), strict=True)]
     assert changed == [True, False, True]
 
 
