@@ -18,6 +18,7 @@ from davs_jax.generate.drivers import Driver
 from davs_jax.generate.talk import Paster, Source, photos_and_crops, steadied
 from davs_jax.inference import Davs
 from davs_jax.media.faces.steady import Steady
+from davs_jax.media.images import shrink
 from davs_jax.media.photo import Photo, reduced
 from davs_jax.media.video.sinks import open_sink
 from davs_jax.provenance.credentials import METADATA

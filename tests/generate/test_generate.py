@@ -113,7 +113,7 @@ def test_a_driver_without_audio_gives_a_silent_video(folder, checkpoint, model, 
     ("arguments", "message"),
     [
         (("--photo", "@none.jpg", "--audio", "@speech.wav"), r"none\.jpg: no such file"),
-        (("--photo", "@speech.wav", "--audio", "@speech.wav"), "cannot be read as a picture"),
+        (("--photo", "@speech.wav", "--audio", "@speech.wav"), "cannot be read as an image"),
         (("--photo", "@photo.png", "--audio", "@photo.png"), r"photo\.png: is an image, without audio"),
         (("--photo", "@photo.png", "--video", "@photo.png"), r"photo\.png: is an image that does not move"),
         (("--photo", "@photo.png", "--audio", "@."), "is a folder; name a file in it"),

@@ -78,7 +78,7 @@ def test_a_missing_codec_is_named(tmp_path, monkeypatch):
 
 
 def test_a_name_without_a_known_format_is_refused_and_a_new_folder_is_made(tmp_path):
-    with pytest.raises(MediaError, match=r"o\.avi: end its name in \.mp4 or \.gif"):
+    with pytest.raises(MediaError, match=r"o\.avi: has an unknown ending; end its name in \.mp4 or \.gif"):
         preflight.make_room(tmp_path / "o.avi")
     preflight.make_room(tmp_path / "new" / "folder" / "o.mp4")
     assert (tmp_path / "new" / "folder").is_dir()
