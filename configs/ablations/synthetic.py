@@ -1,12 +1,12 @@
-"""Ablations on the quickstart's corpus: arms that differ in one thing, with the same data and steps.
+"""Ablations on the quickstart's corpus: arms that differ in one component, with the same data and steps.
 
     python -m davs_jax.ablations --config configs/ablations/synthetic.py --output runs/ablations/synthetic    # all arms
     python -m davs_jax.main --config configs/ablations/synthetic.py:video --workdir runs/video                # one arm
 
-Reading arms train word encoders for READ steps. Talking arms train a person encoder and a decoder for TALK steps over
-the frozen word encoders of a reading arm; `talk-direct` starts without such encoders and gets READ + TALK steps. All
-talking arms have the same image losses, those of configs/synthetic.py without the temporal and the adversarial ones
-(which leaves a third of a joint step's time), on one frame per clip.
+Reading arms train word encoders for READ steps. Generating arms train a person encoder and a decoder for TALK steps
+over the frozen word encoders of a reading arm; `talk-direct` starts without such encoders and gets READ + TALK steps.
+All generating arms have the same image losses, those of configs/synthetic.py without the temporal and the
+adversarial ones (which leaves a third of a joint step's time), on one frame per clip.
 """
 
 from typing import NamedTuple
@@ -90,7 +90,7 @@ def reading(c, arm: Arm, steps: int):
 
 
 def talking(c, arm: Arm, root: str):
-    """Turns the generator stage into a talking arm."""
+    """Turns the generator stage into a generating arm."""
     c.steps = TALK if arm.after else READ + TALK
     c.modalities = arm.modalities
     c.trained = ("person_encoder", "decoder", *(("person_classifier",) if arm.after else ("audio_encoder",)))

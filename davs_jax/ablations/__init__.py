@@ -1,1 +1,1 @@
-"""Ablations: arms that differ in one thing are trained, measured and compared, to test the paper's claims."""
+"""Ablations: arms that differ in one component are trained, measured and compared, to test the paper's claims."""

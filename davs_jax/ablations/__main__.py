@@ -17,13 +17,13 @@ def main(argv: list[str] | None = None) -> int:
     """Runs or resumes all arms with all seeds; writes ablations.json, ablations.md and ablations.html."""
     parser = argparse.ArgumentParser(
         prog="python -m davs_jax.ablations",
-        description="Train the arms of an ablation study, measure them, and answer the study's questions in one table. "
+        description="Train the arms of an ablation study, measure them, and answer the study's questions in tables. "
         "Rerun the same command to resume a killed or stopped study.",
         epilog="example: python -m davs_jax.ablations --config configs/ablations/synthetic.py "
         "--output runs/ablations/synthetic",
     )
     add = parser.add_argument
-    add("--config", required=True, metavar="FILE", help="a file with ARMS and get_config, as configs/ablations/*.py")
+    add("--config", required=True, metavar="FILE", help="a file with ARMS and get_config: configs/ablations/*.py")
     add("--output", required=True, type=Path, metavar="DIR", help="folder of workdirs and tables")
     add("--seeds", nargs="+", type=whole(), default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     add("--only", nargs="+", default=[], metavar="ARM", help="run these arms, and those that they start from")

@@ -1,4 +1,4 @@
-"""The questions of the study: each compares two arms in one figure, and is answered by the differences over seeds."""
+"""The questions of a study: each compares two arms in one metric; the differences over seeds answer it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,7 +11,7 @@ Figures = Mapping[str, Mapping[int, Mapping[str, float]]]  # by arm, seed and na
 
 
 class Comparison(NamedTuple):
-    """The claim that `figure` of `arm` is above (`claim` +1), below (−1) or near (0) that of `against`."""
+    """The claim that `figure` of `arm` is above (`claim` +1), below (−1) or near (0) that of the baseline `against`."""
 
     figure: str
     arm: str
@@ -25,7 +25,7 @@ QUESTIONS = {
         Comparison("read/video", "joint-both", "video", 1),
         Comparison("read/audio", "joint-both", "audio", 1),
     ),
-    "Would longer training help the baseline? Video alone, with four times the steps": (
+    "Does training four times as long help the video baseline?": (
         Comparison("read/video", "video-long", "video", 1),
         Comparison("read/video", "joint-both", "video-long", 1),
     ),
@@ -33,20 +33,20 @@ QUESTIONS = {
         Comparison("read/video", "joint-modality", "joint", 1),
         Comparison("read/video", "joint-both", "joint-contrastive", 1),
     ),
-    "Do the contrastive loss and the modality adversary bring audio and video together?": (
+    "Do the contrastive loss and the modality adversary align audio and video?": (
         Comparison("match/r1", "joint-contrastive", "joint", 1),
         Comparison("match/r1", "joint-modality", "joint", 1),
         Comparison("match/r1", "joint-both", "joint-contrastive", 1),
         Comparison("probe/modality_from_wid_mlp", "joint-modality", "joint", -1),
         Comparison("probe/modality_from_wid_mlp", "joint-both", "joint-contrastive", -1),
     ),
-    "Does the adversary on pid remove the words, and keep the person?": (
+    "Does the adversary on pid remove the words and keep the person?": (
         Comparison("probe/word_from_pid", "talk-pid", "talk", -1),
         Comparison("probe/word_from_pid_mlp", "talk-pid", "talk", -1),
         Comparison("probe/word_from_maps", "talk-pid", "talk", -1),
         Comparison("probe/person_from_pid", "talk-pid", "talk", 0),
     ),
-    "Does the adversary on wid remove the person, and keep the words?": (
+    "Does the adversary on wid remove the person and keep the words?": (
         Comparison("probe/person_from_video_wid", "joint-both-wid", "joint-both", -1),
         Comparison("probe/person_from_video_wid_mlp", "joint-both-wid", "joint-both", -1),
         Comparison("read/video", "joint-both-wid", "joint-both", 0),
@@ -73,7 +73,7 @@ class Answer(NamedTuple):
 
 
 def answer(figures: Figures, asked: Comparison) -> Answer | None:
-    """Differences are taken seed by seed, so that a seed's common effect cancels. None: nothing to compare yet."""
+    """Differences are taken seed by seed, so that a seed's common effect cancels; None where no seed has both arms."""
     ours, theirs = (figures.get(arm, {}) for arm in (asked.arm, asked.against))
     seeds = [s for s in ours if s in theirs and asked.figure in ours[s] and asked.figure in theirs[s]]
     if not seeds:
@@ -88,12 +88,12 @@ def answer(figures: Figures, asked: Comparison) -> Answer | None:
 
 def _verdict(claim: int, low: float, high: float, seeds: int) -> str:
     if seeds < 2:
-        return "cannot tell from one seed"
+        return "undecided: one seed"
     if claim == 0:
-        return "no change seen" if low <= 0 <= high else "higher" if low > 0 else "lower"
+        return "no change shown" if low <= 0 <= high else "higher" if low > 0 else "lower"
     if low <= 0 <= high:
-        return "cannot tell"
-    return "yes" if (low > 0) == (claim > 0) else "no: the other way"
+        return "undecided"
+    return "yes" if (low > 0) == (claim > 0) else "opposite"
 
 
 def spread(figures: Figures, arm: str, name: str) -> tuple[float, float, int] | None:

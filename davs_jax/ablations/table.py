@@ -1,4 +1,4 @@
-"""Results to read: ablations.json, ablations.md and ablations.html, and a plot of each kind of arm."""
+"""Writes the results: ablations.json, ablations.md, ablations.html, and a plot of each kind of arm."""
 
 import html
 import json
@@ -11,45 +11,46 @@ from davs_jax.display import plots
 from davs_jax.display.page import document, image, section, table
 from davs_jax.files import replacing
 
-# Figures of the tables, with their headers: of the arms that read words, and of those that generate frames.
+# Metrics of the tables, with their headers: of the reading and of the generating arms.
 READ = {
-    "read/video": "words from video",
-    "read/audio": "words from audio",
-    "read/both": "words from both",
+    "read/video": "word accuracy, video",
+    "read/audio": "word accuracy, audio",
+    "read/both": "word accuracy, both",
     "match/r1": "R@1, audio → video",
-    "match/shifts_found": "known shifts found",
-    "probe/modality_from_wid_mlp": "audio or video, from wid (50 % is best)",
-    "probe/person_from_video_wid": "person from the video's wid",
-    "probe/person_from_audio_wid": "person from the audio's wid",
+    "match/shifts_found": "known shifts found exactly",
+    "probe/modality_from_wid_mlp": "modality from wid (50 % is best)",
+    "probe/person_from_video_wid": "person from visual wid",
+    "probe/person_from_audio_wid": "person from audio wid",
 }
 GENERATED = {
-    "motion/correlation_audio": "mouth motion from audio, correlation",
-    "motion/amplitude_audio": "mouth motion from audio, amplitude",
-    "motion/correlation_shuffled": "mouth motion from the wrong audio, correlation",
-    "picture/psnr_audio": "PSNR from audio, dB",
-    "picture/mouth_l1_audio": "mouth L1 from audio",
+    "motion/correlation_audio": "mouth opening: correlation",
+    "motion/amplitude_audio": "mouth opening: amplitude",
+    "motion/correlation_shuffled": "mouth opening, mismatched audio: correlation",
+    "picture/psnr_audio": "PSNR, dB",
+    "picture/mouth_l1_audio": "mouth L1",
     "probe/word_from_pid": "word from pid",
     "probe/word_from_maps": "word from the person map",
     "probe/person_from_pid": "person from pid",
-    "swap/word_audio": "swap: B's word, from audio",
-    "swap/person": "swap: A's person",
+    "swap/word_audio": "swap test: word of B",
+    "swap/person": "swap test: person of A",
 }
-READING, GENERATING = "Arms that read words", "Arms that generate frames"
+READING, GENERATING = "Reading arms", "Generating arms"
 PLOTS = {READING: "read.png", GENERATING: "generate.png"}
 NAME, TITLE = "ablations", "Ablations: testing the paper's claims"
 SHARES = ("read/", "match/", "probe/", "swap/")
 LIMITS = (
     "Each mean is over seeds (weights, order, crops); ± is their standard deviation. Differences are taken seed by "
-    "seed, with a 95 % t interval; “cannot tell” means that it contains 0. A point is one percentage point. All seeds "
-    "share one corpus and its few test people, so even a yes holds for these people only, whatever the number of seeds."
+    "seed, with a 95 % t interval; “undecided” means that it contains 0, “opposite” that the difference is significant "
+    "and against the claim. A point is one percentage point. Metrics of generated frames are of audio-driven ones. All "
+    "seeds share one corpus and its few test people, so even a “yes” holds for these people only."
 )
 
 
 def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: Iterable[dict]) -> Path:
-    """Rewrites all files; what is not finished yet is left blank.
+    """Rewrites all files, with the results so far.
 
     Args:
-      arms: what each is, by name, in order.
+      arms: descriptions by name, in order.
       seeds: all seeds of the study.
       records: of the finished arms, as `run` stores them.
 
@@ -103,12 +104,12 @@ def _plain(value):
 def _progress(arms: Mapping[str, str], seeds: Sequence[int], records: list[dict]) -> str:
     hours = sum(record["hours"] for record in records)
     failed = [f"{record['arm']}, seed {record['seed']}: {record['failed']}" for record in records if "failed" in record]
-    done = f"{len(records)} of {len(arms) * len(seeds)} runs are done, in {hours:.1f} hours of wall clock."
+    done = f"{len(records)} of {len(arms) * len(seeds)} runs are done, in {hours:.1f} hours of wall-clock time."
     return done + "".join(f" Did not train: {line}." for line in failed)
 
 
 def _kinds(figures: Figures) -> dict[str, tuple[dict[str, str], list[str]]]:
-    """By title, the columns that are not empty, and the arms: those that read words and those that generate frames."""
+    """By title, the columns that are not empty, and the arms: reading and generating."""
     found = [arm for arm in figures if figures[arm]]
     generate = [arm for arm in found if any(name.startswith("picture/") for f in figures[arm].values() for name in f)]
     kinds = {READING: (READ, [arm for arm in found if arm not in generate]), GENERATING: (GENERATED, generate)}
@@ -135,7 +136,7 @@ def _tables(arms, figures: Figures, answers: dict, records: list[dict]) -> list[
     """Title, headers and rows of plain text, of every table."""
     tables = []
     for question, parts in answers.items():
-        headers = ["figure", "arm", "against", "answer", "difference", "95 % interval", "seeds"]
+        headers = ["metric", "arm", "baseline", "answer", "difference", "95 % interval", "seeds"]
         rows = [
             [_words(asked.figure), asked.arm, asked.against, *_cells(asked.figure, found)] for asked, found in parts
         ]
@@ -151,9 +152,9 @@ def _tables(arms, figures: Figures, answers: dict, records: list[dict]) -> list[
 
 
 def _words(name: str) -> str:
-    """A figure's name, as in the tables' headers."""
+    """The metric's name, as in the tables' headers."""
     headers = READ | GENERATED
-    return headers.get(name) or f"{headers[name.removesuffix('_mlp')]}, by a probe with a hidden layer"
+    return headers.get(name) or f"{headers[name.removesuffix('_mlp')]}, MLP probe"
 
 
 def _number(name: str, value: float) -> str:

@@ -30,11 +30,11 @@ def test_differences_are_paired_by_seed_and_their_interval_is_students():
     ("ours", "theirs", "claim", "verdict"),
     [
         ([0.50, 0.60, 0.71], [0.40, 0.50, 0.60], 1, "yes"),
-        ([0.50, 0.60, 0.71], [0.40, 0.50, 0.60], -1, "no: the other way"),
+        ([0.50, 0.60, 0.71], [0.40, 0.50, 0.60], -1, "opposite"),
         ([0.50, 0.60, 0.71], [0.40, 0.50, 0.60], 0, "higher"),
-        ([0.50, 0.40, 0.60], [0.40, 0.50, 0.60], 1, "cannot tell"),
-        ([0.50, 0.40, 0.60], [0.40, 0.50, 0.60], 0, "no change seen"),
-        ([0.90], [0.10], 1, "cannot tell from one seed"),
+        ([0.50, 0.40, 0.60], [0.40, 0.50, 0.60], 1, "undecided"),
+        ([0.50, 0.40, 0.60], [0.40, 0.50, 0.60], 0, "no change shown"),
+        ([0.90], [0.10], 1, "undecided: one seed"),
     ],
 )
 def test_a_verdict_is_given_only_where_the_interval_leaves_zero(ours, theirs, claim, verdict):
@@ -69,9 +69,9 @@ def test_a_partial_table_says_how_much_is_done_and_what_failed(tmp_path):
     text = (tmp_path / "ablations.md").read_text()
     assert "3 of 9 runs are done, in 1.5 hours" in text
     assert "Did not train: joint-both, seed 0: step 3: loss/total is nan." in text
-    assert "| words from video | joint | video | cannot tell from one seed | +10.0 points | – | 1 |" in text
-    assert "| arm | words from video | words from audio |\n" in text  # and no empty column
-    assert "cannot tell from one seed" in (tmp_path / "ablations.html").read_text()
+    assert "| word accuracy, video | joint | video | undecided: one seed | +10.0 points | – | 1 |" in text
+    assert "| arm | word accuracy, video | word accuracy, audio |\n" in text  # and no empty column
+    assert "undecided: one seed" in (tmp_path / "ablations.html").read_text()
     assert (tmp_path / "read.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -83,8 +83,8 @@ def test_arms_that_generate_add_no_column_to_those_that_read(tmp_path):
     ]
     table.write(tmp_path, {"video": "lips", "talk": "a face"}, [0], records)
     text = (tmp_path / "ablations.md").read_text()
-    assert "| arm | words from video |\n" in text
-    assert "| arm | PSNR from audio, dB |\n" in text
+    assert "| arm | word accuracy, video |\n" in text
+    assert "| arm | PSNR, dB |\n" in text
 
 
 def test_every_figure_that_a_question_asks_for_has_a_name_in_words():
