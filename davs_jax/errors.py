@@ -1,7 +1,7 @@
 """The one tree of errors: whatever is wrong with what davs_jax was given, or with where it runs, is a DavsError.
 
-Kinds that only one package raises stand in that package. A front end (command line, page, Python) catches `DavsError`
-and shows it; whoever leaves something out of a report catches `NotMeasurable` and nothing else.
+Kinds that only one package raises are defined in that package. A front end (command line, page, Python) catches
+`DavsError` and shows it; whoever leaves something out of a report catches `NotMeasurable` and nothing else.
 """
 
 

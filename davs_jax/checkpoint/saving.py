@@ -180,7 +180,7 @@ class Checkpoints:
         """
         folder = self._folder / str(self.latest)
         saved = read_config(folder)
-        # What the networks compute in is not what they are: a run may go on in another type.
+        # The compute type is not part of the weights: a run may resume in another one.
         if differing := [line for line in changes(saved.model, config.model) if not line.startswith("dtype:")]:
             raise CheckpointError(
                 f"{folder} was made with another model ({'; '.join(differing)} now)",

@@ -1,4 +1,4 @@
-"""Fits the networks to one photo before generation, as the official demo does; docs/design.md describes the effect."""
+"""Fits the networks to one photo before generation, as the official demo does; see docs/generation.md."""
 
 import functools
 import itertools

@@ -70,7 +70,7 @@ def test_the_label_is_written_into_the_image(talk):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("photo.png", "letter.wav"), "letter.wav: cannot be read as sound or video"),
+        (("photo.png", "letter.wav"), "letter.wav: cannot be read as audio or video"),
         (("photo.png", "photo.png"), "photo.png: is an image, without audio"),
         (("photo.png", "long.wav"), "long.wav: lasts 25 s, and here 20 s are allowed; cut it"),
         (

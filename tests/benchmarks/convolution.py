@@ -41,8 +41,8 @@ def milliseconds(function: Callable, *inputs: jax.Array) -> float:
 def main() -> None:
     rng = np.random.default_rng(0)
     print(f"{'layer':<45}{'forward':>9}{'XLA':>9}{'ours':>9}{'ratio':>8}")
-    for name, (pictures, side, channels, features, kernel, padding) in LAYERS.items():
-        x = jnp.asarray(rng.normal(size=(pictures, side, side, channels)), jnp.float32)
+    for name, (images, side, channels, features, kernel, padding) in LAYERS.items():
+        x = jnp.asarray(rng.normal(size=(images, side, side, channels)), jnp.float32)
         weights = jnp.asarray(rng.normal(size=(kernel, kernel, channels, features)), jnp.float32)
         pads = ((padding, padding),) * 2
 

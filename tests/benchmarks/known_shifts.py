@@ -1,8 +1,8 @@
-"""How often SyncNet finds by how much a sound was moved: the share of known shifts, on clips of a split.
+"""How often SyncNet finds by how much the audio was shifted: the share of known shifts, on clips of a split.
 
     python tests/benchmarks/known_shifts.py runs/quickstart/syncnet data/quickstart/clips [--split test] [--limit 40]
 
-The sound of every clip is moved by −3 … 3 frames; offsets of ±5 are looked for, each over the same eight windows, so
+The audio of every clip is shifted by −3 … 3 frames; offsets of ±5 are looked for, each over the same eight windows, so
 that none is padded. Prints what is found exactly and within a frame, beside what guessing would find.
 """
 
@@ -19,10 +19,10 @@ from davs_jax.models.syncnet import SIZE
 
 
 def distances(scorer: Scorer, record: dict, view: View) -> np.ndarray:
-    """Euclidean distances `[24, 24]` between a clip's windows of picture and of sound."""
+    """Euclidean distances `[24, 24]` between a clip's video and audio windows."""
     frames = np.stack([cv2.resize(view(jpeg, "a frame"), (SIZE, SIZE)) for jpeg in record["frames"][:29]])
-    faces, sounds = scorer.vectors(frames, record["audio"])
-    return np.linalg.norm(faces[:, None] - sounds[None], axis=-1)
+    faces, audio = scorer.vectors(frames, record["audio"])
+    return np.linalg.norm(faces[:, None] - audio[None], axis=-1)
 
 
 def main() -> None:

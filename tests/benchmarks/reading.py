@@ -4,7 +4,7 @@
 
 The official way: a clip is 25 JPEG files and 25 files of the double-precision MFCC of a frame; a sample opens and
 decodes all of them, mirrors, and converts to float64. Ours: records, of which the frames of the sample's windows are
-decoded. Both give 256 px; the pictures are the same, with as much detail as a photo's; all of it lies in the page
+decoded. Both give 256 px; the images are the same, with as much detail as a photo's; all of it lies in the page
 cache, and rounds alternate. Clips per second of CPU, all threads together, are what to compare on a machine that does
 other things too; those of the clock stand beside them.
 """
@@ -32,8 +32,8 @@ STAGES = {
 }
 
 
-def picture(seed: int) -> np.ndarray:
-    """A face-like picture of 260 px, with as much detail as a photo, uint8 RGB."""
+def photo(seed: int) -> np.ndarray:
+    """A face-like image of 260 px, with as much detail as a photo, uint8 RGB."""
     rng = np.random.default_rng(seed)
     side = constants.stored_size(SIZE)
     smooth = sum(
@@ -49,8 +49,8 @@ def jpeg(image: np.ndarray) -> bytes:
 def make(folder: Path, clips: int) -> None:
     """The same clips in both forms: `files/N/…` and a TFDS folder `shards`."""
     (folder / "shards").mkdir(parents=True)
-    pictures = [picture(seed) for seed in range(constants.CLIP_FRAMES)]
-    stored, cropped = [jpeg(image) for image in pictures], [jpeg(image[2:258, 2:258]) for image in pictures]
+    images = [photo(seed) for seed in range(constants.CLIP_FRAMES)]
+    stored, cropped = [jpeg(image) for image in images], [jpeg(image[2:258, 2:258]) for image in images]
     examples = []
     for i in range(clips):
         record = clip_record(i) | {"frames": stored}
@@ -65,13 +65,13 @@ def make(folder: Path, clips: int) -> None:
 
 def official(place: Path) -> tuple[np.ndarray, np.ndarray]:
     """One sample the official way: float64 `[25, 3, 256, 256]` and `[25, 20, 12]`."""
-    frames, sounds = np.zeros((25, SIZE, SIZE, 3)), np.zeros((25, 20, 12))
+    frames, mfcc = np.zeros((25, SIZE, SIZE, 3)), np.zeros((25, 20, 12))
     mirrored = np.random.default_rng().integers(2)
     for k, t in enumerate(USED):
         image = cv2.cvtColor(cv2.imread(str(place / f"{t}.jpg")), cv2.COLOR_BGR2RGB) / 255
         frames[k] = image[:, ::-1] if mirrored else image
-        sounds[k] = np.fromfile(place / f"{t}.bin").reshape(20, 12)
-    return frames.transpose(0, 3, 1, 2), sounds
+        mfcc[k] = np.fromfile(place / f"{t}.bin").reshape(20, 12)
+    return frames.transpose(0, 3, 1, 2), mfcc
 
 
 def by_files(folder: Path, clips: int, threads: int) -> tuple[float, float]:

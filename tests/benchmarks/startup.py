@@ -3,7 +3,7 @@
     python tests/benchmarks/startup.py [--config configs/quickstart.py:joint] [--set data.batch_size=8 …]
 
 `python -m davs_jax.main` on small shards, twice in one workdir: the first start finds no kept compilations and ends
-after one step; the second goes on from its checkpoint with what the first has kept, for one more. Prints both, how much
+after one step; the second resumes from its checkpoint with what the first has kept, for one more. Prints both, how much
 was compilation (the run's own account), and the ratios.
 """
 

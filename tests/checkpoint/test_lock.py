@@ -21,7 +21,7 @@ from davs_jax.errors import CheckpointError
 from support.runs import STALLING, wait_for
 
 REPOSITORY = Path(configs.__file__).parent.parent
-# Holds a workdir, says so, and goes on holding it.
+# Holds a workdir, prints that it does, and keeps it.
 HOLDING = """
 import sys, time
 from etils import epath

@@ -36,7 +36,7 @@ def copied(talking, tmp_path):
 
 
 @pytest.fixture
-def drawn(monkeypatch):
+def with_plots(monkeypatch):
     """Restores the plots that `no_plots` leaves out."""
     monkeypatch.setattr(plots, "histograms", HISTOGRAMS)
 
@@ -45,7 +45,7 @@ def page(folder):
     return (folder / "out" / "report.html").read_text()
 
 
-def test_the_page_shows_counts_rejections_measures_and_images(talking, drawn, capsys):
+def test_the_page_shows_counts_rejections_measures_and_images(talking, with_plots, capsys):
     assert report.main([str(talking / "out")]) == 0
     shown = page(talking)
     assert "<td>train</td><td>3</td><td>1</td>" in shown
@@ -68,7 +68,7 @@ def test_the_page_is_self_contained_and_names_cannot_break_it(talking):
     assert "<blue" not in shown
 
 
-def test_a_finished_command_and_the_report_command_write_the_same_page_again(talking, drawn, one_face, capsys):
+def test_a_finished_command_and_the_report_command_write_the_same_page_again(talking, with_plots, one_face, capsys):
     assert prepare(grid, talking / "grid")[0] == 0
     before, printed = page(talking), capsys.readouterr().out
     (talking / "out" / "report.html").unlink()
@@ -97,7 +97,7 @@ def photos(tmp_path, write_photos):
     return write_photos(tmp_path / "photos", 10)
 
 
-def test_identities_get_a_page_of_their_own_kind(photos, tmp_path, drawn):
+def test_identities_get_a_page_of_their_own_kind(photos, tmp_path, with_plots):
     assert prepare(faces, photos)[0] == 0
     shown = page(tmp_path)
     assert "<td>A</td><td>5</td></tr>" in shown

@@ -68,7 +68,7 @@ def test_a_stage_is_evaluated_as_far_as_its_networks_go(joint_config, clips_fold
     model = Davs(joint_config, {name: params[name] for name in words}, batch_stats)
     result = evaluate(model, open_clips(clips_folder, "test"))
     assert result.figures.accuracy and result.figures.retrieval
-    assert "decoder" in result.skipped["pictures"]
+    assert "decoder" in result.skipped["generated frames"]
     assert result.skipped["word_from_pid"] == "the weights have no person encoder"
     assert result.generated is None
 

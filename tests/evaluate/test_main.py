@@ -20,7 +20,7 @@ def test_a_reader_of_one_modality_is_evaluated_alone(joint_config, spoken, tmp_p
     record = json.loads((tmp_path / "r" / "report.json").read_text())
     assert set(record["figures"]) == {"accuracy", "accuracy_baselines", "words", "probes"}
     assert set(record["figures"]["accuracy"]) == {side}
-    assert {"retrieval, sync", "pictures", "word_from_pid"} <= set(record["skipped"])
+    assert {"retrieval, sync", "generated frames", "word_from_pid"} <= set(record["skipped"])
     assert f"Missing parts: {len(record['skipped'])}" in (tmp_path / "r" / "report.html").read_text()
 
 

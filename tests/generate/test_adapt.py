@@ -26,9 +26,7 @@ def test_official_weights_are_fitted_by_default_and_ours_are_not(joint_config):
 
 
 @pytest.mark.parametrize("origin", ["ours", "official"])
-def test_fitting_brings_the_picture_nearer_to_the_photo_and_leaves_the_loaded_weights_alone(
-    joint_config, photo, origin
-):
+def test_fitting_brings_the_image_nearer_to_the_photo_and_leaves_the_loaded_weights_alone(joint_config, photo, origin):
     if origin == "official":
         joint_config.origin = ORIGIN
     model = random_model(joint_config, batch=4)

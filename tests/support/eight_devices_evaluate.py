@@ -1,5 +1,5 @@
 """Run by test_evaluation.py: a split's figures on 1 and on 8 devices, of one process or of two, are the same to the
-last digit printed; and so are a film's frames on one and on all devices of a process.
+last digit printed; and so are a video's frames on one and on all devices of a process.
 
     python tests/support/eight_devices_evaluate.py CLIPS
 
@@ -70,14 +70,14 @@ def figures(model: Davs, folder: str) -> dict:
         "sync": recognition.synchronisation(vectors, seed=0),
         "probes": found,
         "swap": swap.swap_test(model, source, vectors, seed=0),
-        "pictures": generated.likeness_table(made, None, seed=0),
+        "likeness": generated.likeness_table(made, None, seed=0),
         "activity": generated.activity_table(made, None, seed=0),
         "motion": generated.motion_table(made, vectors.mouth_opening[:GENERATED], None, seed=0),
     }
     return encoded(sections)
 
 
-def film(model: Davs) -> np.ndarray:
+def talking_video(model: Davs) -> np.ndarray:
     """70 frames, more than one call's, uint8 `[70, S, S, 3]`."""
     frames = Model(model).talk(
         talking_files.portrait(), talking_files.sound(2.8), points=talking_files.POINTS, crop=True
@@ -100,8 +100,8 @@ def main() -> None:
     assert printed(one) == printed(eight), (printed(one), printed(eight))
     here = Davs.on("host", config, *random_weights(config))
     assert here.mesh.size == jax.local_device_count() > 1
-    shown, expected = film(here).astype(int), film(alone).astype(int)
-    assert shown.shape == (70, 64, 64, 3) and expected.std(0).max() > 1, "the film stands still"
+    shown, expected = talking_video(here).astype(int), talking_video(alone).astype(int)
+    assert shown.shape == (70, 64, 64, 3) and expected.std(0).max() > 1, "the video stands still"
     np.testing.assert_array_equal(shown, expected)
     print("8 devices print what 1 does")
 

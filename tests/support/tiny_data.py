@@ -31,7 +31,7 @@ def face(rng: np.random.Generator, person: int, opening: float) -> np.ndarray:
 
 
 def clip_record(seed: int) -> dict:
-    """One clip: the mouth moves at a pace, and the sound has a tone, that tell the word."""
+    """One clip: the pace of the mouth and the tone of the audio determine the word."""
     rng = np.random.default_rng(seed)
     word, person, frames = seed % len(WORDS), seed % len(SPEAKERS), constants.CLIP_FRAMES
     opening = 0.5 + 0.5 * np.sin(np.arange(frames) * (word + 1) / 3 + rng.random())

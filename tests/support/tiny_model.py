@@ -21,8 +21,8 @@ def _random_weights(config: str) -> tuple[dict, dict]:
     model = ConfigDict(json.loads(config)).model
     networks, inputs, rng = models.build(model), models.example_inputs(model), np.random.default_rng(0)
 
-    def drawn(path, leaf):
-        """Weights under which every network's answer depends on its inputs: no dead units, no saturated pictures."""
+    def random_leaf(path, leaf):
+        """Weights under which every network's answer depends on its inputs: no dead units, no saturated images."""
         layer, name = path[-2].key, path[-1].key
         if name in ("var", "scale"):
             return np.ones(leaf.shape, np.float32)
@@ -34,7 +34,7 @@ def _random_weights(config: str) -> tuple[dict, dict]:
     variables = {}
     for name in NETWORKS:
         shapes = jax.eval_shape(lambda *x, n=name: networks[n].init(jax.random.key(0), *x, train=False), *inputs[name])
-        variables[name] = jax.tree_util.tree_map_with_path(drawn, shapes)
+        variables[name] = jax.tree_util.tree_map_with_path(random_leaf, shapes)
     return (
         {name: v["params"] for name, v in variables.items()},
         {name: v.get("batch_stats", {}) for name, v in variables.items()},

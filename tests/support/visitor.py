@@ -62,9 +62,9 @@ class Visitor:
         """A click at parts of the photo's width and height."""
         from selenium.webdriver import ActionChains
 
-        picture = self.all("#photo img")[0]
-        place = (round((part - 0.5) * picture.size[side]) for part, side in ((x, "width"), (y, "height")))
-        ActionChains(self.browser).move_to_element_with_offset(picture, *place).click().perform()
+        image = self.all("#photo img")[0]
+        place = (round((part - 0.5) * image.size[side]) for part, side in ((x, "width"), (y, "height")))
+        ActionChains(self.browser).move_to_element_with_offset(image, *place).click().perform()
 
     def play(self) -> dict:
         """Plays the result for a second → what its video element says."""

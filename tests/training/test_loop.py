@@ -89,7 +89,7 @@ def test_three_steps_killed_and_three_more_are_six_bit_for_bit(finished, tmp_pat
     assert told[0] == told[1]
 
 
-def test_a_damaged_checkpoint_is_named_and_training_goes_on_from_the_one_before(finished, tmp_path, capsys):
+def test_a_damaged_checkpoint_is_named_and_training_resumes_from_the_one_before(finished, tmp_path, capsys):
     shutil.copytree(finished.workdir, tmp_path / "run")
     file = max((tmp_path / "run" / "checkpoints" / "6" / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
     content = bytearray(file.read_bytes())
@@ -100,7 +100,7 @@ def test_a_damaged_checkpoint_is_named_and_training_goes_on_from_the_one_before(
     assert re.search(
         rf"WARNING: checkpoints/6 is damaged \(state/.*{file.name} is not as it was written\); it is", said
     )
-    assert "going on from step 3\n" in said
+    assert "resuming from step 3\n" in said
     runs = (leaves(final_state(folder, finished.config)) for folder in (finished.workdir, tmp_path / "run"))
     for (name, expected), found in zip(next(runs).items(), next(runs).values(), strict=True):
         np.testing.assert_array_equal(found, expected, err_msg=name)
