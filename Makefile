@@ -1,6 +1,6 @@
-# make quickstart   sets up, makes the embedded corpus, trains, evaluates; leaves a video and a report
-# make test         sets up and passes the tests
-# make check        style only
+# make quickstart   installs, makes the synthetic corpus, trains, evaluates; writes a video and a report
+# make test         installs and runs the style check and all tests
+# make check        installs and checks the style only
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -26,7 +26,7 @@ $(TESTABLE): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-# Every line goes on where it was killed: run `make quickstart` again.
+# Each command resumes where it was killed: rerun `make quickstart`.
 quickstart: $(INSTALLED)
 	$(BIN)/python -m data_prep.synthetic --output $(DATA)/raw --size 128
 	$(BIN)/python -m data_prep.lrw --input $(DATA)/raw/lipread_mp4 --output $(DATA)/clips --image-size 64
@@ -39,8 +39,8 @@ quickstart: $(INSTALLED)
 		--output $(RUNS)/talking.mp4 --contact-sheet $(RUNS)/talking.png
 	$(BIN)/python -m davs_jax.evaluate --checkpoint $(RUNS)/joint --data $(DATA)/clips --output $(RUNS)/report
 	@echo
-	@echo "a face that talks:  $(RUNS)/talking.mp4  (frames: $(RUNS)/talking.png)"
-	@echo "the report:         $(RUNS)/report/report.html"
+	@echo "talking-face video: $(RUNS)/talking.mp4  (frames: $(RUNS)/talking.png)"
+	@echo "report:             $(RUNS)/report/report.html"
 
 test: check
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0

@@ -43,8 +43,8 @@ case ${1:-} in
       $PYTHON -m venv .venv; .venv/bin/pip install -q --constraint constraints.txt --editable . 'jax[tpu]'"
     ;;
   train)
-    config=${2:?second argument: a configuration, as configs/lrw_word.py}
-    workdir=${3:?third argument: a folder that all hosts see, as /mnt/davs/runs/NAME}
+    config=${2:?second argument: a config file, such as configs/lrw_word.py}
+    workdir=${3:?third argument: a folder that all hosts see, such as /mnt/davs/runs/NAME}
     shift 3
     # DAVS_JOB=tpu: on these machines only the metadata server knows the other hosts.
     everywhere bash -c 'cd davs_jax && DAVS_JOB=tpu exec .venv/bin/python -m davs_jax.main "$@"' davs \
