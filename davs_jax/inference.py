@@ -15,6 +15,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from davs_jax import checkpoint, models
 from davs_jax.checkpoint.export import DEMO
+from davs_jax.constants import FIRST_FRAME
 from davs_jax.errors import ConfigError
 from davs_jax.models.layers import scaled
 from davs_jax.parallel import sharding
@@ -24,7 +25,6 @@ GAINS = {"audio_encoder": "audio_gain", "visual_encoder": "video_gain"}  # by wo
 BATCH = 32  # images per call and accelerator
 CACHED = 1 << 22  # numbers: 16 MiB, at 256 px and width 1 one image. Alone it took 206 ms, as one of eight 240 ms
 POOLED = 4  # side of the person map after pooling, in `pid_from_frames`
-
 
 Devices = Literal["one", "host", "job"]
 
@@ -97,6 +97,11 @@ class Davs:
     def networks(self) -> tuple[str, ...]:
         """The networks that these weights hold. A stage saves only those that it uses."""
         return tuple(self._variables)
+
+    @property
+    def word_frames(self) -> np.ndarray:
+        """The frames of a clip that the word classifier reads: 2, 4, … 24 (start 0 of the official evaluation)."""
+        return FIRST_FRAME + 2 * np.arange(self.config.model.word_frames)
 
     def has(self, *networks: str) -> bool:
         """Whether these weights hold the networks."""

@@ -61,7 +61,7 @@ class Scorer:
             return jax.jit(lambda v, x: network.apply(v, x, train=False, method=method))
 
         self._variables = jax.device_put(variables)
-        self._face, self._audio = embed("embed_face"), embed("embed_sound")
+        self._face, self._audio = embed("embed_face"), embed("embed_audio")
 
     @classmethod
     def load(cls, path: str | Path) -> "Scorer":
