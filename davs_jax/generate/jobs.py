@@ -25,7 +25,7 @@ class Job:
     """A photo (or a video whose speech is replaced), either audio or a driving video, and the output.
 
     Attributes:
-      points, aligned, face: as `photo.read_photo`'s `points`, `aligned` and `number`.
+      points, aligned, face: as of `photo.photo_of`.
     """
 
     photo: Path
