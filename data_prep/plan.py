@@ -22,7 +22,7 @@ Item = Any  # a source's description of one unit of work; JSON. One item gives o
 
 
 class PreparationError(DavsError):
-    """An input, an output folder or a flag with which no shards can be made."""
+    """An input, an output folder or a flag from which no shards, or no synthetic corpus, can be made."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The one tree of errors: whatever is wrong with what davs_jax was given, or with where it runs, is a DavsError.
 
-Kinds that only one package raises stand in that package. A front end (command line, page, Python) catches `DavsError`
-and shows it; whoever leaves something out of a report catches `NotMeasurable` and nothing else.
+Kinds that only one package raises are defined in that package. A front end (command line, page, Python) catches
+`DavsError` and shows it; whoever leaves something out of a report catches `NotMeasurable` and nothing else.
 """
 
 
@@ -12,14 +12,14 @@ class DavsError(Exception):
       reason: what is wrong, with the file and the value.
       remedy: what to do about it, in words that suit every front end; "" where the reason says it.
       options: by front end (`command_line`, `page`, `python`), a remedy in its own terms where the common one does not
-        do: flags, controls or arguments.
+        fit: flags, controls or arguments.
     """
+
+    front_end = "command_line"  # whose terms str() uses; the Python API sets its own
 
     def __init__(self, reason: str, remedy: str = "", **options: str):
         super().__init__(reason)
         self.reason, self.remedy, self.options = reason, remedy, options
-
-    front_end = "command_line"  # in whose terms str() tells it; the Python API sets its own
 
     def __str__(self) -> str:
         return self.told(self.front_end)

@@ -20,6 +20,8 @@ PROBES = ("word_from_pid", "word_from_maps", "person_from_pid", "person_from_vid
 def measure(model: Davs, source: ClipSource) -> dict[str, float]:
     """Flat figures by `section/name`, as stored in figures.json; what is not measurable is left out.
 
+    The names are those of the first studies, whose figures stay readable: image quality is in the section `picture`.
+
     Raises:
       DataError: a damaged record.
     """

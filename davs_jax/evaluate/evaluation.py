@@ -88,7 +88,7 @@ BOTH_ENCODERS = Requirement(
 )
 CLASSIFIER = Requirement("accuracy", lambda c: c.model.has("word_classifier"), "the weights have no word classifier")
 GENERATOR = Requirement(
-    "pictures",
+    "pictures",  # the section's key in report.json
     lambda c: c.both_encoders and c.model.has("person_encoder", "decoder"),
     "the weights lack a person encoder, one of the word encoders or a decoder",
 )

@@ -19,7 +19,7 @@ class Shown(NamedTuple):
       only: the fields of its value that are compared; all by default.
       compared: False for the ends of an interval, and for what is too long for a comparison.
       beside: the entries of this dictionary lie in report.json beside the other fields.
-      key: its key in report.json; by default its name.
+      key: its key in report.json, where it is not its name: that of the first reports, which stay readable.
     """
 
     label: str | None = None
