@@ -39,7 +39,7 @@ class ConfigError(DavsError):
 
 
 class DataError(DavsError):
-    """A folder, record or label of which no batch can be made."""
+    """A folder, record or label from which no batch can be made."""
 
 
 class CheckpointError(DavsError):

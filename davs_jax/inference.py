@@ -144,7 +144,7 @@ class Davs:
     def redecode(self, photos: np.ndarray, wid: np.ndarray) -> np.ndarray:
         """Aligned crops uint8 `[N, S, S, 3]`, each with its own wid `[N, E]` → frames uint8 `[N, S, S, 3]`.
 
-        Every crop is encoded and decoded anew; of a video, each frame is a photo of its own.
+        Every crop is encoded on its own: each frame of a video is a photo.
         """
         self._check_size(photos)
         forward = self._forwards["redecode"]

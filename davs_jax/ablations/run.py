@@ -22,7 +22,7 @@ SPLIT = "test"
 
 
 class StudyError(DavsError):
-    """A study that cannot be run as asked."""
+    """Unknown arms of a study, or results of other settings in its folder."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from davs_jax.media.faces import detectors
 from davs_jax.media.faces.detectors import Detector
 
 SIDE = 256  # pixels that a smaller image is enlarged to before face detection
-EVERY = 4  # one in so many frames is measured
+EVERY = 4  # frames from one measured frame to the next
 EYES, MOUTH = slice(0, 2), slice(3, 5)  # of the five points
 DETECTOR = "MTCNN (Zhang et al. 2016), its two mouth corners"
 DIVISOR = "the distance between the real frame's eyes"

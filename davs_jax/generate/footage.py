@@ -39,7 +39,7 @@ class Footage:
     fps: int = FPS
 
     def photos(self, count: int | None = None) -> Iterator[Photo]:
-        """Yields `count` frames (None: without end): forward to the last one, back to the first, and so on.
+        """Yields `count` frames (None: endlessly): forward to the last one, back to the first, and so on.
 
         The first pass reads the file. Frames that are needed again are stored as JPEGs in a temporary file, so memory
         does not grow with the length.

@@ -62,7 +62,7 @@ class Style:
 
 
 def read_driver(job: Job, fps: int, say: Callable[[str], None]) -> Driver:
-    """Raises MediaError and GenerationError as `read_speech` and `read_driving_video`."""
+    """Reads a job's driver, and remarks on its driving video; raises as `read_speech` and `read_driving_video`."""
     if job.audio:
         return read_speech(job.audio, fps)
     driver, track = read_driving_video(job.video, fps)

@@ -18,7 +18,7 @@ HOP = 1e-6  # seconds of a message from chip to chip; a rule of thumb, not a sta
 
 
 class MachineError(DavsError):
-    """A topology that cannot be planned for; the message says which can."""
+    """An unsupported topology, or one whose compiler is not installed."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -129,7 +129,7 @@ def _train(config, workdir: str, job: Job, stop_asked: Callable[[], bool], relea
 
 
 def _due(config, every: int, number: int) -> bool:
-    """Whether what is done every so many steps (0 is never), and at the last, is done at this step."""
+    """Whether an action of every `every` steps (0: never), and of the last one, is due at this step."""
     return every > 0 and (number % every == 0 or number == config.steps)
 
 
