@@ -20,6 +20,8 @@ STEPS = {"person": 400, "word": 600, "generator": 3_000, "joint": 400}
 
 
 def get_config(stage: str = "joint"):
+    if stage not in STEPS:
+        raise ValueError(f"unknown stage {stage!r}; the synthetic corpus has the stages {', '.join(STEPS)}")
     c = common.get_config(stage)
     c.steps = STEPS[stage]
 

@@ -17,7 +17,7 @@ from davs_jax.command_line import real
 from davs_jax.constants import CLIP_FRAMES, SAMPLES_PER_FRAME, stored_size
 from davs_jax.errors import DavsError, MediaError
 from davs_jax.media import offsets
-from davs_jax.media.audio import clip_mfcc
+from davs_jax.media.audio import as_int16, clip_mfcc
 from davs_jax.media.faces import alignment, detectors, tracking
 from davs_jax.media.video.read import Clip, read_clip
 
@@ -71,13 +71,12 @@ class Unusable(DavsError):
         self.stage = stage
 
     @classmethod
-    def of_file(cls, stage: str, path: AnyPath, error: Exception) -> "Unusable":
-        """From an error of reading a file, whose message is `path: reason; remedy`.
+    def of_file(cls, stage: str, path: AnyPath, error: DavsError) -> "Unusable":
+        """From an error of reading a file, whose reason begins with the path.
 
         The path is left out: the same file must give the same rejection on every machine.
         """
-        reason, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
-        return cls(stage, reason, remedy)
+        return cls(stage, error.reason.removeprefix(f"{path}: "), error.remedy)
 
     def rejection(self, file: str) -> Rejection:
         return Rejection(file, self.stage, self.reason, self.remedy)
@@ -197,7 +196,7 @@ def _read(recording: Recording) -> Clip:
         try:
             clip = read_clip(path, audio)
         except MediaError as error:
-            if audio and str(error).startswith(f"{audio}: "):
+            if audio and error.reason.startswith(f"{audio}: "):
                 raise Unusable.of_file("sound", audio, error) from error
             raise Unusable.of_file("read", path, error) from error
     if len(clip.frames) < CLIP_FRAMES:
@@ -259,7 +258,7 @@ def _check_tracked(lost: np.ndarray) -> None:
 def _audio(samples: np.ndarray, start: int) -> np.ndarray:
     """The audio of CLIP_FRAMES frames, int16 `[CLIP_FRAMES · 640]`."""
     samples = samples[start * SAMPLES_PER_FRAME : (start + CLIP_FRAMES) * SAMPLES_PER_FRAME]
-    audio = np.round(samples * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
+    audio = as_int16(samples)
     if not audio.any():
         raise Unusable("sound", "is digital silence", "leave it out, or give a file with speech")
     return audio

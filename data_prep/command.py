@@ -8,9 +8,8 @@ from data_prep import beam, dataset, folders, report, shards
 from data_prep.plan import Plan, PreparationError
 from data_prep.status import exit_status
 from davs_jax.command_line import whole
+from davs_jax.constants import IMAGE_SIZES
 from davs_jax.errors import DavsError
-
-IMAGE_SIZES = (64, 128, 256, 512)
 
 
 def parser(description: str, example: str) -> argparse.ArgumentParser:

@@ -17,6 +17,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 
 from data_prep.plan import read_plan
 from data_prep.status import exit_status
+from data_prep.tally import LABELS
 from davs_jax.command_line import whole
 from davs_jax.data import sources
 from davs_jax.display import plots
@@ -24,7 +25,6 @@ from davs_jax.display.progress import progress
 from davs_jax.errors import DataError
 from davs_jax.media.video.write import Writer
 
-LABELS = ("word", "speaker", "identity")
 SHOWN = 10  # classes printed per label, the most frequent ones
 PER_ROW = 10  # frames
 

@@ -83,7 +83,7 @@ def _contained(folder: AnyPath, files: Sequence[str]) -> Iterator[list | dict]:
     for file in files:
         for entry in containers.entries(folder / file, file):
             if entry.trouble or not entry.identity:
-                trouble = entry.trouble or "its label is no number"
+                trouble = entry.trouble or "its label is not a number"
                 yield rejected_item(entry.name, "read", trouble, "copy the file again, or correct it")
             else:
                 yield [entry.name, file, entry.offset, entry.size, entry.identity]
@@ -92,7 +92,7 @@ def _contained(folder: AnyPath, files: Sequence[str]) -> Iterator[list | dict]:
 def _packed(files: Sequence[str]) -> Iterator[dict]:
     for file in files:
         if file.lower().endswith(PACKED):
-            reason = "is compressed, so that no photo in it has a place of its own"
+            reason = "is compressed, so its photos cannot be read one by one"
             yield rejected_item(file, "read", reason, "uncompress it")
 
 

@@ -79,7 +79,7 @@ def face_record(
       Unusable: no face is found, or the photo is not a square crop.
     """
     if identity == UNKNOWN:
-        raise Unusable("label", "its identity is not among the plan's", "run the preparation anew")
+        raise Unusable("label", "its identity is not among the plan's", "run the preparation again")
     if points is None:
         found = _template_points if options["crops"] == "arcface" else _found_points
         points = found(photo, options)

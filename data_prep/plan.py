@@ -15,14 +15,14 @@ from data_prep.folders import AnyPath, replacing
 from davs_jax.errors import DavsError
 
 PLAN_FILE = "plan.json"
-MAX_SHARDS_OF_SMALL_SPLIT = 16  # a small split is cut into up to so many, for a machine's cores to share
+MAX_SHARDS_OF_SMALL_SPLIT = 16  # at most this many, for a machine's cores to share
 MIN_ITEMS = 8  # of such a shard
 
 Item = Any  # a source's description of one unit of work; JSON. One item gives one or more records or rejections
 
 
 class PreparationError(DavsError):
-    """An input, an output folder or a flag with which no shards can be made."""
+    """An input, an output folder or a flag from which no shards, or no synthetic corpus, can be made."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 
+from davs_jax.constants import INTERRUPTED
 from davs_jax.errors import DavsError
 
 
@@ -23,5 +24,5 @@ def exit_status(command: Callable[[], None], place: object, stopped: str = "stop
         return 1
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0

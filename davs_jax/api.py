@@ -143,8 +143,7 @@ class Model:
         """
         if not self.davs.has("visual_encoder", "word_classifier"):
             raise GenerationError("the weights have no word classifier", "use those of the word or the joint stage")
-        track = follow(Path(video))
-        frames = 2 + 2 * np.arange(self.davs.config.model.word_frames)  # of 29; the official evaluation's start 0
+        track, frames = follow(Path(video)), self.davs.word_frames
         first = (len(track.points) - CLIP_FRAMES) // 2
         if first < 0:
             raise GenerationError(

@@ -12,14 +12,14 @@ class DavsError(Exception):
       reason: what is wrong, with the file and the value.
       remedy: what to do about it, in words that suit every front end; "" where the reason says it.
       options: by front end (`command_line`, `page`, `python`), a remedy in its own terms where the common one does not
-        do: flags, controls or arguments.
+        fit: flags, controls or arguments.
     """
+
+    front_end = "command_line"  # whose terms str() uses; the Python API sets its own
 
     def __init__(self, reason: str, remedy: str = "", **options: str):
         super().__init__(reason)
         self.reason, self.remedy, self.options = reason, remedy, options
-
-    front_end = "command_line"  # in whose terms str() tells it; the Python API sets its own
 
     def __str__(self) -> str:
         return self.told(self.front_end)
@@ -39,7 +39,7 @@ class ConfigError(DavsError):
 
 
 class DataError(DavsError):
-    """A folder, record or label of which no batch can be made."""
+    """A folder, record or label from which no batch can be made."""
 
 
 class CheckpointError(DavsError):

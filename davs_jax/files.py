@@ -24,3 +24,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         draft = Path(folder) / path.name
         yield draft
         os.replace(draft, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, in UTF-8, whole or not at all; see `replacing`."""
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")

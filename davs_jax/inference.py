@@ -15,6 +15,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from davs_jax import checkpoint, models
 from davs_jax.checkpoint.export import DEMO
+from davs_jax.constants import FIRST_FRAME
 from davs_jax.errors import ConfigError
 from davs_jax.models.layers import scaled
 from davs_jax.parallel import sharding
@@ -24,7 +25,6 @@ GAINS = {"audio_encoder": "audio_gain", "visual_encoder": "video_gain"}  # by wo
 BATCH = 32  # images per call and accelerator
 CACHED = 1 << 22  # numbers: 16 MiB, at 256 px and width 1 one image. Alone it took 206 ms, as one of eight 240 ms
 POOLED = 4  # side of the person map after pooling, in `pid_from_frames`
-
 
 Devices = Literal["one", "host", "job"]
 
@@ -98,6 +98,11 @@ class Davs:
         """The networks that these weights hold. A stage saves only those that it uses."""
         return tuple(self._variables)
 
+    @property
+    def word_frames(self) -> np.ndarray:
+        """The frames of a clip that the word classifier reads: 2, 4, … 24 (start 0 of the official evaluation)."""
+        return FIRST_FRAME + 2 * np.arange(self.config.model.word_frames)
+
     def has(self, *networks: str) -> bool:
         """Whether these weights hold the networks."""
         return all(name in self._variables for name in networks)
@@ -139,7 +144,7 @@ class Davs:
     def redecode(self, photos: np.ndarray, wid: np.ndarray) -> np.ndarray:
         """Aligned crops uint8 `[N, S, S, 3]`, each with its own wid `[N, E]` → frames uint8 `[N, S, S, 3]`.
 
-        Every crop is encoded and decoded anew; of a video, each frame is a photo of its own.
+        Every crop is encoded on its own: each frame of a video is a photo.
         """
         self._check_size(photos)
         forward = self._forwards["redecode"]

@@ -20,12 +20,12 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from davs_jax import command_line
+from davs_jax.constants import STOPPED
 from davs_jax.errors import DavsError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 PROGRAM = "davs_jax.main"
-STOPPED = 75  # EX_TEMPFAIL: not finished, rerun the command
 
 
 def main(argv: list[str]) -> int:

@@ -8,7 +8,6 @@ from data_prep.synthetic.performance import perform, speak_word
 from data_prep.synthetic.speech import SpeechError, Voice, say
 from davs_jax import inference
 from davs_jax.constants import CLIP_FRAMES, mouth_box
-from davs_jax.evaluate import recognition
 from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.faces.alignment import aligned_crop
 
@@ -39,7 +38,7 @@ def clips(model):
 
 @pytest.mark.parametrize("modality", ["audio", "video"])
 def test_it_reads_most_words_of_an_unseen_person(model, clips, modality):
-    frames, mfcc, _ = (part[:, recognition.word_frames(model)] for part in clips)
+    frames, mfcc, _ = (part[:, model.word_frames] for part in clips)
     wid = (
         model.wid_from_audio(np.concatenate(mfcc))
         if modality == "audio"

@@ -16,24 +16,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 from data_prep import processes
+from data_prep.plan import PreparationError
 from data_prep.status import exit_status
 from data_prep.synthetic.corpus import SPLITS, Settings, make_clip, plan, run_task
 from data_prep.synthetic.speech import Voice, say
 from davs_jax.command_line import real, whole
 from davs_jax.display.progress import progress
-from davs_jax.errors import DavsError
-from davs_jax.files import DRAFT, replacing
-
-
-class CorpusError(DavsError):
-    """A folder in which the corpus cannot be made."""
+from davs_jax.files import DRAFT, write_text
 
 
 def make_corpus(output: Path, settings: Settings, workers: int) -> dict:
     """Makes a corpus, or the missing files of one; returns the content of `corpus.json`.
 
     Raises:
-      CorpusError: the folder holds a corpus of other settings.
+      PreparationError: the folder holds a corpus of other settings.
       SpeechError: eSpeak NG is not installed.
       WorkerError: a worker process died.
       OSError, MediaError: a file cannot be written.
@@ -63,10 +59,11 @@ def _describe(settings: Settings) -> dict:
 def _write_description(output: Path, description: dict) -> None:
     path, content = output / "corpus.json", json.dumps(description, indent=1)
     if not path.exists():
-        with replacing(path) as draft:
-            draft.write_text(content)
+        write_text(path, content)
     elif path.read_text() != content:
-        raise CorpusError(f"{output} holds a corpus of other settings", "give another --output, or the same settings")
+        raise PreparationError(
+            f"{output} holds a corpus of other settings", "give another --output, or the same settings"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,7 +25,7 @@ from data_prep.synthetic.people import Person, random_person
 from data_prep.synthetic.performance import Speech, perform, photograph, portrait, speak_sentence, speak_word
 from data_prep.synthetic.rendering import LabelledImage
 from davs_jax.constants import SAMPLE_RATE
-from davs_jax.files import replacing
+from davs_jax.files import replacing, write_text
 from davs_jax.media.video.write import Writer
 
 WORDS = (
@@ -126,7 +126,7 @@ def make_clip(output: Path, settings: Settings, name: str, person: Person, split
         "points": [_points(image) for image in images],
         "mouth_opening": [round(image.opening, 4) for image in images],
     }
-    _write(path.with_suffix(".json"), json.dumps(labels))
+    write_text(path.with_suffix(".json"), json.dumps(labels))
 
 
 def make_image(output: Path, settings: Settings, name: str, person: Person, index: int) -> None:
@@ -155,7 +155,7 @@ def make_sentence(output: Path, settings: Settings, name: str, person: Person) -
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
         file.writeframes((speech.samples * 32_767).astype("<i2").tobytes())
-    _write(path.with_suffix(".txt"), f"{text}\n")
+    write_text(path.with_suffix(".txt"), f"{text}\n")
 
 
 def make_driving(output: Path, settings: Settings, name: str, person: Person) -> None:
@@ -166,7 +166,7 @@ def make_driving(output: Path, settings: Settings, name: str, person: Person) ->
     rng = settings.random("driving", name)
     text = _sentence(settings, rng)
     _write_video(path, person, speak_sentence(person, text, rng), settings.size, rng)
-    _write(path.with_suffix(".txt"), f"{text}\n")
+    write_text(path.with_suffix(".txt"), f"{text}\n")
 
 
 def _sentence(settings: Settings, rng: np.random.Generator) -> str:
@@ -192,13 +192,8 @@ def _write_image(path: Path, labelled: LabelledImage) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(path.suffix, labelled.image[..., ::-1])[1].tobytes())  # JPEGs at quality 95
     labels = {"points": _points(labelled), "mouth_opening": round(labelled.opening, 4)}
-    _write(path.with_suffix(".json"), json.dumps(labels))
+    write_text(path.with_suffix(".json"), json.dumps(labels))
 
 
 def _points(labelled: LabelledImage) -> list:
     return np.round(labelled.points, 3).tolist()
-
-
-def _write(path: Path, content: str) -> None:
-    with replacing(path) as draft:
-        draft.write_text(content)

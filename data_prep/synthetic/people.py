@@ -92,7 +92,7 @@ class Person:
 def random_person(rng: np.random.Generator, unseen: bool = False) -> Person:
     """Samples a person; attributes are independent where they are independent in reality.
 
-    A quarter of the voices is reserved for `unseen` people, so that no voice of val and test is heard in training.
+    A quarter of the voices is reserved for `unseen` people, so that no voice of val and test occurs in training.
     """
     woman, age, dark = bool(rng.integers(2)), float(rng.beta(1.2, 1.8)), bool(rng.random() < 0.35)
     skin = _tint(rng, _pick(rng, DARK_SKINS if dark else LIGHT_SKINS), 5)

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 from davs_jax.command_line import whole
-
-STOPPED = 75  # as davs_jax.main: not finished, run again
+from davs_jax.constants import STOPPED
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,18 +8,19 @@ from davs_jax.data.pipeline import eval_batches
 from davs_jax.data.sources import ClipSource
 from davs_jax.errors import NotMeasurable
 from davs_jax.evaluate import generated, recognition, swap
-from davs_jax.evaluate.context import fit_estimator
+from davs_jax.evaluate.context import BATCH, fit_estimator
 from davs_jax.evaluate.probes import both_probes
 from davs_jax.evaluate.recognition import Vectors
 from davs_jax.inference import Davs
 
-BATCH = 16  # clips
 MAJORITY = 0.5  # of the clips with one person: with more, a guess already names the person
 PROBES = ("word_from_pid", "word_from_maps", "person_from_pid", "person_from_video_wid", "person_from_audio_wid")
 
 
 def measure(model: Davs, source: ClipSource) -> dict[str, float]:
     """Flat figures by `section/name`, as stored in figures.json; what is not measurable is left out.
+
+    The names are those of the first studies, whose figures stay readable: image quality is in the section `picture`.
 
     Raises:
       DataError: a damaged record.

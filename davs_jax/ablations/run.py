@@ -13,7 +13,7 @@ from davs_jax.ablations import measure, table
 from davs_jax.data.sources import open_clips
 from davs_jax.errors import DavsError
 from davs_jax.evaluate.report.environment import environment
-from davs_jax.files import replacing
+from davs_jax.files import write_text
 from davs_jax.monitor.monitor import NotFiniteError
 from davs_jax.training import loop
 
@@ -22,7 +22,7 @@ SPLIT = "test"
 
 
 class StudyError(DavsError):
-    """A study that cannot be run as asked."""
+    """Unknown arms of a study, or results of other settings in its folder."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Study:
         record |= environment()  # now: the checkout may change while this runs
         try:
             done = loop.train(config, str(workdir))
-            _write(clock, str(before + time.monotonic() - began))
+            write_text(clock, str(before + time.monotonic() - began))
             if not done:
                 return False
             model = inference.load(workdir, "job")
@@ -103,7 +103,7 @@ class Study:
             record["failed"] = str(error)
         record["steps_per_second"] = _speed(workdir / "metrics.jsonl")
         record["hours"] = (before + time.monotonic() - began) / 3600
-        _write(workdir / RECORD, json.dumps(record, indent=1) + "\n")
+        write_text(workdir / RECORD, json.dumps(record, indent=1) + "\n")
         jax.clear_caches()  # the next arm cannot use this one's programs
         return True
 
@@ -121,8 +121,3 @@ def _speed(path: Path) -> float:
     events = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     paces = [event["time/steps_per_second"] for event in events if "time/steps_per_second" in event]
     return len(paces) / sum(1 / pace for pace in paces) if paces else 0.0
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as draft:
-        draft.write_text(text)

@@ -9,7 +9,7 @@ from pathlib import Path
 from davs_jax.ablations.answers import QUESTIONS, Answer, Figures, answer, spread
 from davs_jax.display import plots
 from davs_jax.display.page import document, image, section, table
-from davs_jax.files import replacing
+from davs_jax.files import replacing, write_text
 
 # Metrics of the tables, with their headers: of the reading and of the generating arms.
 READ = {
@@ -73,9 +73,9 @@ def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: 
         },
         "runs": records,
     }
-    _write(output / f"{NAME}.json", json.dumps(summary, indent=1) + "\n")
+    write_text(output / f"{NAME}.json", json.dumps(summary, indent=1) + "\n")
     tables = _tables(arms, figures, answers, records)
-    _write(output / f"{NAME}.md", _markdown(_progress(arms, seeds, records), tables))
+    write_text(output / f"{NAME}.md", _markdown(_progress(arms, seeds, records), tables))
     plotted = {title: _plot(figures, *kind) for title, kind in _kinds(figures).items()}
     for title, plot in plotted.items():
         with replacing(output / PLOTS[title]) as draft:
@@ -87,13 +87,8 @@ def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: 
     ]
     lead = f'<p class="soft">{html.escape(_progress(arms, seeds, records))}</p><p>{html.escape(LIMITS)}</p>'
     page = output / f"{NAME}.html"
-    _write(page, document(TITLE, lead + "".join(parts)))
+    write_text(page, document(TITLE, lead + "".join(parts)))
     return page
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as draft:
-        draft.write_text(text, encoding="utf-8")
 
 
 def _plain(value):

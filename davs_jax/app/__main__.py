@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
 
         command.run(args)
     except DavsError as error:
-        raise SystemExit(f"davs-app: {error.told('command_line')}") from error
+        raise SystemExit(f"davs-app: {error}") from error
     except KeyboardInterrupt:
         pass
     return 0
@@ -64,7 +64,7 @@ def _origin(text: str) -> str:
     try:
         return parse_origin(text)
     except AppError as error:
-        raise argparse.ArgumentTypeError(error.told("command_line")) from error
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from davs_jax.provenance import credentials
 
 
 def run(args: argparse.Namespace) -> None:
-    """Serves the page without end.
+    """Serves the page until the process is interrupted.
 
     Raises:
       DavsError: it cannot be served.

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from davs_jax.media.faces import tracking
+from davs_jax.media.faces.detectors import Face
 from davs_jax.media.images import read_image
 from davs_jax.media.photo import POINTS, find_faces
 
@@ -32,7 +32,7 @@ class Choice:
     path: Path
     image: np.ndarray
     size: tuple[int, int]
-    faces: list[tracking.Face] = field(default_factory=list)
+    faces: list[Face] = field(default_factory=list)
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     by_hand: bool = False
 

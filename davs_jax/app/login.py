@@ -66,9 +66,8 @@ def read_logins(path: Path | None) -> dict[str, str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     pairs = [line.partition(":")[::2] for line in lines]
     if not all(user and word for user, word in pairs) or (path is not None and not pairs):
-        raise AppError(
-            f"{source}: holds a line that is not user:password, or no line", "write one per line"
-        )  # never the line
+        # The message never quotes the line, which may hold a password.
+        raise AppError(f"{source}: holds a line that is not user:password, or no line", "write one per line")
     return dict(pairs)
 
 

@@ -25,7 +25,7 @@ def parse_origin(text: str) -> str:
     """
     plain = text.removesuffix("/").lower()
     if not (match := ORIGIN.fullmatch(plain)) or not _authority(match["authority"]):
-        raise AppError(f"{text}: is no origin", "give http(s)://name or http(s)://name:port")
+        raise AppError(f"{text}: is not an origin", "give http(s)://name or http(s)://name:port")
     return plain
 
 
@@ -66,7 +66,7 @@ class Origins:
 
 
 def _header(scope, name: bytes) -> str | None:
-    """A header's value; of a header given twice, a value that is no valid name."""
+    """A header's value; of a header given twice, a value that is not a valid name."""
     values = [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
     return ", ".join(values) if values else None
 

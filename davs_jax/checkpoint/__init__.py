@@ -12,23 +12,19 @@ from davs_jax.checkpoint.stored import (
     checkpoint_steps,
     checkpoints_folder,
     export_weights,
-    figures,
     find_checkpoint,
     init_from,
     load_weights,
     unfinished,
 )
-from davs_jax.errors import CheckpointError
 
 __all__ = [
-    "CheckpointError",
     "Checkpoints",
     "as_path",
     "changes",
     "checkpoint_steps",
     "checkpoints_folder",
     "export_weights",
-    "figures",
     "find_checkpoint",
     "find_damaged",
     "init_from",

@@ -1,4 +1,4 @@
-"""`python -m davs_jax.checkpoint`: what a workdir holds, and carrying weights out of it."""
+"""`python -m davs_jax.checkpoint`: lists, shows and verifies checkpoints, and exports their weights."""
 
 import argparse
 import math
@@ -33,7 +33,7 @@ def _list(workdir: str) -> None:
 
 
 def _told(before: ConfigDict | None, config: ConfigDict) -> str:
-    """A configuration in a line; behind another one of the run, what has changed since."""
+    """A configuration in a line; after an earlier one of the run, what has changed since."""
     if before:
         return "; ".join(stored.changes(before, config)) or "as above"
     model = config.model
@@ -66,7 +66,7 @@ def _show(path: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line: what a workdir holds, and carrying weights out of it."""
+    """Runs the command; returns the exit status: 1 where a checkpoint is damaged."""
     parser = argparse.ArgumentParser(
         prog="python -m davs_jax.checkpoint",
         description="Look at checkpoints, and export weights for generation on another machine.",

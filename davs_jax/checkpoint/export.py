@@ -1,7 +1,7 @@
-"""Weights outside a training run: the exported folder, and laying arrays into a state by name.
+"""Weights outside a training run: the exported folder, and placing arrays into a state by name.
 
-An exported folder is `config.json` and `weights.npz`: what inference needs and no more, readable with NumPy alone; and
-their checksums.
+An exported folder is `config.json` and `weights.npz`: what inference needs and no more, readable with NumPy alone.
+Their checksums lie beside them.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ def writing(folder: epath.Path) -> Iterator[None]:
         yield
     except Exception as error:
         raise CheckpointError(
-            f"{folder} could not be written ({first_line(error)})", "make room or mend its permissions and run again"
+            f"{folder} could not be written ({first_line(error)})", "make room or correct its permissions and run again"
         ) from error
 
 
@@ -49,7 +49,7 @@ def reading(folder: epath.Path) -> Iterator[None]:
 
 
 def damaged(folder: epath.Path, what: str) -> CheckpointError:
-    """The error for files that are not as they were written; `what` as `checksums.damage` says it."""
+    """The error for files that are not as they were written; `what` is in the words of `checksums.damage`."""
     return CheckpointError(
         f"{folder} is damaged ({what})", "use another copy, or delete its checksums-*.txt to use it as it is"
     )
@@ -61,7 +61,7 @@ def as_path(path: str) -> epath.Path:
 
 
 def leaves(tree: Any, **options) -> dict[str, Any]:
-    """Leaves by name, `decoder/conv1/kernel`: the same for a state and for what is known of a stored one."""
+    """Leaves by name, `decoder/conv1/kernel`: the same for a state and for the metadata of a stored one."""
     flat, _ = jax.tree_util.tree_flatten_with_path(tree, **options)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
 

@@ -1,9 +1,9 @@
 """One run per workdir: `run.lock` names the process that writes there.
 
-Three rules say whether the process that a lock names is gone; the first that can be asked decides:
+Three rules say whether the process that a lock names has ended; the first that applies decides:
 
 * The kernel's lock on the file (flock). Its holder is alive. A process of this machine that locked the file through
-  this mount and does not hold it any more is dead: the kernel releases the locks of killed processes, in any container.
+  this mount and no longer holds it has ended: the kernel releases the locks of killed processes, in any container.
 * Without such locks (buckets, some network file systems), on this machine and in this pid namespace: the process is
   alive if its id still belongs to a process with the same start time.
 * Else (another machine or mount): a lock that was not renewed for AGE seconds is stale. Its holder renews it every

@@ -32,11 +32,11 @@ from davs_jax.errors import CheckpointError
 
 State = TypeVar("State")  # a training state: a tree of arrays
 
-TOLD = 512  # bytes of what one process tells the others of a damaged checkpoint
+TOLD = 512  # bytes of one process's message to the others about a damaged checkpoint
 
 
 class Checkpoints:
-    """The checkpoints of one training run: the latest, the best by a validation figure, and every so many steps' one.
+    """The checkpoints of a training run: the latest ones, the best by a validation figure, and one every so many steps.
 
     Saving is asynchronous; a failed save fails the next call. Every process of the job makes the same calls.
     When a save is complete, every process writes the checksums of its files, in the background too. Opening the folder
@@ -52,7 +52,7 @@ class Checkpoints:
 
     Attributes:
       unfinished: names of what saves that were never finished have left in the folder; none of it is used.
-      damaged: by step what is damaged in checkpoints that are not used for it.
+      damaged: by step, what is damaged in checkpoints that are therefore not used.
 
     Raises:
       CheckpointError: the folder cannot be made, or all of its checkpoints are damaged.
@@ -77,7 +77,7 @@ class Checkpoints:
             best_fn=value,
             cleanup_tmp_directories=True,
             preservation_policy=policies.AnyPreservationPolicy(kept),
-            # A folder that cannot be made is then told at once; else the writers wait five minutes for it.
+            # So a folder that cannot be made is reported at once; otherwise the writers wait five minutes for it.
             async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )
         self._folder = checkpoints_folder(workdir)
@@ -91,9 +91,9 @@ class Checkpoints:
             self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def _set_aside(self) -> None:
-        """Renames unfinished and damaged checkpoints, so that Orbax neither uses them nor refuses to save anew.
+        """Renames unfinished and damaged checkpoints, so that Orbax ignores them and can save those steps again.
 
-        What bears Orbax's own mark of an unfinished save is deleted by it.
+        Orbax itself deletes what it has marked as an unfinished save.
         """
         self.meet("checkpoints are listed")
         if jax.process_index() == 0:
@@ -143,7 +143,7 @@ class Checkpoints:
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(json.loads(config.to_json()))
         )
-        self._wait()  # it has the room that it needs only then
+        self._wait()  # an unfinished save still takes room
         self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
         with writing(self._folder):
             started = self._manager.save(step, args=items, metrics=dict(figures or {}))
@@ -164,7 +164,7 @@ class Checkpoints:
         checksums.write(folder, _own_files(folder, *_place()), *_place())
 
     def _check_room(self, needed: int) -> None:
-        """Asked before anything is written: what the writers say of a full disk is thousands of lines."""
+        """Compares sizes before anything is written: of a full disk, Orbax reports thousands of lines."""
         if "://" not in str(self._folder) and (free := shutil.disk_usage(self._folder).free) < needed:
             raise CheckpointError(
                 f"{self._folder} has room for {free / 1e6:,.1f} MB, and a checkpoint takes {needed / 1e6:,.1f} MB",
@@ -180,7 +180,7 @@ class Checkpoints:
         """
         folder = self._folder / str(self.latest)
         saved = read_config(folder)
-        # The compute type is not part of the weights: a run may resume in another one.
+        # The compute type changes no parameter: a run may resume with another one.
         if differing := [line for line in changes(saved.model, config.model) if not line.startswith("dtype:")]:
             raise CheckpointError(
                 f"{folder} was made with another model ({'; '.join(differing)} now)",
@@ -217,11 +217,11 @@ class Checkpoints:
 
 
 def find_damaged(workdir: str, verify: bool) -> dict[str, str]:
-    """By step what is damaged in the checkpoints of a run; the processes of the job share the reading.
+    """By step, what is damaged in the checkpoints of a run; the processes of the job share the reading.
 
     Args:
       verify: whether to read the newest checkpoint, and earlier ones until one is undamaged, and compare checksums; of
-        all others only missing and unreadable parts are told.
+        all others only missing and unreadable parts are reported.
 
     Raises:
       CheckpointError: all are damaged, or one cannot be read.
@@ -266,7 +266,7 @@ def _place() -> tuple[int, int]:
 
 
 def _any_process(what: str | None) -> str | None:
-    """What any of the processes says; the same on all."""
+    """What the first process with a text says, in every process; None where none has one."""
     said = np.frombuffer((what or "").encode()[:TOLD].ljust(TOLD), np.uint8)
     said = [bytes(row).decode(errors="replace").strip() for row in multihost_utils.process_allgather(said)]
     return next(filter(None, said), None)

@@ -1,4 +1,4 @@
-"""Checkpoints on the disk: which there are, what is in them, and weights out of them."""
+"""Stored checkpoints: finds them, checks them, and loads their configuration and weights."""
 
 import json
 import logging
@@ -170,7 +170,7 @@ def checkpoint_steps(workdir: str) -> list[int]:
 
 
 def finished(workdir: str) -> list[epath.Path]:
-    """Checkpoints whose save came to its end, newest first, damaged ones too."""
+    """Checkpoints whose save was completed, newest first, damaged ones too."""
     steps = [folder for folder in _saves(workdir) if folder.name.isdigit()]
     return sorted(filter(_is_finished, steps), key=lambda folder: -int(folder.name))
 
@@ -184,7 +184,7 @@ def damage(folder: epath.Path, verify: bool = True, index: int = 0, count: int =
     """What is damaged in a checkpoint, in words; None where nothing is known to be.
 
     Args:
-      verify: whether to read all files and compare their checksums; else only missing and empty parts are told.
+      verify: whether to read all files and compare their checksums; else only missing and empty parts are reported.
       index, count: this process, and how many share the reading.
 
     Raises:
@@ -197,7 +197,7 @@ def damage(folder: epath.Path, verify: bool = True, index: int = 0, count: int =
 
 
 def none_whole(folder: epath.Path, found: dict[str, str]) -> CheckpointError:
-    """The error where all checkpoints are damaged; `found` by step as `damage` says it."""
+    """The error where all checkpoints are damaged; `found` is by step, in the words of `damage`."""
     listed = ", ".join(f"{step} ({what})" for step, what in found.items())
     return CheckpointError(
         f"{folder} has no undamaged checkpoint: {listed}",
@@ -206,19 +206,19 @@ def none_whole(folder: epath.Path, found: dict[str, str]) -> CheckpointError:
 
 
 def _saves(workdir: str) -> list[epath.Path]:
-    """All that Orbax has written there: `6`, and `6` with its mark of an unfinished save behind it."""
+    """All that Orbax has written there: `6`, and `6` followed by its mark of an unfinished save."""
     folder = checkpoints_folder(workdir)
     with reading(folder):
         return [path for path in folder.iterdir() if path.name[:1].isdigit()] if folder.exists() else []
 
 
 def _is_finished(folder: epath.Path) -> bool:
-    """Whether its save came to an end. Checksums are written after that."""
+    """Whether its save was completed. Checksums are written after that."""
     return checksums.exist(folder) or _is_whole(folder)
 
 
 def _is_whole(folder: epath.Path) -> bool:
-    """Whether its save came to an end, which Orbax notes last, and no part of it is missing or empty."""
+    """Whether its save was completed, which Orbax notes last, and no part of it is missing or empty."""
     try:
         ended = json.loads((folder / PARTS[0]).read_text()).get("commit_timestamp_nsecs")
         figures(folder)  # Orbax reads those of all checkpoints, and would refuse to open the folder

@@ -12,7 +12,7 @@ from davs_jax.errors import DataError
 from davs_jax.media.audio import syncnet_features, windows
 from davs_jax.models import syncnet
 
-FIRST_FRAME, USED_FRAMES = 2, 25  # training uses frames 2…26 of the 29, as the official code does
+USED_FRAMES = 25  # from FIRST_FRAME on, that training uses, as the official code does
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,11 +95,11 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     if "word" in keys and record["word"] < 0:
         raise DataError(f"{name} has no word label, which this stage needs", "leave such clips out of the split")
     model = config.model
-    start = FIRST_FRAME + int(rng.integers(2))
+    start = constants.FIRST_FRAME + int(rng.integers(2))
     generate_start = rng.integers(model.word_frames - model.sequence_frames + 1)
     identity = int(rng.integers(constants.CLIP_FRAMES))
     # The official code never chooses the last possible start.
-    adversary = FIRST_FRAME + int(rng.integers(max(USED_FRAMES - model.adversary_frames, 1)))
+    adversary = constants.FIRST_FRAME + int(rng.integers(max(USED_FRAMES - model.adversary_frames, 1)))
     view = View.random(rng, model.image_size, config.data)
 
     spoken = list(range(start, start + 2 * model.word_frames, 2))

@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from davs_jax import constants
+from davs_jax.constants import FACE_KEYS
 from davs_jax.data.examples import USED_FRAMES, View, clip_example, face_example
 from davs_jax.data.sources import ClipSource, FaceSource, open_clips, open_faces, text
 from davs_jax.errors import ConfigError, DataError
@@ -27,7 +28,6 @@ from davs_jax.media.audio import windows
 from davs_jax.parallel import sharding
 
 ORDER, EXAMPLE = 0, 1  # purposes of random numbers: the order of an epoch, one example
-FACE_KEYS = {"faces", "face_id"}  # keys of a batch that come from identity images; all others come from clips
 
 
 def open_sources(config, keys: Sequence[str]) -> dict[str, ClipSource | FaceSource]:
@@ -54,7 +54,7 @@ def _check_windows(model) -> None:
     limits = {"word_frames": 12, "sequence_frames": model.word_frames, "adversary_frames": USED_FRAMES}
     for name, limit in limits.items():
         if not 1 <= model[name] <= limit:
-            raise ConfigError(f"config.model.{name} is {model[name]}; a clip allows 1…{limit}")
+            raise ConfigError(f"config.model.{name} is {model[name]}", f"a clip allows 1…{limit}")
 
 
 def _check_size(source: ClipSource | FaceSource, what: str, found: int, model, name: str) -> None:

@@ -14,7 +14,7 @@ import jax
 
 from davs_jax import inference
 from davs_jax.checkpoint.export import DEMO
-from davs_jax.command_line import add_gain_options, whole
+from davs_jax.command_line import add_checkpoint_option, add_gain_options, whole
 from davs_jax.data.sources import ClipSource, open_clips, open_faces
 from davs_jax.errors import DavsError
 from davs_jax.evaluate.evaluation import Evaluation, evaluate
@@ -76,7 +76,7 @@ def _report(
     args: argparse.Namespace, model: Davs, source: ClipSource, evaluation: Evaluation, made_by: dict[str, str]
 ) -> Report:
     evaluated = Evaluated(
-        checkpoint=args.checkpoint,
+        checkpoint=args.checkpoint or DEMO,
         data=args.data,
         split=args.split,
         words=len(source.words),
@@ -106,12 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: davs-evaluate --checkpoint runs/joint --data data/lrw --split test --output runs/joint/report",
     )
     add = parser.add_argument
-    add(
-        "--checkpoint",
-        default=DEMO,
-        metavar="W",
-        help="a workdir, one checkpoint in it, or an exported folder (default: the demo model of the package)",
-    )
+    add_checkpoint_option(add)
     add("--data", metavar="CLIPS", help="folder of clip shards made by data_prep")
     add("--compare", nargs="+", type=Path, metavar="DIR", help="evaluate nothing; show these reports side by side")
     add("--split", default="test", help="default: %(default)s")

@@ -31,7 +31,7 @@ class Context:
     """One evaluation's inputs and shared results.
 
     Attributes:
-      count: the first so many clips of the source are counted.
+      count: number of clips that are counted, the first ones of the source.
       faces: identity images, for the person probes of corpora with unknown speakers.
       seed: of bootstrap, folds and fresh weights.
       scorer: SyncNet with its weights.

@@ -205,7 +205,7 @@ def evaluate(
 
     Args:
       faces: identity images, for the person probes of corpora with unknown speakers.
-      limit: count the first so many clips only.
+      limit: count only this many clips, the first ones.
       seed: of bootstrap, folds and fresh weights.
       scorer: SyncNet with its weights.
       distances: LPIPS and FID with their networks' weights.

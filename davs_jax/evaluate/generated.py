@@ -11,7 +11,7 @@ from davs_jax.evaluate import landmarks, lip_sync, metrics, perceptual
 from davs_jax.evaluate.lip_sync import Score, Scorer
 from davs_jax.evaluate.mouth import TRUSTED, Estimator
 from davs_jax.evaluate.perceptual import PerceptualMetrics
-from davs_jax.evaluate.recognition import clips, partner, word_frames
+from davs_jax.evaluate.recognition import clips, partner
 from davs_jax.evaluate.sections import Likeness, LipSync, Mean, Motion, MouthMotion, Trust
 from davs_jax.inference import Davs
 from davs_jax.media.audio import windows
@@ -213,14 +213,14 @@ def _figures(model: Davs, variants: dict[str, np.ndarray], real: np.ndarray, wor
         measured = metrics.image_figures(frames[others], real[others])
         figures[name] = {key: float(values.mean()) for key, values in measured.items()}
         figures[name]["jitter"] = float(metrics.movement(frames)["elsewhere"].mean())
-    named = [real[:1], *(frames[word_frames(model)] for frames in variants.values())]
+    named = [real[:1], *(frames[model.word_frames] for frames in variants.values())]
     pid, _ = model.pid_from_frames(np.concatenate(named))
     photo, *parts = np.split(pid, np.cumsum([len(frames) for frames in named])[:-1])
     for name, part in zip(variants, parts, strict=True):
         lengths = np.linalg.norm(part, axis=1) * np.linalg.norm(photo)
         figures[name]["identity"] = float(np.mean(part @ photo[0] / np.maximum(lengths, 1e-12)))
     if model.has("word_classifier", "visual_encoder"):
-        spoken = [frames[word_frames(model)] for frames in variants.values()]
+        spoken = [frames[model.word_frames] for frames in variants.values()]
         wid = model.wid_from_video(np.concatenate(spoken))
         read = model.word_logits(wid.reshape(len(spoken), len(spoken[0]), -1)).argmax(1)
         for name, answer in zip(variants, read, strict=True):

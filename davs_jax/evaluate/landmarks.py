@@ -6,17 +6,18 @@ import cv2
 import numpy as np
 
 from davs_jax.evaluate.sections import CornerMeasure, Corners, Landmarks
-from davs_jax.media.faces import tracking
+from davs_jax.media.faces import detectors
+from davs_jax.media.faces.detectors import Detector
 
 SIDE = 256  # pixels that a smaller image is enlarged to before face detection
-EVERY = 4  # one in so many frames is measured
+EVERY = 4  # frames from one measured frame to the next
 EYES, MOUTH = slice(0, 2), slice(3, 5)  # of the five points
 DETECTOR = "MTCNN (Zhang et al. 2016), its two mouth corners"
 DIVISOR = "the distance between the real frame's eyes"
 
 
 def corner_distances(
-    variants: Mapping[str, np.ndarray], real: np.ndarray, detector: tracking.Detector | None = None
+    variants: Mapping[str, np.ndarray], real: np.ndarray, detector: Detector | None = None
 ) -> dict[str, np.ndarray]:
     """By variant, the mean distance of the mouth corners in its frames from those in the real ones.
 
@@ -30,7 +31,7 @@ def corner_distances(
     Returns:
       a distance for every measured frame, NaN where no face was found in it or in the real one, `[⌈T / 4⌉]`.
     """
-    detector = detector or tracking.default_detector()
+    detector = detector or detectors.detector()
     at = range(0, len(real), EVERY)
     true = [_points(real[t], detector) for t in at]
     found = {}
@@ -58,7 +59,7 @@ def table(clips: list[dict[str, np.ndarray]], size: int) -> Landmarks:
     return Landmarks(measure=measure, by_driver=by_driver)
 
 
-def _points(frame: np.ndarray, detector: tracking.Detector) -> np.ndarray | None:
+def _points(frame: np.ndarray, detector: Detector) -> np.ndarray | None:
     """The five points of the largest face, in pixels of the enlarged image; None without a face."""
     if frame.shape[0] < SIDE:
         frame = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)

@@ -18,7 +18,7 @@ from davs_jax.errors import CheckpointError, NotMeasurable
 from davs_jax.evaluate.sections import LipSync
 from davs_jax.import_official import syncnet as import_syncnet
 from davs_jax.media.audio import syncnet_features
-from davs_jax.media.faces import tracking
+from davs_jax.media.faces import detectors, tracking
 from davs_jax.models.syncnet import COLUMNS, FRAMES, SIZE, SyncNet
 
 REACH = 15  # frames of offset, to either side
@@ -61,7 +61,7 @@ class Scorer:
             return jax.jit(lambda v, x: network.apply(v, x, train=False, method=method))
 
         self._variables = jax.device_put(variables)
-        self._face, self._audio = embed("embed_face"), embed("embed_sound")
+        self._face, self._audio = embed("embed_face"), embed("embed_audio")
 
     @classmethod
     def load(cls, path: str | Path) -> "Scorer":
@@ -141,7 +141,7 @@ def score(faces: np.ndarray, audio: np.ndarray, valid_only: bool = False, reach:
     return Score(float(means[best]), confidence, reach - best, count, pairs, exists.size - pairs)
 
 
-def track_crops(frames: np.ndarray, detector: tracking.Detector | None = None) -> np.ndarray:
+def track_crops(frames: np.ndarray, detector: detectors.Detector | None = None) -> np.ndarray:
     """SyncNet's crops of a face: uint8 `[T, H, W, 3]` → uint8 `[T, 224, 224, 3]`.
 
     Let b be half the larger side of the face box; b and the box's centre are smoothed by a median over 13 frames. The
@@ -150,7 +150,7 @@ def track_crops(frames: np.ndarray, detector: tracking.Detector | None = None) -
     Raises:
       NoFace: none of the frames shows a face.
     """
-    detector = detector or tracking.default_detector()
+    detector = detector or detectors.detector()
     seen, boxes = [], []
     for i, frame in enumerate(frames):
         if found := detector.detect(frame):

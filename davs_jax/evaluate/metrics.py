@@ -13,12 +13,13 @@ from davs_jax.evaluate.sections import Motion, Ranks
 from davs_jax.parallel import sharding
 
 RECALLS = (1, 5, 10, 50)
+SAMPLES = 1000  # bootstrap resamples
 SSIM_WINDOW = 11  # pixels, Gaussian of σ 1.5: Wang et al. (2004)
 SSIM_SIGMA = 1.5
 
 
 def interval(
-    values: np.ndarray, groups: np.ndarray | None = None, samples: int = 1000, seed: int = 0
+    values: np.ndarray, groups: np.ndarray | None = None, samples: int = SAMPLES, seed: int = 0
 ) -> tuple[float, float]:
     """95 % percentile bootstrap interval of the mean of values `[N]` → (low, high).
 
@@ -210,9 +211,7 @@ def _gaussian_band(size: int) -> np.ndarray:
     return band
 
 
-def motion(
-    estimated: np.ndarray, true: np.ndarray, groups: np.ndarray | None = None, samples: int = 1000, seed: int = 0
-) -> Motion:
+def motion(estimated: np.ndarray, true: np.ndarray, groups: np.ndarray | None = None, seed: int = 0) -> Motion:
     """Timing and extent of mouth motion: opening curves `[N, T]` twice.
 
     Each clip's mean is subtracted from both curves, then all frames of all clips are pooled:
@@ -234,6 +233,6 @@ def motion(
         raise NotMeasurable("the true mouth opening never changes: there is no motion to compare with")
     if xx < 1e-12 * yy:  # only rounding errors, whose correlation is chance
         return Motion(correlation=0.0, amplitude=0.0, low=0.0, high=0.0)
-    many_xx, many_yy, many_xy = _resampled_sums(sums, groups, samples, seed)
+    many_xx, many_yy, many_xy = _resampled_sums(sums, groups, SAMPLES, seed)
     low, high = _percentiles(many_xy / np.sqrt(np.maximum(many_xx * many_yy, 1e-300)))
     return Motion(correlation=xy / (xx * yy) ** 0.5, amplitude=(xx / yy) ** 0.5, low=low, high=high)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # a file of torch-fidelity's release v0.2.0
 ALEXNET = "alexnet-owt-7be5be79.pth"  # torchvision's
 CLIPS = 500  # at most, evenly spread over the split: Inception takes 0.2 s of one core per image
-EVERY = 4  # one in so many frames is measured: neighbours are nearly equal
+EVERY = 4  # frames from one measured frame to the next: neighbours are nearly equal
 FEATURES = 2048
 LPIPS = "LPIPS 0.1 with AlexNet, images in their own size"
 FID = f"FID of {FEATURES:,} features of Inception 2015-12-05, images resized to 299 px as in TensorFlow 1"

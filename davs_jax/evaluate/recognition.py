@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jax.sharding import Mesh
 
-from davs_jax.data.examples import FIRST_FRAME, View
+from davs_jax.data.examples import View
 from davs_jax.data.sources import FaceSource
 from davs_jax.errors import NotMeasurable
 from davs_jax.evaluate import metrics
@@ -43,11 +43,6 @@ class Vectors:
         return self.speaker if known else None
 
 
-def word_frames(model: Davs) -> np.ndarray:
-    """The clip's frames that the word classifier reads: 2, 4, … 24 (start 0 of the official evaluation)."""
-    return FIRST_FRAME + 2 * np.arange(model.config.model.word_frames)
-
-
 def clips(batches: Iterable[dict]) -> Iterator[dict]:
     """The clips of `data.eval_batches`, one by one, without the padding."""
     for batch in batches:
@@ -66,7 +61,7 @@ def encode(model: Davs, batches: Iterable[dict], persons: bool = False, every_fr
     Raises:
       DataError: while reading, a damaged record.
     """
-    spoken, parts = word_frames(model), []
+    spoken, parts = model.word_frames, []
     for batch in batches:
         keep = batch["mask"]
         frames = np.arange(batch["frames"].shape[1]) if every_frame else spoken

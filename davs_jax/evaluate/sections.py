@@ -1,4 +1,4 @@
-"""The sections of an evaluation, typed: what each figure is called, its bounds, and how it lies in report.json.
+"""The sections of an evaluation, typed: what each figure is called, its bounds, and how report.json stores it.
 
 Sections are filled by the parts of an evaluation (`evaluation.PARTS`) and read by the report page, the comparison and
 the ablations.
@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 
 
 class Shown(NamedTuple):
-    """How a field is shown in comparisons, and how it lies in report.json.
+    """How a field is shown in comparisons, and how report.json stores it.
 
     Attributes:
       label: its name in comparisons, "" to add nothing to the name of what holds it; by default the field's own.
@@ -18,8 +18,8 @@ class Shown(NamedTuple):
       bounds: the fields with the ends of its 95 % interval.
       only: the fields of its value that are compared; all by default.
       compared: False for the ends of an interval, and for what is too long for a comparison.
-      beside: the entries of this dictionary lie in report.json beside the other fields.
-      key: its key in report.json; by default its name.
+      beside: report.json holds the entries of this dictionary beside the other fields.
+      key: its key in report.json, where it is not its name: that of the first reports, which stay readable.
     """
 
     label: str | None = None

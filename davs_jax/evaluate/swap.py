@@ -19,7 +19,7 @@ from davs_jax.data.sources import ClipSource, text
 from davs_jax.errors import NotMeasurable
 from davs_jax.evaluate import metrics
 from davs_jax.evaluate.generated import PHOTO_FRAME
-from davs_jax.evaluate.recognition import Vectors, word_frames
+from davs_jax.evaluate.recognition import Vectors
 from davs_jax.evaluate.sections import Swap, Swapped
 from davs_jax.inference import Davs
 
@@ -100,7 +100,7 @@ def _read(model: Davs, source: ClipSource, index: np.ndarray) -> tuple[list[np.n
     for i in index:
         record = source.record(int(i))
         name = f"{source.folder}: clip {text(record['clip_id'])}, frame"
-        spoken.append(np.stack([view(record["frames"][t], f"{name} {t},") for t in word_frames(model)]))
+        spoken.append(np.stack([view(record["frames"][t], f"{name} {t},") for t in model.word_frames]))
         photos.append(view(record["frames"][PHOTO_FRAME], f"{name} {PHOTO_FRAME},"))
     return spoken, photos
 

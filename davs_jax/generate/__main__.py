@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
 
         return command.run(args)
     except DavsError as error:
-        raise SystemExit(f"davs-generate: {' '.join(error.told('command_line').split())}") from error
+        raise SystemExit(f"davs-generate: {' '.join(str(error).split())}") from error
     except KeyboardInterrupt:
         print("davs-generate: interrupted; an output that was being written is incomplete", file=sys.stderr)
         return INTERRUPTED

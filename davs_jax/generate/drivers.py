@@ -208,7 +208,7 @@ def read_driving_video(path: Path, fps: int = FPS, or_speech: bool = True) -> tu
     """Reads a driving video, and tracks the face in it.
 
     Args:
-      or_speech: speech would do instead, so errors propose it.
+      or_speech: speech is an alternative, which errors then propose.
 
     Raises:
       MediaError: it cannot be read or has no images.
@@ -222,7 +222,7 @@ def read_driving_video(path: Path, fps: int = FPS, or_speech: bool = True) -> tu
 
 
 def check_fps(fps: int) -> None:
-    """Raises GenerationError where no video of so many frames per second can be driven."""
+    """Raises GenerationError where the frame rate is not supported."""
     if not SLOWEST <= fps <= FASTEST:
         raise GenerationError(
             f"{fps} frames per second: must be from {SLOWEST} to {FASTEST}",

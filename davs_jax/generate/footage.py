@@ -39,7 +39,7 @@ class Footage:
     fps: int = FPS
 
     def photos(self, count: int | None = None) -> Iterator[Photo]:
-        """Yields `count` frames (None: without end): forward to the last one, back to the first, and so on.
+        """Yields `count` frames (None: endlessly): forward to the last one, back to the first, and so on.
 
         The first pass reads the file. Frames that are needed again are stored as JPEGs in a temporary file, so memory
         does not grow with the length.
@@ -81,16 +81,16 @@ def read_source(
     longest: int,
     points: np.ndarray | None = None,
     aligned: bool = False,
-    number: int = 1,
+    face: int = 1,
     fps: int = FPS,
 ) -> Photo | Footage:
     """Reads a photo, or a video where the file is one.
 
-    Args: as `read_photo` and `read_footage`.
+    Args: as `photo_of` and `Footage`.
 
     Raises:
-      PhotoError: the file is neither, or as `read_photo`.
-      GenerationError: a video shows no face, or points, `aligned` or `number` were given for one.
+      PhotoError: the file is neither, or as `photo_of`.
+      GenerationError: a video shows no face, or points, `aligned` or `face` were given for one.
       MediaError: the video cannot be read to its end.
     """
     try:
@@ -102,8 +102,8 @@ def read_source(
     else:
         more = []
     if not more:  # a photo, perhaps in a format that only FFmpeg reads
-        return photo_of(image, image_size, points, aligned, number, str(path))
-    if points is not None or aligned or number != 1:
+        return photo_of(image, image_size, points, aligned, face, str(path))
+    if points is not None or aligned or face != 1:
         raise GenerationError(
             f"{path}: is a video, in which the face is found and tracked",
             "leave out points, aligned and face",

@@ -25,7 +25,7 @@ class Job:
     """A photo (or a video whose speech is replaced), either audio or a driving video, and the output.
 
     Attributes:
-      points, aligned, face: as `photo.read_photo`'s `points`, `aligned` and `number`.
+      points, aligned, face: as of `photo.photo_of`.
     """
 
     photo: Path
@@ -62,7 +62,7 @@ class Style:
 
 
 def read_driver(job: Job, fps: int, say: Callable[[str], None]) -> Driver:
-    """Raises MediaError and GenerationError as `read_speech` and `read_driving_video`."""
+    """Reads a job's driver, and remarks on its driving video; raises as `read_speech` and `read_driving_video`."""
     if job.audio:
         return read_speech(job.audio, fps)
     driver, track = read_driving_video(job.video, fps)

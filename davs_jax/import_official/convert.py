@@ -18,12 +18,11 @@ from davs_jax import checkpoint, models
 from davs_jax.checkpoint.export import save_weights
 from davs_jax.errors import CheckpointError
 from davs_jax.import_official import torch_file
-from davs_jax.import_official.layers import LAYERS, NETWORKS, UNUSED
+from davs_jax.import_official.layers import LAYERS, LEAVES, NETWORKS, UNUSED
 
 GENERATION = ("ID_encoder", "lip_feature_encoder", "mfcc_encoder", "Decoder")  # every usable checkpoint has these
 ORIGIN = "official weights of Hangz-nju-cuhk/Talking-Face-Generation-DAVS: non-commercial research and education only"
 AUDIO_GAIN, VIDEO_GAIN = 1.5, 0.8  # of wid, in the official Test_Audio_Model.py and Test_Video_Model.py
-_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 _TRANSPOSED = {("decoder", layer) for layer in ("start", "last", "image")}
 
 Arrays = Mapping[str, np.ndarray]
@@ -132,7 +131,7 @@ def _key(network: str, path) -> str:
     layer = _layer(path)
     if layer not in LAYERS[network]:
         raise CheckpointError(f"{network} has a layer {layer!r}, which the official network does not have")
-    return f"{LAYERS[network][layer]}.{_LEAVES[path[-1].key]}"
+    return f"{LAYERS[network][layer]}.{LEAVES[path[-1].key]}"
 
 
 def _from_official(network: str, path, tensor: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ NETWORKS = {
     "netD_mul": "sequence_discriminator",
     "netD": "frame_discriminator",
 }
+# Our parameter or statistic → the official one.
+LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 # Layers that the official networks define but never run; a state dict may hold them.
 UNUSED = {
     "lip_feature_encoder": ("model.conv5", "model.conv6", "model.fc"),

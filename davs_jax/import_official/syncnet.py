@@ -8,9 +8,9 @@ import numpy as np
 from jax.tree_util import tree_flatten_with_path, tree_unflatten
 
 from davs_jax.errors import CheckpointError
+from davs_jax.import_official.layers import LEAVES
 from davs_jax.models.syncnet import COEFFICIENTS, COLUMNS, FRAMES, SIZE, SyncNet
 
-_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 _CONVOLUTIONS = (0, 4, 8, 11, 14, 18)  # positions in the official `nn.Sequential`; each norm follows its convolution
 
 
@@ -82,7 +82,7 @@ def read(path: str | Path) -> tuple[dict, dict]:
 
 def _key(path) -> str:
     """Official key of one of our leaves; `path` starts with its collection."""
-    return f"{LAYERS['/'.join(entry.key for entry in path[1:-1])]}.{_LEAVES[path[-1].key]}"
+    return f"{LAYERS['/'.join(entry.key for entry in path[1:-1])]}.{LEAVES[path[-1].key]}"
 
 
 def _ours(tensor: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from PIL import Image
 from davs_jax.constants import stored_size
 from davs_jax.media.faces import alignment, detectors, tracking
 from davs_jax.media.faces.alignment import aligned_crop
-from davs_jax.media.images import PhotoError, read_image, shrink
+from davs_jax.media.images import PhotoError, shrink
 
 POINTS = "left eye, right eye, nose, left mouth corner, right mouth corner, as seen in the image"
 SMALL = 256  # pixels; a smaller image is enlarged to this before detection
@@ -42,22 +42,12 @@ class Photo:
     lost: bool = False
 
 
-def read_photo(
-    path: Path, image_size: int, points: np.ndarray | None = None, aligned: bool = False, number: int = 1
-) -> Photo:
-    """Reads a photo and aligns its face.
-
-    Args, Raises: as `photo_of`; also PhotoError where the file is not an image.
-    """
-    return photo_of(read_image(path), image_size, points, aligned, number, str(path))
-
-
 def photo_of(
     image: np.ndarray,
     image_size: int,
     points: np.ndarray | None = None,
     aligned: bool = False,
-    number: int = 1,
+    face: int = 1,
     name: str = "the photo",
 ) -> Photo:
     """Finds and aligns the face in an image uint8 `[H, W, 3]`.
@@ -66,20 +56,20 @@ def photo_of(
       image_size: S, side of the crop in pixels.
       points: `[5, 2]`, the face's points where they are known; otherwise the face is detected.
       aligned: the image already is a square aligned crop (as `faces.align` makes them) and is only resized.
-      number: which of the detected faces, from 1, the largest.
+      face: which of the detected faces, from 1, the largest.
       name: what messages call the image.
 
     Raises:
-      PhotoError: the image shows no face, or fewer than `number`, or its points do not form one.
+      PhotoError: the image shows no face, or fewer than `face`, or its points do not form one.
     """
     if aligned:
         return _aligned_photo(image, image_size, name)
     warning = ""
     if points is None:
         faces = find_faces(image)
-        points = _points_of(faces, number, image, name)
+        points = _points_of(faces, face, image, name)
         if len(faces) > 1:
-            warning = f"{name}: has {len(faces)} faces; number {number} by size is used; --faces PNG shows them"
+            warning = f"{name}: has {len(faces)} faces; number {face} by size is used; --faces PNG shows them"
     _check_points(name, image, points)
     return Photo(image, points, aligned_crop(image, points, image_size), warning)
 
@@ -92,7 +82,7 @@ def find_faces(image: np.ndarray) -> list[detectors.Face]:
     scale = max(1.0, SMALL / max(image.shape[:2]))
     size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
     enlarged = image if scale == 1 else np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    faces = _confident(tracking.default_detector().detect(enlarged))
+    faces = _confident(detectors.detector().detect(enlarged))
     if not faces and max(image.shape[:2]) > SMALL:
         faces = _confident(detectors.Mtcnn(longest=LARGE).detect(enlarged))
     if scale > 1:
@@ -140,8 +130,8 @@ def _confident(faces: Sequence[detectors.Face]) -> list[detectors.Face]:
     return [face for face in faces if face.confidence >= MIN_CONFIDENCE]
 
 
-def _points_of(faces: Sequence[detectors.Face], number: int, image: np.ndarray, name: str) -> np.ndarray:
-    """The points of face `number`, within the image."""
+def _points_of(faces: Sequence[detectors.Face], face: int, image: np.ndarray, name: str) -> np.ndarray:
+    """The points of the face of this number, from 1, within the image."""
     if not faces:
         raise PhotoError(
             f"{name}: no human face was found",
@@ -152,13 +142,13 @@ def _points_of(faces: Sequence[detectors.Face], number: int, image: np.ndarray, 
             "if the photo is an aligned crop already",
             page="set the five points of the face to use by hand",
         )
-    if not 1 <= number <= len(faces):
+    if not 1 <= face <= len(faces):
         raise PhotoError(
-            f"{name}: there is no face {number} among the {len(faces)} found",
+            f"{name}: there is no face {face} among the {len(faces)} found",
             f"give a number from 1, the largest, to {len(faces)}",
             command_line="--faces PNG shows them with their numbers",
         )
-    return np.asarray(faces[number - 1].points, np.float64).clip(0, np.array(image.shape[1::-1]))
+    return np.asarray(faces[face - 1].points, np.float64).clip(0, np.array(image.shape[1::-1]))
 
 
 def _check_points(name: str, image: np.ndarray, points: np.ndarray) -> None:

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from davs_jax.constants import IMAGE_SIZES, MFCC_LENGTH, MFCC_WIDTH
 from davs_jax.errors import ConfigError
 from davs_jax.models.audio_encoder import AudioEncoder
 from davs_jax.models.classifiers import (
@@ -24,9 +25,8 @@ from davs_jax.models.person_encoder import PersonEncoder
 from davs_jax.models.syncnet import COEFFICIENTS, COLUMNS, FRAMES, SIZE, SyncNet
 from davs_jax.models.visual_encoder import VisualEncoder
 
-__all__ = ["ADVERSARIES", "IMAGE_SIZES", "STRIDES", "Module", "build", "example_inputs", "flatten_time"]
+__all__ = ["ADVERSARIES", "STRIDES", "Module", "build", "example_inputs", "flatten_time"]
 
-IMAGE_SIZES = (64, 128, 256, 512)
 STRIDES = (2, 4, 8, 16, 32)  # of the person encoder's maps
 # Networks of the discriminator player, which only training needs.
 ADVERSARIES = (
@@ -46,11 +46,11 @@ def build(model) -> dict[str, Module]:
       ConfigError: the topology has no such image size or skip.
     """
     if model.image_size not in IMAGE_SIZES:
-        raise ConfigError(f"config.model.image_size is {model.image_size}; it must be one of {IMAGE_SIZES}")
+        raise ConfigError(f"config.model.image_size is {model.image_size}", f"it must be one of {IMAGE_SIZES}")
     for key in ("skips", "word_skips"):
         if unknown := set(model[key]) - set(STRIDES):
             raise ConfigError(
-                f"config.model.{key} names strides {sorted(unknown)}; the maps have {', '.join(map(str, STRIDES))}"
+                f"config.model.{key} names strides {sorted(unknown)}", f"the maps have {', '.join(map(str, STRIDES))}"
             )
     shared = {"width": model.width, "dtype": jnp.dtype(model.dtype)}
     bilinear = {"align_corners": model.align_corners}
@@ -89,13 +89,13 @@ def example_inputs(model, batch: int = 1) -> dict[str, tuple]:
     return {
         "person_encoder": (images,),
         "visual_encoder": (images,),
-        "audio_encoder": (array(20, 12),),
+        "audio_encoder": (array(MFCC_LENGTH, MFCC_WIDTH),),
         "decoder": (pid, vector, maps, images),
         "word_classifier": (array(words, embed),),
         "person_classifier": (pid,),
         "word_adversary": (array(model.adversary_frames, *maps[4].shape[1:]),),
         "person_adversary": (vector,),
         "modality_discriminator": (vector,),
-        **{name: (array(t, size, size, 3), array(t, 20, 12)) for name, t in frames.items()},
+        **{name: (array(t, size, size, 3), array(t, MFCC_LENGTH, MFCC_WIDTH)) for name, t in frames.items()},
         "syncnet": (array(FRAMES, SIZE, SIZE, 3), array(COLUMNS, COEFFICIENTS)),
     }

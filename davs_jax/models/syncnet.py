@@ -110,11 +110,11 @@ class SyncNet(nn.Module):
         )
 
     def __call__(self, frames: Array, mfcc: Array, train: bool) -> tuple[Array, Array]:
-        return self.embed_face(frames, train), self.embed_sound(mfcc, train)
+        return self.embed_face(frames, train), self.embed_audio(mfcc, train)
 
     def embed_face(self, frames: Array, train: bool) -> Array:
         return self.face(frames.astype(jnp.float32), train)
 
-    def embed_sound(self, mfcc: Array, train: bool) -> Array:
+    def embed_audio(self, mfcc: Array, train: bool) -> Array:
         """The official input is coefficient × time, so the rows of its maps are coefficients."""
         return self.sound(mfcc.astype(jnp.float32).transpose(0, 2, 1)[..., None], train)

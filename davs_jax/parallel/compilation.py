@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-# What the compiler of a platform is told for the training step. A pass of libtpu that moves space into the batch aborts
+# Compiler options for the training step, by platform. A pass of libtpu that moves space into the batch aborts
 # on a gradient of the joint stage at few clips a chip ("Check failed: std::abs(halo_size - …)").
 STEP_OPTIONS = {"tpu": {"xla_tpu_run_space_to_batch": "false", "xla_tpu_run_space_to_batch_on_new_platforms": "false"}}
 CACHE = "~/.cache/davs_jax/xla"  # unless JAX_COMPILATION_CACHE_DIR names another folder

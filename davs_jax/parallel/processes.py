@@ -24,7 +24,7 @@ from davs_jax.errors import DavsError, first_line
 
 JOIN = 50  # seconds within which all processes must have joined
 SILENCE = 30  # seconds without a heartbeat after which a process counts as dead, and all others end
-TEXT = 4096  # bytes of what process 0 tells the others
+TEXT = 4096  # bytes of a message from process 0 to the others
 PLACE = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 STATE_IT = f"set {', '.join(PLACE[:2])} and {PLACE[2]}, or DAVS_JOB=alone to run as one process"
 
@@ -156,7 +156,7 @@ def initialize() -> str:
 
 
 def _end_unjoined(launcher: str) -> None:
-    """Ends this process with what keeps it from joining."""
+    """Ends this process with a sentence about what keeps it from joining."""
     address = global_state.coordinator_address
     try:
         if address:

@@ -43,16 +43,8 @@ SOURCES = (
         for name in ("__init__", "checks", "forward", "losses", "optimizer", "stage", "state", "step")
     ),
 )
-IRRELEVANT = (
-    "log",
-    "checkpoint",
-    "profile",
-    "init_from",
-    "init_networks",
-    "seed",
-)  # without effect on the step
+IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks", "seed")  # without effect on the step
 RELEVANT_DATA = ("batch_size", "face_batch_size")
-
 REFUSED = 3  # exit status of a child that printed the reason
 
 _CRASH = re.compile(r"Check failed:[^\n]*|^[\w.]*(?:Error|EXHAUSTED|INTERNAL|UNIMPLEMENTED): [^\n]*", re.MULTILINE)

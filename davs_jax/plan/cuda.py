@@ -1,8 +1,8 @@
-"""Descriptions of NVIDIA GPUs, by their vendor's figures, for which XLA compiles without one."""
+"""Descriptions of NVIDIA GPUs, from their vendor's figures, with which XLA compiles without a GPU."""
 
 from jax.experimental import topologies
 
-# Compiler options: without a GPU it cannot measure which kernel is the fastest.
+# Compiler options: without a GPU, XLA cannot measure which kernel is the fastest.
 OPTIONS = {"xla_gpu_autotune_level": "0"}
 
 _TARGET = """

@@ -18,7 +18,7 @@ HOP = 1e-6  # seconds of a message from chip to chip; a rule of thumb, not a sta
 
 
 class MachineError(DavsError):
-    """A topology that cannot be planned for; the message says which can."""
+    """An unsupported topology, or one whose compiler is not installed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Machine:
                 if self.is_gpu
                 else "pip install 'davs_jax[plan]'"
             )
-            raise MachineError(f"planning for {self.name} needs {package}: {remedy}") from error
+            raise MachineError(f"planning for {self.name} needs {package}", remedy) from error
 
     def devices(self) -> list:
         """Descriptions of its devices, to compile for.
@@ -153,11 +153,13 @@ def parse(name: str) -> Machine:
     """
     kind, _, shape = name.partition(":")
     if kind not in CHIPS:
-        raise MachineError(f"--topology={name}: there is no {kind!r}; there are {', '.join(CHIPS)}")
+        raise MachineError(f"--topology={name}: there is no {kind!r}", f"there are {', '.join(CHIPS)}")
     axes = CHIPS[kind].axes or 1
     example = CURVE[CHIPS[kind].axes][1]
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", shape) or shape.count("x") + 1 != axes:
-        raise MachineError(f"--topology={name}: a {kind} has {axes} axis or axes of chips, such as {kind}:{example}")
+        raise MachineError(
+            f"--topology={name}: a {kind} has {axes} axis or axes of chips", f"an example is {kind}:{example}"
+        )
     return Machine(kind, tuple(map(int, shape.split("x"))))
 
 

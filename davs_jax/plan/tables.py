@@ -133,7 +133,7 @@ def plot(curves: dict[str, Sequence[Plan]]) -> bytes:
     sizes = sorted({machine.size for plans in curves.values() for machine, _, _ in plans})
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.set_xlabel("devices")
-    axes.set_title("clips per second, nothing overlapping (dashed: as many times the smallest)", fontsize=9, loc="left")
+    axes.set_title("clips per second, nothing overlapping (dashed: linear scaling)", fontsize=9, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)

@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
 
         return command.run(args)
     except DavsError as error:
-        raise SystemExit(f"davs-sync: {error.told('command_line')}") from error
+        raise SystemExit(f"davs-sync: {error}") from error
     except KeyboardInterrupt:
         print("davs-sync: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -3,13 +3,12 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from davs_jax import inference
 from davs_jax.constants import FPS
 from davs_jax.errors import DavsError
 from davs_jax.evaluate import lip_sync
 from davs_jax.evaluate.lip_sync import Scorer
+from davs_jax.media.audio import as_int16
 from davs_jax.media.video.read import read_clip
 from davs_jax.media.video.remux import shift_audio
 from davs_jax.sync import audio_offset
@@ -46,9 +45,9 @@ def syncnet_scores(scorer: Scorer, path: Path) -> list[str]:
     clip = read_clip(path)
     if clip.samples is None:
         raise SyncError(f"{path}: has no audio to compare its images with", "give a talking video")
-    samples = np.clip(np.rint(clip.samples * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
+    samples = as_int16(clip.samples)
     try:
         scores = scorer(clip.frames, samples) | {"face-track": scorer.face_track(clip.frames, samples)}
-    except (DavsError, ValueError) as error:  # too short; no face
+    except DavsError as error:  # too short; no face
         raise SyncError(f"{path}: {error}") from error
     return [lip_sync.describe(name, scores[name]) for name in lip_sync.VARIANTS]

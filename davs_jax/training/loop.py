@@ -13,7 +13,7 @@ import numpy as np
 from davs_jax import checkpoint
 from davs_jax.checkpoint import Checkpoints, lock
 from davs_jax.data import pipeline
-from davs_jax.data.sources import ClipSource
+from davs_jax.data.sources import ClipSource, open_clips
 from davs_jax.display import plots
 from davs_jax.evaluate.recognition import recognise
 from davs_jax.inference import Davs
@@ -129,7 +129,7 @@ def _train(config, workdir: str, job: Job, stop_asked: Callable[[], bool], relea
 
 
 def _due(config, every: int, number: int) -> bool:
-    """Whether what is done every so many steps (0 is never), and at the last, is done at this step."""
+    """Whether an action of every `every` steps (0: never), and of the last one, is due at this step."""
     return every > 0 and (number % every == 0 or number == config.steps)
 
 
@@ -222,7 +222,7 @@ def _validation_clips(config, stage: Stage) -> ClipSource | None:
         return None
     if config.log.eval_every <= 0 and config.log.images_every <= 0:
         return None
-    return pipeline.open_clips(config.data.clips, config.log.eval_split)
+    return open_clips(config.data.clips, config.log.eval_split)
 
 
 def _model(config, mesh, now: DavsState) -> Davs:

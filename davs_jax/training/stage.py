@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 from ml_collections import FrozenConfigDict
 
 from davs_jax import models
-from davs_jax.constants import MFCC_LENGTH, MFCC_WIDTH
+from davs_jax.constants import FACE_KEYS, MFCC_LENGTH, MFCC_WIDTH
 from davs_jax.errors import ConfigError
 from davs_jax.models import syncnet
 from davs_jax.models.layers import CONVOLUTION
@@ -26,7 +26,6 @@ REMAT = {
     "activations": functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(CONVOLUTION)),
     "all": jax.checkpoint,
 }
-FACE_ARRAYS = frozenset({"faces", "face_id"})  # of a batch; all others are of clips
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +125,7 @@ class Stage:
     @property
     def reads_clips(self) -> bool:
         """False where the stage reads identity images alone."""
-        return not self.batch.keys() <= FACE_ARRAYS
+        return not self.batch.keys() <= FACE_KEYS
 
     @property
     def examples(self) -> int:
@@ -160,8 +159,7 @@ def _active_terms(config, modalities: tuple[str, ...]) -> set[str]:
 
 
 def _networks(active: set[str], modalities: tuple[str, ...], frozen: bool = False) -> set[str]:
-    """Networks that the active terms move, without the encoders of absent modalities; with `frozen`, those too that the
-    terms only use."""
+    """Networks that the active terms move, and with `frozen` use, without the encoders of absent modalities."""
     absent = {encoder for modality, encoder in losses.ENCODERS.items() if modality not in modalities}
     terms = [losses.TERMS[name] for name in active]
     return {name for term in terms for name in (*term.moves, *(term.uses if frozen else ()))} - absent

@@ -103,7 +103,7 @@ def test_an_origin_is_written_as_browsers_write_it(capsys):
     ):
         with pytest.raises(SystemExit):
             main(["--allow-origin", text])
-        assert f"{text}: is no origin; give http(s)://name" in capsys.readouterr().err
+        assert f"{text}: is not an origin; give http(s)://name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from davs_jax import checkpoint
-from davs_jax.checkpoint import CheckpointError, Checkpoints
+from davs_jax.checkpoint import Checkpoints
 from davs_jax.checkpoint.__main__ import main
 from davs_jax.checkpoint.export import leaves
+from davs_jax.errors import CheckpointError
 from davs_jax.parallel import sharding
 from davs_jax.training.stage import Stage
 from davs_jax.training.state import DavsState, abstract_state, init_state

@@ -19,9 +19,10 @@ from test_checkpoint import abstract, assert_equal, save, small_state
 
 from configs import common
 from davs_jax import checkpoint
-from davs_jax.checkpoint import CheckpointError, Checkpoints, checksums
+from davs_jax.checkpoint import Checkpoints, checksums
 from davs_jax.checkpoint.__main__ import main
 from davs_jax.checkpoint.export import CONFIG, DEMO, WEIGHTS
+from davs_jax.errors import CheckpointError
 from support.tiny_data import tiny
 
 LIST = "checksums-0-of-1.txt"

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from davs_jax.data import pipeline, records
+from davs_jax.data.sources import open_clips
 from davs_jax.errors import ConfigError, DataError
 from davs_jax.parallel import sharding
 from davs_jax.training.stage import Stage
@@ -58,7 +59,7 @@ def test_another_seed_is_another_order(joint_config):
 
 
 def test_every_epoch_visits_every_clip_once_in_a_new_order(word_config):
-    source = pipeline.open_clips(word_config.data.clips, "train")
+    source = open_clips(word_config.data.clips, "train")
     first_windows = {
         source.record(i)["mfcc"][4 * start : 4 * start + 20].tobytes(): i for i in range(16) for start in (2, 3)
     }
@@ -82,7 +83,7 @@ def test_the_word_stage_needs_no_faces(word_config):
 
 
 def test_evaluation_counts_every_clip_exactly_once(clips_folder):
-    source = pipeline.open_clips(clips_folder, "test")
+    source = open_clips(clips_folder, "test")
     batches = list(pipeline.eval_batches(source, 3))
     assert [batch["frames"].shape for batch in batches] == [(3, 29, 64, 64, 3)] * 3
     assert [int(batch["mask"].sum()) for batch in batches] == [3, 3, 1]
@@ -93,7 +94,7 @@ def test_evaluation_counts_every_clip_exactly_once(clips_folder):
 
 
 def test_evaluation_gives_all_windows_and_the_openings_that_are_known(clips_folder):
-    source = pipeline.open_clips(clips_folder, "val")
+    source = open_clips(clips_folder, "val")
     (batch,) = pipeline.eval_batches(source, 5)
     for i in range(5):
         record = source.record(i)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from davs_jax.display import plots
-from davs_jax.media.faces import detectors, tracking
+from davs_jax.media.faces import detectors
 from davs_jax.media.video.write import Writer
 
 POINTS = np.array([[60, 50], [100, 50], [80, 72], [65, 88], [95, 88]], np.float32)  # in an image of 160 × 140
@@ -22,7 +22,7 @@ class OneFace:
 
     def detect(self, image):
         self.left -= 1
-        return [tracking.Face(POINTS, np.array([45, 30, 70, 80], np.float32), 0.99)] if self.left >= 0 else []
+        return [detectors.Face(POINTS, np.array([45, 30, 70, 80], np.float32), 0.99)] if self.left >= 0 else []
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ import pytest
 from davs_jax.errors import NotMeasurable
 from davs_jax.evaluate import lip_sync
 from davs_jax.evaluate.lip_sync import Scorer, score, track_crops
-from davs_jax.media.faces.tracking import Face, NoFace
+from davs_jax.media.faces.detectors import Face
+from davs_jax.media.faces.tracking import NoFace
 
 
 @pytest.fixture

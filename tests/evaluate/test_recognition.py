@@ -19,7 +19,6 @@ from davs_jax.evaluate.recognition import (
     recognise,
     retrieval,
     synchronisation,
-    word_frames,
     word_table,
 )
 from davs_jax.evaluate.sections import Word
@@ -57,7 +56,7 @@ def test_the_batch_size_changes_no_figure(model, source):
 
 
 def test_the_words_are_read_from_frames_2_to_24(model, source):
-    np.testing.assert_array_equal(word_frames(model), np.arange(2, 25, 2))
+    np.testing.assert_array_equal(model.word_frames, np.arange(2, 25, 2))
     clip = next(clips(eval_batches(source, 1)))
     vectors = encode(model, eval_batches(source, 7), persons=True)
     np.testing.assert_allclose(vectors.video[0], model.wid_from_video(clip["frames"][2:25:2]), rtol=1e-4, atol=1e-2)

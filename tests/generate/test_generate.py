@@ -18,9 +18,10 @@ from davs_jax.generate.result import Result
 from davs_jax.generate.talk import generate
 from davs_jax.inference import Davs
 from davs_jax.media import audio, video
-from davs_jax.media.faces import tracking
+from davs_jax.media.faces import detectors
 from davs_jax.media.faces.alignment import aligned_crop
-from davs_jax.media.photo import read_photo
+from davs_jax.media.images import read_image
+from davs_jax.media.photo import photo_of
 from davs_jax.provenance import credentials, verification
 from support import talking_files
 from support.tiny_model import random_model, random_weights
@@ -35,7 +36,7 @@ def model(joint_config) -> Davs:
 
 @pytest.fixture
 def photo(folder, model):
-    return read_photo(folder / "photo.png", model.image_size)
+    return photo_of(read_image(folder / "photo.png"), model.image_size)
 
 
 def test_every_frame_is_driven_by_its_own_window(model, photo, folder):
@@ -152,7 +153,7 @@ def test_gains_are_given_on_the_command_line(folder, checkpoint, monkeypatch):
 
 
 def test_a_photo_with_given_points_needs_no_detector(folder, checkpoint, monkeypatch):
-    monkeypatch.setattr(tracking, "default_detector", lambda: pytest.fail("looked for a face"))
+    monkeypatch.setattr(detectors, "detector", lambda: pytest.fail("looked for a face"))
     assert run(folder, checkpoint, "--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS) == 0
 
 

@@ -18,7 +18,8 @@ from davs_jax.generate.drivers import DrivingVideo, Speech, read_speech
 from davs_jax.generate.result import write_result
 from davs_jax.inference import Davs
 from davs_jax.media import video
-from davs_jax.media.photo import read_photo
+from davs_jax.media.images import read_image
+from davs_jax.media.photo import photo_of
 from support import talking_files
 from support.tiny_model import random_model
 
@@ -30,7 +31,7 @@ def model(joint_config) -> Davs:
 
 @pytest.fixture
 def photo(folder, model):
-    return read_photo(folder / "photo.png", model.image_size, np.array(talking_files.POINTS, float))
+    return photo_of(read_image(folder / "photo.png"), model.image_size, np.array(talking_files.POINTS, float))
 
 
 def ends(path) -> list[float]:

@@ -98,13 +98,13 @@ def test_a_source_is_a_photo_or_a_video(folder, tmp_path):
     assert isinstance(read_source(folder / "photo.png", 64, 1920), Photo)
     assert isinstance(read_source(folder / "driver.mp4", 64, 1920), Footage)
     with pytest.raises(GenerationError, match=r"driver\.mp4: is a video, in which the face is found"):
-        read_source(folder / "driver.mp4", 64, 1920, number=2)
+        read_source(folder / "driver.mp4", 64, 1920, face=2)
     with pytest.raises(PhotoError, match=r"silent\.mp4: no human face"):  # its one frame is a photo
         read_source(folder / "silent.mp4", 64, 1920)
     points = np.array(talking_files.POINTS) / 4
     assert isinstance(read_source(folder / "silent.mp4", 64, 1920, points), Photo)
     with pytest.raises(PhotoError, match=r"photo\.png: there is no face 2 among the 1 found"):
-        read_source(folder / "photo.png", 64, 1920, number=2)
+        read_source(folder / "photo.png", 64, 1920, face=2)
     with pytest.raises(PhotoError, match=r"speech\.wav: cannot be read as an image"):
         read_source(folder / "speech.wav", 64, 1920)
 

@@ -7,8 +7,8 @@ from skimage import data
 
 from davs_jax.media.faces import alignment, tracking
 from davs_jax.media.faces.alignment import aligned_crop, crop_matrix
-from davs_jax.media.images import PhotoError
-from davs_jax.media.photo import Photo, parse_points, read_photo, reduced
+from davs_jax.media.images import PhotoError, read_image
+from davs_jax.media.photo import Photo, parse_points, photo_of, reduced
 from support.recordings import RECORDINGS
 
 STILLS = RECORDINGS / "stills"
@@ -24,6 +24,10 @@ def portrait():
 def save(image: np.ndarray, path, **options):
     Image.fromarray(image).save(path, **options)
     return path
+
+
+def read_photo(path, size: int, **known) -> Photo:
+    return photo_of(read_image(path), size, name=str(path), **known)
 
 
 def test_a_face_is_found_and_aligned(portrait, tmp_path):
@@ -109,11 +113,11 @@ def test_the_largest_face_is_taken_unless_another_is_asked_for(portrait, tmp_pat
     both = np.full((300, 400, 3), 128, np.uint8)
     both[:150, :125], both[:, 150:] = small, portrait
     path = save(both, tmp_path / "two.png")
-    largest, other = read_photo(path, 64), read_photo(path, 64, number=2)
+    largest, other = read_photo(path, 64), read_photo(path, 64, face=2)
     assert largest.points[:, 0].min() > 150 > other.points[:, 0].max()
     assert "has 2 faces; number 1 by size is used; --faces PNG shows them" in largest.warning
     with pytest.raises(PhotoError, match=r"two\.png: there is no face 3 among the 2 found; --faces PNG shows them"):
-        read_photo(path, 64, number=3)
+        read_photo(path, 64, face=3)
 
 
 def test_a_face_of_forty_pixels_is_found(portrait, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from configs import common
 from davs_jax import models
+from davs_jax.constants import IMAGE_SIZES
 from davs_jax.errors import ConfigError
 from davs_jax.models.__main__ import table
 from davs_jax.models.layers import BatchNorm, upsample
@@ -41,7 +42,7 @@ def test_at_full_size_a_network_has_the_official_parameter_count(name):
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == OFFICIAL_PARAMETERS[name]
 
 
-@pytest.mark.parametrize("size", models.IMAGE_SIZES)
+@pytest.mark.parametrize("size", IMAGE_SIZES)
 def test_maps_scale_with_the_image_and_vectors_do_not(size):
     model = common.get_config().model
     model.image_size, model.width, model.num_words = size, 1 / 8, 7

@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 from configs import common
 from davs_jax import checkpoint
 from davs_jax.checkpoint.export import leaves
-from davs_jax.data import pipeline, records
+from davs_jax.data import records
+from davs_jax.data.sources import open_clips
 from davs_jax.errors import ConfigError
 from davs_jax.monitor.monitor import Monitor, NotFiniteError
 from davs_jax.parallel import sharding
@@ -247,7 +248,7 @@ def test_generated_images_show_real_audio_driven_and_video_driven_rows(joint_con
     params, batch_stats = random_weights(joint_config)
     now = DavsState(np.int32(1), params, batch_stats, {}, {})
     with contextlib.closing(Monitor(tmp_path, 0, 1, 1)) as monitor:
-        source = pipeline.open_clips(clips_folder, "val")
+        source = open_clips(clips_folder, "val")
         _show_generated(joint_config, sharding.make_mesh(joint_config.mesh), now, source, monitor, 1)
     sheet = cv2.imread(str(tmp_path / "images" / "generated_00000001.png"), cv2.IMREAD_COLOR_RGB)
     side = len(sheet) // 9  # three clips

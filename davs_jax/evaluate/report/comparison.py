@@ -11,7 +11,7 @@ from davs_jax.evaluate.report import record
 from davs_jax.evaluate.report.recognition import PLACES
 from davs_jax.evaluate.report.record import Report
 from davs_jax.evaluate.sections import Figures, described
-from davs_jax.files import replacing
+from davs_jax.files import write_text
 
 PAGE = "comparison.html"
 NAMES = {  # of what sections go by
@@ -33,8 +33,7 @@ def write_comparison(folders: Sequence[Path], output: Path) -> Path:
       OSError: the page cannot be written.
     """
     reports = [record.read(folder) for folder in folders]
-    with replacing(output / PAGE) as draft:
-        draft.write_text(_page(folders, reports), encoding="utf-8")
+    write_text(output / PAGE, _page(folders, reports))
     return output / PAGE
 
 

@@ -20,7 +20,7 @@ from davs_jax.evaluate.report.examples import example_sheet, example_video
 from davs_jax.evaluate.report.recognition import MODALITIES
 from davs_jax.evaluate.report.record import Report
 from davs_jax.evaluate.sections import Figures
-from davs_jax.files import replacing
+from davs_jax.files import replacing, write_text
 
 PAGE = "report.html"
 
@@ -75,8 +75,7 @@ def write_report(report: Report, media: Media, folder: Path) -> Path:
     for name, data in media.videos.items():
         with replacing(folder / f"{name}.mp4") as draft:
             draft.write_bytes(data)
-    with replacing(folder / PAGE) as draft:
-        draft.write_text(_page(report, media), encoding="utf-8")
+    write_text(folder / PAGE, _page(report, media))
     return folder / PAGE
 
 

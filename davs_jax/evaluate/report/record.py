@@ -1,4 +1,4 @@
-"""report.json: an evaluation as a file, typed in and typed out; reports of earlier versions stay readable."""
+"""report.json: the typed sections of an evaluation, written and read; reports of earlier versions stay readable."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from davs_jax.data.sources import ClipSource
 from davs_jax.errors import DataError, first_line
 from davs_jax.evaluate.sections import Figures, described
-from davs_jax.files import replacing
+from davs_jax.files import write_text
 
 FILE = "report.json"
 
@@ -55,8 +55,7 @@ class Report:
 
 def write(report: Report, folder: Path) -> None:
     """Writes report.json into `folder`, which is made where it is missing."""
-    with replacing(folder / FILE) as draft:
-        draft.write_text(json.dumps(encoded(report), indent=1, default=str) + "\n")
+    write_text(folder / FILE, json.dumps(encoded(report), indent=1, default=str) + "\n")
 
 
 def read(folder: Path) -> Report:

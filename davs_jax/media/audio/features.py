@@ -175,6 +175,11 @@ def _first_column(frame: int, fps: int) -> int:
     return (2 * columns_per_second * frame + fps) // (2 * fps)
 
 
+def as_int16(samples: np.ndarray) -> np.ndarray:
+    """Float samples `[N]` in −1…1 → int16, rounded; samples beyond are clipped."""
+    return np.round(samples * INT16_SCALE).clip(-INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
+
+
 def _scaled(samples: np.ndarray) -> np.ndarray:
     """The samples as float64 on int16's scale."""
     samples = np.asarray(samples)

@@ -41,12 +41,13 @@ class Mtcnn:
 
     Args:
       longest: a larger image is reduced to this many pixels on its longer side before detection.
-      smallest: side of the smallest face to detect, in pixels of the reduced image.
     """
 
-    def __init__(self, longest: int = LONGEST, smallest: int = 40):
+    SMALLEST = 40  # side of the smallest face to detect, in pixels of the reduced image
+
+    def __init__(self, longest: int = LONGEST):
         self._longest = longest
-        self._cascade = MTCNN(min_face_size=smallest)
+        self._cascade = MTCNN(min_face_size=self.SMALLEST)
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """image uint8 `[H, W, 3]` RGB → the faces in it."""
@@ -62,17 +63,16 @@ class CenterFace:
 
     Args:
       weights: the ONNX file.
-      least: confidence from which a detection counts.
     """
 
     STRIDE = 4  # pixels of the image per cell of the heat map
     MULTIPLE = 32  # pixels, of which both sides must be multiples
+    LEAST = 0.5  # confidence from which a detection counts
     OVERLAP = 0.3  # intersection over union from which two boxes are the same face
 
-    def __init__(self, weights: Path, least: float = 0.5):
+    def __init__(self, weights: Path):
         # OpenCV's classic engine gives wrong results once the size of the images has changed.
         self._net = cv2.dnn.readNet(str(weights), engine=cv2.dnn.ENGINE_NEW)
-        self._least = least
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """image uint8 `[H, W, 3]` RGB → the faces in it."""
@@ -82,7 +82,7 @@ class CenterFace:
         padded[: image.shape[0], : image.shape[1]] = image
         self._net.setInput(cv2.dnn.blobFromImage(padded))
         heat, scale, offset, points = (out[0] for out in self._net.forward(["537", "538", "539", "540"]))
-        rows, columns = np.nonzero(heat[0] >= self._least)
+        rows, columns = np.nonzero(heat[0] >= self.LEAST)
         if not len(rows):
             return []
         confidence = heat[0, rows, columns]
@@ -91,7 +91,7 @@ class CenterFace:
         corner = centre - size / 2
         five = points[:, rows, columns].T.reshape(-1, 5, 2)[..., ::-1] * size[:, None] + corner[:, None]
         boxes = np.concatenate([corner, size], 1)
-        kept = cv2.dnn.NMSBoxes(boxes.tolist(), confidence.tolist(), self._least, self.OVERLAP)
+        kept = cv2.dnn.NMSBoxes(boxes.tolist(), confidence.tolist(), self.LEAST, self.OVERLAP)
         return [
             Face(
                 ((five[i] + 0.5) * stretch - 0.5).astype(np.float32),
@@ -115,13 +115,17 @@ def _centerface() -> CenterFace:
 DETECTORS = {"mtcnn": Mtcnn, "centerface": _centerface}
 
 
-@functools.cache
 def detector(name: str = DEFAULT) -> Detector:
     """One of DETECTORS; its network is loaded once per process.
 
     Raises:
       DetectorError: its package is not installed.
     """
+    return _loaded(name)
+
+
+@functools.cache
+def _loaded(name: str) -> Detector:
     return DETECTORS[name]()
 
 

@@ -33,11 +33,6 @@ class Track(NamedTuple):
     lost: np.ndarray  # bool [T]: out of sight; its points are a guess
 
 
-def default_detector() -> Detector:
-    """The detector used where none is given."""
-    return detectors.detector(detectors.DEFAULT)
-
-
 def track(frames: np.ndarray, detector: Detector | None = None, every: int = EVERY, smooth: float = SMOOTH) -> Track:
     """Tracks the speaker's face through a clip: the first of `tracks`, with its arguments."""
     return tracks(frames, detector, every, smooth)[0]
@@ -61,14 +56,14 @@ def tracks(
 
     Args:
       frames: uint8 `[T, H, W, 3]` RGB, or anything with this `shape` that is indexed by rising frame numbers.
-      detector: `default_detector()` if not given.
+      detector: `detectors.detector()` if not given.
       every: frames between detections.
       smooth: standard deviation of the smoothing Gaussian in frames; 0 is none.
 
     Raises:
       NoFace: none of the searched frames shows a face.
     """
-    detector = detector or default_detector()
+    detector = detector or detectors.detector()
     searched = sorted({*range(0, len(frames), every), len(frames) - 1}) if len(frames) else []
     detections = [(index, face) for index in searched for face in detector.detect(frames[index])]
     if not detections:

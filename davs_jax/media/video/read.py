@@ -119,12 +119,14 @@ def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
             yield _rgb(held[1], size)
 
 
-def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, origin: float | None = None) -> np.ndarray:
-    """Reads the whole audio into memory as float32 `[N]` (230 MB per hour); for long files use `read_audio_blocks`.
+def read_audio(path: str | Path, origin: float | None = None) -> np.ndarray:
+    """Reads the whole audio, at 16 kHz, into memory as float32 `[N]` (230 MB per hour).
+
+    For long files use `read_audio_blocks`.
 
     Args, Raises: as `read_audio_blocks`.
     """
-    return np.concatenate([np.zeros(0, np.float32), *read_audio_blocks(path, sample_rate, origin)])
+    return np.concatenate([np.zeros(0, np.float32), *read_audio_blocks(path, origin=origin)])
 
 
 def read_audio_blocks(

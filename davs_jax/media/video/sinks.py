@@ -26,7 +26,7 @@ class Sink(Protocol):
 
 
 def check_name(path: Path) -> None:
-    """Raises MediaError where the output's name is of no known format."""
+    """Raises MediaError where the output's name has no known format."""
     if path.suffix.lower() not in (".mp4", ".gif", ""):
         remedy = "end its name in .mp4 or .gif, or give a name without an ending for a folder of PNG files"
         raise MediaError(f"{path}: has an unknown ending", remedy)
@@ -47,7 +47,7 @@ def open_sink(
       path, fps, samples, sample_rate, metadata: as `Writer` takes them.
 
     Raises:
-      MediaError: the name is of no known format, or nothing can be written there.
+      MediaError: the name has no known format, or nothing can be written there.
     """
     check_name(path)
     match path.suffix.lower():

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from davs_jax.media.faces import tracking
+from davs_jax.media.faces import detectors, tracking
 from support.recordings import RECORDINGS
 
 LFW = RECORDINGS / "faces" / "lfw"
@@ -13,7 +13,7 @@ LFW = RECORDINGS / "faces" / "lfw"
 class Scripted:
     """A detector with given detections: `faces` by the number written into a frame's first pixel."""
 
-    def __init__(self, faces: dict[int, list[tracking.Face]]):
+    def __init__(self, faces: dict[int, list[detectors.Face]]):
         self.faces = faces
         self.searched = []
 
@@ -29,11 +29,11 @@ def frames(count: int) -> np.ndarray:
     return result
 
 
-def at(x: float, y: float = 80.0, size: float = 60.0) -> tracking.Face:
+def at(x: float, y: float = 80.0, size: float = 60.0) -> detectors.Face:
     """A face whose box is `size` wide and whose centre is (x, y)."""
     shape = np.array([[-0.2, -0.2], [0.2, -0.2], [0, 0], [-0.15, 0.25], [0.15, 0.25]])
     box = np.array([x - size / 2, y - size / 2, size, size], np.float32)
-    return tracking.Face((shape * size + (x, y)).astype(np.float32), box, 0.99)
+    return detectors.Face((shape * size + (x, y)).astype(np.float32), box, 0.99)
 
 
 def test_a_uniform_motion_is_interpolated_between_detections():
@@ -109,7 +109,7 @@ def test_mtcnn_finds_the_person_of_a_real_photo_at_any_size():
 
 
 def test_mtcnn_finds_nothing_in_images_without_a_face():
-    detector = tracking.default_detector()
+    detector = detectors.detector()
     for shape in [(1, 1, 3), (5, 400, 3), (2000, 30, 3), (256, 256, 3)]:
         assert list(detector.detect(np.full(shape, 90, np.uint8))) == []
 
