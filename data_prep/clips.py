@@ -14,8 +14,9 @@ from data_prep import folders, measures
 from data_prep.folders import AnyPath
 from data_prep.shards import Rejection
 from davs_jax.command_line import real
-from davs_jax.constants import CLIP_FRAMES, SAMPLES_PER_FRAME, stored_size
+from davs_jax.constants import CLIP_FRAMES, SAMPLES_PER_FRAME
 from davs_jax.errors import DavsError, MediaError
+from davs_jax.face_geometry import stored_size
 from davs_jax.media import offsets
 from davs_jax.media.audio import as_int16, clip_mfcc
 from davs_jax.media.faces import alignment, detectors, tracking

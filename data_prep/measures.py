@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from davs_jax.constants import SAMPLES_PER_FRAME, mouth_box, stored_size
+from davs_jax.constants import SAMPLES_PER_FRAME
+from davs_jax.face_geometry import mouth_box, stored_size
 from davs_jax.media import offsets
 from davs_jax.media.faces import alignment
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow_datasets as tfds
 
-from data_prep import command, containers, folders, photos
+from data_prep import archives, command, folders, photos
 from data_prep.clips import UNKNOWN, Unusable
 from data_prep.faces import PHOTOS_PER_SHARD, listed
 from data_prep.folders import AnyPath
@@ -18,7 +18,7 @@ from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, rejected_item
 from davs_jax.data.records import face_features
 
-PACKED = (".tgz", *(f"{kind}.gz" for kind in containers.KINDS))
+PACKED = (".tgz", *(f"{kind}.gz" for kind in archives.KINDS))
 DEFAULT_CROPS = {".tsv": "detect", ".rec": "arcface", ".tar": "arcface", "": "detect"}
 
 
@@ -29,8 +29,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
       PreparationError: the folder holds no photo, or files of more than one form.
     """
     found = folders.files(args.input)
-    files = [file for file in found if containers.kind(file)]
-    forms = sorted({containers.kind(file) for file in files})
+    files = [file for file in found if archives.kind(file)]
+    forms = sorted({archives.kind(file) for file in files})
     if len(forms) > 1:
         reason = f"{args.input}: holds {' and '.join(forms)} files"
         raise PreparationError(reason, "give each form a folder of its own")
@@ -62,7 +62,7 @@ def examples(plan: Plan, item: list) -> Iterator[dict | Rejection]:
     name, file, offset, size, identity = item
     path = folders.folder(plan.input) / file
     try:
-        data = containers.photo_bytes(path, offset, size) if containers.kind(file) else None
+        data = archives.photo_bytes(path, offset, size) if archives.kind(file) else None
         photo = photos.read(path, data)
         label = _labels(plan).get(identity, UNKNOWN)
         yield photos.face_record(name, photo, label, plan.options)
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _contained(folder: AnyPath, files: Sequence[str]) -> Iterator[list | dict]:
     for file in files:
-        for entry in containers.entries(folder / file, file):
+        for entry in archives.entries(folder / file, file):
             if entry.trouble or not entry.identity:
                 trouble = entry.trouble or "its label is not a number"
                 yield rejected_item(entry.name, "read", trouble, "copy the file again, or correct it")

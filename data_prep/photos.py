@@ -10,8 +10,8 @@ from data_prep import folders, measures
 from data_prep.clips import UNKNOWN, Unusable, add_detector, encode_jpeg
 from data_prep.folders import AnyPath
 from davs_jax.command_line import real
-from davs_jax.constants import stored_size
 from davs_jax.errors import DavsError
+from davs_jax.face_geometry import stored_size
 from davs_jax.media.faces import alignment, detectors, tracking
 from davs_jax.media.images import read_image
 

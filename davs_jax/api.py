@@ -13,7 +13,7 @@ from davs_jax.errors import DavsError
 from davs_jax.generate import adapt
 from davs_jax.generate.drivers import Driver, Live, Speech, check_fps, read_driving_video, read_speech
 from davs_jax.generate.errors import GenerationError
-from davs_jax.generate.follow import follow
+from davs_jax.generate.face_track import follow
 from davs_jax.generate.footage import read_source
 from davs_jax.generate.result import LONGEST
 from davs_jax.generate.talk import Source, generate, whole_images
@@ -21,7 +21,7 @@ from davs_jax.inference import Davs
 from davs_jax.media import video as files
 from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.faces.alignment import aligned_crop
-from davs_jax.media.faces.steady import Steady
+from davs_jax.media.faces.smoothing import Steady
 from davs_jax.media.photo import photo_of
 from davs_jax.media.video.streams import resampled
 from davs_jax.sync import audio_offset

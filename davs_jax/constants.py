@@ -12,14 +12,3 @@ MFCC_PER_FRAME = 4  # columns per video frame: a 10 ms hop at 25 fps
 FACE_KEYS = frozenset({"faces", "face_id"})  # keys of a batch that come from identity images; all others: clips
 INTERRUPTED = 130  # exit status after Ctrl-C, as in shells
 STOPPED = 75  # exit status of a run that a signal stopped (EX_TEMPFAIL): not finished, rerun the command
-
-
-def stored_size(image_size: int) -> int:
-    """Side in pixels of a stored frame for a network input of `image_size`: the official 260 per 256."""
-    return image_size * 260 // 256
-
-
-def mouth_box(image_size: int) -> tuple[slice, slice]:
-    """Rows and columns of the mouth in an aligned face of side S: 170:234 × 64:192 at 256 px, in proportion."""
-    rows, columns = ((round(edge * image_size / 256) for edge in span) for span in ((170, 234), (64, 192)))
-    return slice(*rows), slice(*columns)

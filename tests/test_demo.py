@@ -7,7 +7,8 @@ from data_prep.synthetic.corpus import WORDS, Settings
 from data_prep.synthetic.performance import perform, speak_word
 from data_prep.synthetic.speech import SpeechError, Voice, say
 from davs_jax import inference
-from davs_jax.constants import CLIP_FRAMES, mouth_box
+from davs_jax.constants import CLIP_FRAMES
+from davs_jax.face_geometry import mouth_box
 from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.faces.alignment import aligned_crop
 

@@ -13,7 +13,7 @@ import davs_jax
 PACKAGE = Path(davs_jax.__file__).parent
 # From the ground up: a module imports from its own package and from lower floors.
 FLOORS = (
-    {"constants", "errors"},
+    {"constants", "errors", "face_geometry"},
     {"files", "command_line"},
     {"display", "parallel"},
     {"media", "models"},

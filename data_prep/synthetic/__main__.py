@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from data_prep import processes
 from data_prep.plan import PreparationError
 from data_prep.status import exit_status
 from data_prep.synthetic.corpus import SPLITS, Settings, make_clip, plan, run_task
@@ -39,7 +38,7 @@ def make_corpus(output: Path, settings: Settings, workers: int) -> dict:
     _write_description(output, description)
     tasks = plan(settings)
     with progress(total=sum(len(task.items) for task in tasks), unit="file", desc="synthetic") as bar:
-        processes.run(functools.partial(run_task, output, settings), tasks, workers, bar)
+        workers.run(functools.partial(run_task, output, settings), tasks, workers, bar)
     for draft in list(output.rglob(f"{DRAFT}*")):  # of killed processes
         shutil.rmtree(draft)
     return description

@@ -10,7 +10,7 @@ from davs_jax.app.login import read_logins
 from davs_jax.app.origins import LOOPBACK
 from davs_jax.app.server import served
 from davs_jax.parallel.compilation import keep_compilations
-from davs_jax.provenance import credentials
+from davs_jax.provenance import signing
 
 
 def run(args: argparse.Namespace) -> None:
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     logins = read_logins(args.login)
     if not logins and args.host not in LOOPBACK:
         _say(f"warning: everyone who reaches {args.host} can use this page; ask for a password with --login")
-    signer = credentials.signer(args.certificate, args.key, _say)
+    signer = signing.signer(args.certificate, args.key, _say)
     limits = Limits(args.max_upload, args.max_seconds, keep=args.keep, request_mb=args.max_request)
     keep_compilations()
     model = inference.load(args.checkpoint)

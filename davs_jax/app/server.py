@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterable, Iterator
 
 from davs_jax.app.errors import AppError
-from davs_jax.app.folder import swept, temporary_folder
 from davs_jax.app.guard import Guard, Rules
 from davs_jax.app.limits import Limits
 from davs_jax.app.login import matches
 from davs_jax.app.origins import Origins
 from davs_jax.app.studio import Studio, page
+from davs_jax.app.upload_folder import swept, temporary_folder
 from davs_jax.inference import Davs
 
 INSTALL = "pip install 'davs_jax[app]'"

@@ -6,8 +6,7 @@ that holds the workdir.
 """
 
 from davs_jax.checkpoint.export import as_path, save_weights
-from davs_jax.checkpoint.saving import Checkpoints, find_damaged
-from davs_jax.checkpoint.stored import (
+from davs_jax.checkpoint.reading import (
     changes,
     checkpoint_steps,
     checkpoints_folder,
@@ -17,6 +16,7 @@ from davs_jax.checkpoint.stored import (
     load_weights,
     unfinished,
 )
+from davs_jax.checkpoint.saving import Checkpoints, find_damaged
 
 __all__ = [
     "Checkpoints",

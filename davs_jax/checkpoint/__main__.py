@@ -7,35 +7,35 @@ import sys
 from etils import epath
 from ml_collections import ConfigDict
 
-from davs_jax.checkpoint import checksums, stored
+from davs_jax.checkpoint import checksums, reading
 from davs_jax.checkpoint.export import leaves
 from davs_jax.errors import DavsError
 
 
 def _list(workdir: str) -> None:
     """Prints one line per checkpoint: step, the figure that chooses the best, size on disk, configuration."""
-    folders = [stored.checkpoints_folder(workdir) / str(step) for step in stored.checkpoint_steps(workdir)]
-    name = stored.read_config(stored.find_checkpoint(workdir)).checkpoint.best
-    values = {folder: stored.figures(folder).get(name, -math.inf) for folder in folders}
+    folders = [reading.checkpoints_folder(workdir) / str(step) for step in reading.checkpoint_steps(workdir)]
+    name = reading.read_config(reading.find_checkpoint(workdir)).checkpoint.best
+    values = {folder: reading.figures(folder).get(name, -math.inf) for folder in folders}
     best = max(reversed(folders), key=values.get)  # of equals, the later is kept
     print(f"{'step':>10}  {name or 'figure':>16}  {'MB':>8}  configuration")
     before = None
     for folder, value in values.items():
         shown, mark = (f"{value:.4f}", "  best" * (folder == best)) if math.isfinite(value) else ("–", "")
-        config = stored.read_config(folder)
+        config = reading.read_config(folder)
         print(f"{folder.name:>10}  {shown:>16}  {_size(folder) / 1e6:8.1f}  {_told(before, config)}{mark}")
         before = config
-    for folder in stored.finished(workdir):
-        if what := stored.damage(folder, verify=False):
+    for folder in reading.finished(workdir):
+        if what := reading.damage(folder, verify=False):
             print(f"{folder.name:>10}  is damaged, and is not used: {what}")
-    for folder in stored.unfinished(workdir):
+    for folder in reading.unfinished(workdir):
         print(f"{folder.name:>10}  was not finished, and is not used  {_size(folder) / 1e6:8.1f} MB")
 
 
 def _told(before: ConfigDict | None, config: ConfigDict) -> str:
     """A configuration in a line; after an earlier one of the run, what has changed since."""
     if before:
-        return "; ".join(stored.changes(before, config)) or "as above"
+        return "; ".join(reading.changes(before, config)) or "as above"
     model = config.model
     sizes = f"{model.image_size} px, width {model.width:g}, {model.dtype}, batch {config.data.batch_size}"
     return f"trains {', '.join(config.trained)}; {sizes}"
@@ -48,9 +48,9 @@ def _size(path: epath.Path) -> int:
 
 def _verify(workdir: str) -> int:
     """Prints one line per checkpoint, newest first; 1 where one is damaged."""
-    found = {folder: stored.damage(folder) for folder in stored.finished(workdir)}
+    found = {folder: reading.damage(folder) for folder in reading.finished(workdir)}
     if not found:
-        stored.find_checkpoint(workdir)
+        reading.find_checkpoint(workdir)
     for folder, what in found.items():
         verified = "undamaged" if checksums.complete(folder) else "not verified: it has no checksums of all its files"
         print(f"{folder.name:>10}  {f'damaged: {what}' if what else verified}")
@@ -59,7 +59,7 @@ def _verify(workdir: str) -> int:
 
 def _show(path: str) -> None:
     """Prints the configuration, and every network's parameters."""
-    config, params, _ = stored.load_weights(path)
+    config, params, _ = reading.load_weights(path)
     print(config.to_json(indent=2))
     for name, tree in params.items():
         print(f"{name:>24}  {sum(leaf.size for leaf in leaves(tree).values()):12,} parameters")
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
             case "show":
                 _show(args.path)
             case "export":
-                stored.export_weights(args.path, args.folder, args.dtype)
+                reading.export_weights(args.path, args.folder, args.dtype)
     except DavsError as error:
         raise SystemExit(f"{parser.prog}: {error}") from error
     return 0

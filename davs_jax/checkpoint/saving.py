@@ -18,7 +18,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from davs_jax.checkpoint import checksums
 from davs_jax.checkpoint.export import check_finite, leaves, reading, writing
-from davs_jax.checkpoint.stored import (
+from davs_jax.checkpoint.reading import (
     changes,
     checkpoints_folder,
     damage,

@@ -9,6 +9,7 @@ import numpy as np
 from davs_jax import constants
 from davs_jax.data.sources import decode, text
 from davs_jax.errors import DataError
+from davs_jax.face_geometry import stored_size
 from davs_jax.media.audio import syncnet_features, windows
 from davs_jax.models import syncnet
 
@@ -35,7 +36,7 @@ class View:
     @classmethod
     def central(cls, size: int) -> "View":
         """The central crop of `size` pixels, without augmentation, as evaluation uses it."""
-        margin = constants.stored_size(size) - size
+        margin = stored_size(size) - size
         return cls(False, margin // 2, margin // 2, size, None)
 
     @classmethod
@@ -44,7 +45,7 @@ class View:
 
         Disabled options consume their random numbers too, so that an option does not change the others' values.
         """
-        margin = constants.stored_size(size) - size
+        margin = stored_size(size) - size
         flip, (top, left) = rng.random() < 0.5, rng.integers(margin + 1, size=2)
         brightness, contrast, *tint = 1 + data.color_jitter * rng.uniform(-1, 1, 5)
         colors = None

@@ -13,14 +13,14 @@ from davs_jax.data.pipeline import eval_batches
 from davs_jax.data.sources import ClipSource, FaceSource, open_clips
 from davs_jax.display.progress import progress
 from davs_jax.errors import NotMeasurable
-from davs_jax.evaluate import generated, metrics, mouth, recognition
+from davs_jax.evaluate import generated, metrics, mouth_opening, recognition
 from davs_jax.evaluate.generated import Generated
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.evaluate.perceptual import PerceptualMetrics
 from davs_jax.evaluate.recognition import Vectors
 from davs_jax.evaluate.sections import Figures
 from davs_jax.inference import Davs
-from davs_jax.models.initial import fresh_weights
+from davs_jax.models.initialization import fresh_weights
 from davs_jax.parallel import sharding
 
 BATCH = 16  # clips
@@ -128,7 +128,7 @@ class Context:
             raise self._fitted
 
     @functools.cached_property
-    def _fitted(self) -> mouth.Estimator | NotMeasurable:
+    def _fitted(self) -> mouth_opening.Estimator | NotMeasurable:
         """The mouth-opening estimator, or why there is none: fitting reads many clips, so it is tried once only."""
         try:
             return fit_estimator(self.source, self.vectors)
@@ -142,7 +142,7 @@ class Context:
             )
 
 
-def fit_estimator(source: ClipSource, vectors: Vectors) -> mouth.Estimator:
+def fit_estimator(source: ClipSource, vectors: Vectors) -> mouth_opening.Estimator:
     """The mouth-opening estimator, fitted on the training split without the people of this one.
 
     Raises:
@@ -152,7 +152,7 @@ def fit_estimator(source: ClipSource, vectors: Vectors) -> mouth.Estimator:
     known = vectors.mouth_opening[np.isfinite(vectors.mouth_opening).all(1)]
     if not np.ptp(known, axis=1).any():
         raise NotMeasurable("no clip has a known mouth opening that changes")
-    return mouth.fit_estimator(eval_batches(open_clips(source.folder, "train"), BATCH), vectors.speaker)
+    return mouth_opening.fit_estimator(eval_batches(open_clips(source.folder, "train"), BATCH), vectors.speaker)
 
 
 def untrained(model: Davs, seed: int) -> Davs:

@@ -9,7 +9,7 @@ from davs_jax.data.sources import ClipSource
 from davs_jax.display.progress import progress
 from davs_jax.evaluate import landmarks, lip_sync, metrics, perceptual
 from davs_jax.evaluate.lip_sync import Score, Scorer
-from davs_jax.evaluate.mouth import TRUSTED, Estimator
+from davs_jax.evaluate.mouth_opening import TRUSTED, Estimator
 from davs_jax.evaluate.perceptual import PerceptualMetrics
 from davs_jax.evaluate.recognition import clips, partner
 from davs_jax.evaluate.sections import Likeness, LipSync, Mean, Motion, MouthMotion, Trust

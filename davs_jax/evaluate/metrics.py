@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from davs_jax.constants import mouth_box
 from davs_jax.errors import NotMeasurable
 from davs_jax.evaluate.sections import Motion, Ranks
+from davs_jax.face_geometry import mouth_box
 from davs_jax.parallel import sharding
 
 RECALLS = (1, 5, 10, 50)

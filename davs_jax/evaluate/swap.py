@@ -13,7 +13,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from davs_jax.constants import mouth_box
 from davs_jax.data.examples import View
 from davs_jax.data.sources import ClipSource, text
 from davs_jax.errors import NotMeasurable
@@ -21,6 +20,7 @@ from davs_jax.evaluate import metrics
 from davs_jax.evaluate.generated import PHOTO_FRAME
 from davs_jax.evaluate.recognition import Vectors
 from davs_jax.evaluate.sections import Swap, Swapped
+from davs_jax.face_geometry import mouth_box
 from davs_jax.inference import Davs
 
 CLIPS = 800  # of the split, evenly spread: half to fit the classifiers on, half to swap

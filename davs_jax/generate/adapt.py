@@ -10,8 +10,8 @@ import optax
 from ml_collections import FrozenConfigDict
 
 from davs_jax import models
-from davs_jax.constants import mouth_box
 from davs_jax.display.progress import progress
+from davs_jax.face_geometry import mouth_box
 from davs_jax.generate.drivers import Driver
 from davs_jax.generate.talk import Source
 from davs_jax.inference import Davs

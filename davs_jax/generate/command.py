@@ -17,7 +17,7 @@ from davs_jax.generate.result import Result
 from davs_jax.media.images import read_image
 from davs_jax.media.photo import POINTS, find_faces, parse_points
 from davs_jax.parallel.compilation import keep_compilations
-from davs_jax.provenance import credentials
+from davs_jax.provenance import signing
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         jobs = read_manifest(args.manifest)
     else:
         jobs = [_job(args)]
-    signer = credentials.signer(args.certificate, args.key, _say)
+    signer = signing.signer(args.certificate, args.key, _say)
     style = Style(
         args.crop, args.side_by_side, args.steady, args.preview, args.fps, args.adapt_steps, args.mark, signer
     )

@@ -13,7 +13,7 @@ from davs_jax.constants import FPS, SAMPLE_RATE
 from davs_jax.display.progress import progress
 from davs_jax.errors import MediaError
 from davs_jax.generate.errors import GenerationError
-from davs_jax.generate.follow import follow
+from davs_jax.generate.face_track import follow
 from davs_jax.inference import Davs
 from davs_jax.media import video
 from davs_jax.media.audio import frames_of, stream_windows

@@ -12,7 +12,7 @@ import numpy as np
 from davs_jax.constants import FPS
 from davs_jax.errors import MediaError
 from davs_jax.generate.errors import GenerationError
-from davs_jax.generate.follow import follow
+from davs_jax.generate.face_track import follow
 from davs_jax.media import video
 from davs_jax.media.faces import tracking
 from davs_jax.media.faces.alignment import aligned_crop

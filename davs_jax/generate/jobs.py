@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from davs_jax.constants import FPS
-from davs_jax.generate import adapt, follow, preflight, result
+from davs_jax.generate import adapt, face_track, preflight, result
 from davs_jax.generate.drivers import Driver, check_fps, read_driving_video, read_speech
 from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.footage import Footage, read_source
 from davs_jax.generate.result import Result, write_result
 from davs_jax.generate.talk import Source
 from davs_jax.inference import Davs
-from davs_jax.provenance import credentials
+from davs_jax.provenance import signing
 
 PREVIEW_SECONDS, PREVIEW_LONGEST = 4, 320  # pixels
 
@@ -66,7 +66,7 @@ def read_driver(job: Job, fps: int, say: Callable[[str], None]) -> Driver:
     if job.audio:
         return read_speech(job.audio, fps)
     driver, track = read_driving_video(job.video, fps)
-    for line in follow.describe(track, fps):
+    for line in face_track.describe(track, fps):
         say(f"{job.video}: {line}")
     return driver
 
@@ -90,7 +90,7 @@ def make(
     check_fps(style.fps)
     source = read_source(job.photo, model.image_size, style.longest, job.points, job.aligned, job.face, style.fps)
     if isinstance(source, Footage):
-        for line in follow.describe(source.track, style.fps):
+        for line in face_track.describe(source.track, style.fps):
             say(f"{job.photo}: {line}")
     elif source.warning:
         say(f"warning: {source.warning}")
@@ -108,7 +108,7 @@ def make(
     looks = (style.crop, style.beside, style.steady, style.longest, frames, style.mark)
     made = write_result(model, source, driver, output, *looks)
     parts = "video" if isinstance(source, Footage) else "photo", "speech" if job.audio else "driving video"
-    credentials.sign(output, style.signer, parts)
+    signing.sign(output, style.signer, parts)
     if part and not made.stopped:
         output.replace(job.output)
     return made

@@ -13,16 +13,16 @@ from PIL import Image
 
 from davs_jax.display import plots
 from davs_jax.display.progress import progress
-from davs_jax.generate.ahead import Stages
 from davs_jax.generate.drivers import Driver
+from davs_jax.generate.prefetch import Stages
 from davs_jax.generate.talk import Paster, Source, photos_and_crops, steadied
 from davs_jax.inference import Davs
-from davs_jax.media.faces.steady import Steady
+from davs_jax.media.faces.smoothing import Steady
 from davs_jax.media.images import shrink
 from davs_jax.media.photo import Photo, reduced
 from davs_jax.media.video.sinks import open_sink
-from davs_jax.provenance.credentials import METADATA
-from davs_jax.provenance.mark import marked
+from davs_jax.provenance.signing import METADATA
+from davs_jax.provenance.visible_mark import marked
 
 LONGEST = 1920  # pixels of a result on its longer side, which every player decodes
 SHEET_ROWS, SHEET_COLUMNS, SHEET_SIDE = 3, 8, 256

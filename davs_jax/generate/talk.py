@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from davs_jax.generate.ahead import Stages, ahead
 from davs_jax.generate.drivers import Driver
 from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.footage import Footage
+from davs_jax.generate.prefetch import Stages, ahead
 from davs_jax.inference import Davs
 from davs_jax.media.faces.paste import Canvas
-from davs_jax.media.faces.steady import Steady
+from davs_jax.media.faces.smoothing import Steady
 from davs_jax.media.photo import Photo
 
 Source = Photo | Footage

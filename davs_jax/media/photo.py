@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from davs_jax.constants import stored_size
+from davs_jax.face_geometry import stored_size
 from davs_jax.media.faces import alignment, detectors, tracking
 from davs_jax.media.faces.alignment import aligned_crop
 from davs_jax.media.images import PhotoError, shrink

@@ -35,6 +35,7 @@ CACHE = "~/.cache/davs_jax/plans"
 FORMAT = 4  # of cached figures; raise it where the interpretation of the compiler's answers changes
 SOURCES = (
     "constants.py",
+    "face_geometry.py",
     "errors.py",
     "models/*.py",
     "parallel/*.py",

@@ -17,8 +17,8 @@ from PIL import Image
 
 from davs_jax.errors import MediaError
 from davs_jax.media.video.streams import opened
-from davs_jax.provenance.credentials import INSTALL, SETTINGS
 from davs_jax.provenance.errors import CertificateError, ProvenanceError
+from davs_jax.provenance.signing import INSTALL, SETTINGS
 
 SIGNS = ("AI-generated", "trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia")
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from davs_jax.constants import mouth_box
+from davs_jax.face_geometry import mouth_box
 from davs_jax.models.layers import flatten_time
 
 Array = jax.Array

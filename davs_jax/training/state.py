@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.sharding import Mesh
 
-from davs_jax.models.initial import first_variables
+from davs_jax.models.initialization import first_variables
 from davs_jax.parallel import sharding
 from davs_jax.parallel.compilation import run_once
 from davs_jax.training.stage import Stage

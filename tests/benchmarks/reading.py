@@ -21,6 +21,7 @@ import numpy as np
 from configs import common
 from davs_jax import constants
 from davs_jax.data import pipeline, records
+from davs_jax.face_geometry import stored_size
 from support.tiny_data import SPEAKERS, WORDS, clip_record, tiny, write_shards
 
 SIZE = 256
@@ -35,7 +36,7 @@ STAGES = {
 def photo(seed: int) -> np.ndarray:
     """A face-like image of 260 px, with as much detail as a photo, uint8 RGB."""
     rng = np.random.default_rng(seed)
-    side = constants.stored_size(SIZE)
+    side = stored_size(SIZE)
     smooth = sum(
         cv2.resize(rng.normal(0, 20, (n, n, 3)), (side, side), interpolation=cv2.INTER_CUBIC) for n in (4, 8, 16, 64)
     )

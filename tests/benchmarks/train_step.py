@@ -35,8 +35,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from davs_jax import constants
 from davs_jax.data import pipeline, records
+from davs_jax.face_geometry import stored_size
 from davs_jax.parallel import sharding
 from davs_jax.plan import flops
 from davs_jax.training import state, step
@@ -68,7 +68,7 @@ def resized(encoded: bytes, side: int) -> bytes:
 
 def write_data(folder: Path, config) -> None:
     """Writes shards of a few images of this size, with as many words and identities as the config has."""
-    side, model = constants.stored_size(config.model.image_size), config.model
+    side, model = stored_size(config.model.image_size), config.model
     words = [f"WORD{i:05d}" for i in range(model.num_words)]
     clips = []
     for number in range(32):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from official_torch import Networks
 from torch import Tensor
 
-from davs_jax.constants import mouth_box
+from davs_jax.face_geometry import mouth_box
 from davs_jax.import_official.convert import export
 from davs_jax.import_official.layers import NETWORKS
 from davs_jax.training.losses import full_name

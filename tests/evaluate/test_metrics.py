@@ -5,10 +5,10 @@ from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import confusion_matrix, pairwise_distances, top_k_accuracy_score
 
-from davs_jax.constants import mouth_box
 from davs_jax.errors import NotMeasurable
 from davs_jax.evaluate import metrics
 from davs_jax.evaluate.sections import Motion
+from davs_jax.face_geometry import mouth_box
 from davs_jax.parallel import sharding
 
 

@@ -3,12 +3,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from davs_jax.constants import mouth_box
 from davs_jax.data.sources import ClipSource
 from davs_jax.errors import NotMeasurable
 from davs_jax.evaluate import swap
 from davs_jax.evaluate.recognition import Vectors
 from davs_jax.evaluate.swap import swap_test
+from davs_jax.face_geometry import mouth_box
 from support.tiny_data import IMAGE_SIZE, WORDS, face, jpeg
 
 PEOPLE, TIMES = 4, 4

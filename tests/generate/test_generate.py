@@ -11,9 +11,9 @@ from davs_jax.checkpoint.export import save_weights
 from davs_jax.constants import SAMPLES_PER_FRAME
 from davs_jax.generate import jobs, result
 from davs_jax.generate.__main__ import main
-from davs_jax.generate.ahead import Stages
 from davs_jax.generate.drivers import DrivingVideo, Speech, read_driving_video
 from davs_jax.generate.errors import GenerationError
+from davs_jax.generate.prefetch import Stages
 from davs_jax.generate.result import Result
 from davs_jax.generate.talk import generate
 from davs_jax.inference import Davs
@@ -22,7 +22,7 @@ from davs_jax.media.faces import detectors
 from davs_jax.media.faces.alignment import aligned_crop
 from davs_jax.media.images import read_image
 from davs_jax.media.photo import photo_of
-from davs_jax.provenance import credentials, verification
+from davs_jax.provenance import signing, verification
 from support import talking_files
 from support.tiny_model import random_model, random_weights
 
@@ -176,7 +176,7 @@ def test_a_photo_that_seems_not_to_be_aligned_is_warned_about(folder, checkpoint
 
 @pytest.mark.parametrize("output", ["@signed.mp4", "@signed.gif", "@signed"])
 def test_every_kind_of_result_is_signed(folder, checkpoint, output):
-    pytest.importorskip("c2pa", reason=f"signing needs {credentials.INSTALL}")
+    pytest.importorskip("c2pa", reason=f"signing needs {signing.INSTALL}")
     drive = ("--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS)
     assert run(folder, checkpoint, *drive, "--output", output) == 0
     result = folder / output[1:]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from davs_jax.generate import footage
-from davs_jax.generate.ahead import Stages, ahead
 from davs_jax.generate.drivers import DrivingVideo, Speech
 from davs_jax.generate.errors import GenerationError
-from davs_jax.generate.follow import describe
+from davs_jax.generate.face_track import describe
 from davs_jax.generate.footage import Footage, read_source
+from davs_jax.generate.prefetch import Stages, ahead
 from davs_jax.generate.talk import generate, whole_images
 from davs_jax.media import video
 from davs_jax.media.faces import tracking

@@ -26,7 +26,7 @@ from configs import common
 from davs_jax.api import Model
 from davs_jax.data.pipeline import eval_batches
 from davs_jax.data.sources import open_clips
-from davs_jax.evaluate import generated, mouth, probes, recognition, swap
+from davs_jax.evaluate import generated, mouth_opening, probes, recognition, swap
 from davs_jax.evaluate.report.record import encoded
 from davs_jax.inference import Davs
 from davs_jax.parallel import processes, sharding
@@ -51,7 +51,7 @@ def figures(model: Davs, folder: str) -> dict:
     source = open_clips(folder, "train")
     vectors = recognition.encode(model, eval_batches(source, 5), persons=True, every_frame=True)
     read = recognition.logits(model, vectors)
-    estimator = mouth.fit_estimator(eval_batches(source, 5))
+    estimator = mouth_opening.fit_estimator(eval_batches(source, 5))
     made = generated.measure(
         model,
         None,

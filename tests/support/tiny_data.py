@@ -9,6 +9,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from ml_collections import ConfigDict
 
 from davs_jax import constants
+from davs_jax.face_geometry import stored_size
 
 WORDS = ("ABOUT", "HOUSE", "MONEY", "PEOPLE")
 SPEAKERS = ("p000", "p001", "p002")
@@ -23,7 +24,7 @@ def jpeg(image: np.ndarray) -> bytes:
 
 def face(rng: np.random.Generator, person: int, opening: float) -> np.ndarray:
     """A face as plain as can be, uint8 RGB [65, 65, 3]: a person's colour, and a mouth that opens."""
-    size = constants.stored_size(IMAGE_SIZE)
+    size = stored_size(IMAGE_SIZE)
     image = np.full((size, size, 3), (40 + 20 * person, 90, 200 - 15 * person), np.uint8)
     cv2.ellipse(image, (size // 2, size // 2), (size // 3, size // 2 - 4), 0, 0, 360, (220, 180, 150), -1)
     cv2.ellipse(image, (size // 2, 3 * size // 4), (9, round(1 + 7 * opening)), 0, 0, 360, (120, 20, 30), -1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from davs_jax import models
-from davs_jax.constants import mouth_box
+from davs_jax.face_geometry import mouth_box
 from davs_jax.training import losses
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from davs_jax.data.sources import ClipSource
 from davs_jax.display import plots
 from davs_jax.media.video.write import Writer
-from davs_jax.provenance.credentials import METADATA
+from davs_jax.provenance.signing import METADATA
 
 SHEET_FRAMES = (4, 8, 12, 16, 20, 24)  # of each example, beside its photo
 VIDEO_SIDE = 160  # pixels; smaller images are enlarged for the example video

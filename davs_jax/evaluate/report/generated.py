@@ -8,7 +8,7 @@ from davs_jax.display import plots
 from davs_jax.display.page import bracketed, decimals, image, percent, section, table
 from davs_jax.evaluate.generated import VARIANTS
 from davs_jax.evaluate.lip_sync import VARIANTS as SYNCNET_VARIANTS
-from davs_jax.evaluate.mouth import TRUSTED
+from davs_jax.evaluate.mouth_opening import TRUSTED
 from davs_jax.evaluate.sections import Landmarks, Likeness, LipSync, Mean, Motion, MouthMotion, Perceptual
 
 OURS = ("audio", "video")  # rows in bold

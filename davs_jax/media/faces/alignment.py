@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from davs_jax.constants import stored_size
+from davs_jax.face_geometry import stored_size
 
 # The official alignment (preprocess/face_align.py): eyes and mouth centre go to TEMPLATE in a canvas of 356 ×
 # 436 pixels, of which the square of CROP_SIZE whose corner is CROP_CORNER is kept: centred horizontally, and

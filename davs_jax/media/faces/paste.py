@@ -9,7 +9,7 @@ import math
 import cv2
 import numpy as np
 
-from davs_jax.constants import mouth_box
+from davs_jax.face_geometry import mouth_box
 from davs_jax.media.faces.alignment import crop_matrix
 
 BORDER, FEATHER = 0.02, 0.10  # of the crop's side: where the mask begins to rise, and over how much

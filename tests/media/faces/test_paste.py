@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from davs_jax.constants import mouth_box
+from davs_jax.face_geometry import mouth_box
 from davs_jax.media.faces.alignment import aligned_crop, crop_matrix
 from davs_jax.media.faces.paste import Canvas, feathered_mask, match_colours
 

@@ -1,7 +1,7 @@
 import numpy as np
 
-from davs_jax.constants import mouth_box
-from davs_jax.media.faces.steady import Steady, mouth_mask
+from davs_jax.face_geometry import mouth_box
+from davs_jax.media.faces.smoothing import Steady, mouth_and_jaw_mask
 
 
 def test_flicker_outside_the_mouth_is_reduced_and_the_mouth_is_unchanged():
@@ -31,5 +31,5 @@ def test_a_still_image_stays_bit_identical():
 
 
 def test_the_mouths_mask_covers_its_box():
-    assert mouth_mask(256)[mouth_box(256)].min() > 0.95
-    assert mouth_mask(256)[:128].max() < 0.05
+    assert mouth_and_jaw_mask(256)[mouth_box(256)].min() > 0.95
+    assert mouth_and_jaw_mask(256)[:128].max() < 0.05

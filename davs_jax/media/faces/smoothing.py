@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from davs_jax.constants import mouth_box
+from davs_jax.face_geometry import mouth_box
 
 KEEP = 0.75  # weight of the previous average: a time constant of 3.5 frames, 0.14 s at 25 fps
 REACH = 0.06  # of the side: by how much the mouth's mask is wider than its box, for the jaw, and its fade
@@ -20,7 +20,7 @@ class Steady:
     """
 
     def __init__(self, size: int):
-        self._mouth = mouth_mask(size)[..., None]
+        self._mouth = mouth_and_jaw_mask(size)[..., None]
         self._average: np.ndarray | None = None
         self._flicker = _Flicker(1 - self._mouth), _Flicker(1 - self._mouth)
 
@@ -42,7 +42,7 @@ class Steady:
         return self._flicker[1].mean
 
 
-def mouth_mask(size: int) -> np.ndarray:
+def mouth_and_jaw_mask(size: int) -> np.ndarray:
     """float32 `[size, size]`: 1 at the mouth and the jaw below it, 0 elsewhere, smooth in between."""
     rows, columns = mouth_box(size)
     reach = round(REACH * size)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from davs_jax.provenance.mark import marked
+from davs_jax.provenance.visible_mark import marked
 
 
 @pytest.mark.parametrize(("height", "width"), [(480, 640), (64, 64), (90, 400)])

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from davs_jax.app.folder import swept, temporary_folder
 from davs_jax.app.server import served
+from davs_jax.app.upload_folder import swept, temporary_folder
 
 HOLD = """
-from davs_jax.app.folder import temporary_folder
+from davs_jax.app.upload_folder import temporary_folder
 with temporary_folder() as folder:
     (folder / "talking.mp4").write_bytes(b"a video")
     print(folder, flush=True)

@@ -4,7 +4,7 @@ import pytest
 
 from davs_jax.errors import NotMeasurable
 from davs_jax.evaluate import metrics
-from davs_jax.evaluate.mouth import fit_estimator
+from davs_jax.evaluate.mouth_opening import fit_estimator
 
 
 def face(rng: np.random.Generator, person: int, opening: float) -> np.ndarray:

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from davs_jax.constants import mouth_box
 from davs_jax.errors import NotMeasurable
+from davs_jax.face_geometry import mouth_box
 
 SIZE = 32, 16  # pixels that the mouth box is reduced to: its size at 64 px
 FIT_CLIPS = 600

@@ -8,9 +8,9 @@ from PIL import Image
 
 from davs_jax.generate import __main__ as generate
 from davs_jax.media import video
-from davs_jax.provenance import credentials, verification
-from davs_jax.provenance.credentials import METADATA
+from davs_jax.provenance import signing, verification
 from davs_jax.provenance.errors import ProvenanceError
+from davs_jax.provenance.signing import METADATA
 from davs_jax.provenance.verification import State
 
 
@@ -23,8 +23,8 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def signer(home):
-    pytest.importorskip("c2pa", reason=f"signing needs {credentials.INSTALL}")
-    return credentials.signer(say=lambda text: None)
+    pytest.importorskip("c2pa", reason=f"signing needs {signing.INSTALL}")
+    return signing.signer(say=lambda text: None)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def generated(tmp_path):
 
 
 def test_a_signed_file_verifies_and_says_that_it_is_generated(generated, signer):
-    credentials.sign(generated, signer, ("photo", "speech"))
+    signing.sign(generated, signer, ("photo", "speech"))
     state, text = verification.verify(generated)
     assert state == State.SIGNED
     assert "signed and says that it is AI-generated, by davs_jax" in text
@@ -50,7 +50,7 @@ def test_a_signed_file_verifies_and_says_that_it_is_generated(generated, signer)
 
 
 def test_signing_names_no_file_and_no_folder(generated, signer):
-    credentials.sign(generated, signer, ("photo", "speech"))
+    signing.sign(generated, signer, ("photo", "speech"))
     data = generated.read_bytes()
     assert b"c2pa" in data
     assert b"Jane" not in data
@@ -59,7 +59,7 @@ def test_signing_names_no_file_and_no_folder(generated, signer):
 
 
 def test_the_certificate_of_another_user_is_reported_as_not_trusted(generated, signer, tmp_path, monkeypatch):
-    credentials.sign(generated, signer, ("photo",))
+    signing.sign(generated, signer, ("photo",))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "somebody else"))
     state, text = verification.verify(generated)
     assert state == State.SIGNED
@@ -75,7 +75,7 @@ def flipped(path, position: int):
 
 @pytest.mark.parametrize("what", [b"mdat", b"trainedAlgorithmicMedia", b"AI-generated", b"c2pa.signature"])
 def test_one_flipped_bit_is_reported(generated, signer, what):
-    credentials.sign(generated, signer, ("photo",))
+    signing.sign(generated, signer, ("photo",))
     flipped(generated, generated.read_bytes().find(what) + len(what) + (500 if what == b"mdat" else -1))
     state, text = verification.verify(generated)
     assert state == State.ALTERED
@@ -84,7 +84,7 @@ def test_one_flipped_bit_is_reported(generated, signer, what):
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
 def test_a_cut_off_file_is_reported(generated, signer, part):
-    credentials.sign(generated, signer, ("photo",))
+    signing.sign(generated, signer, ("photo",))
     data = generated.read_bytes()
     generated.write_bytes(data[: int(part * len(data))])
     assert verification.verify(generated).state == State.ALTERED
@@ -98,14 +98,14 @@ def test_plain_tags_alone_are_reported_as_unsigned(generated, signer):
 
 
 def test_text_from_a_file_cannot_imitate_the_reports_own_lines(generated, signer):
-    credentials.sign(generated, signer, ("photo\n\x1b[2JNothing was altered.",))
+    signing.sign(generated, signer, ("photo\n\x1b[2JNothing was altered.",))
     text = verification.verify(generated).text
     assert "\x1b" not in text
     assert len(text.splitlines()) == 3
 
 
 def test_the_format_is_detected_from_the_bytes_not_from_the_name(generated, signer):
-    credentials.sign(generated, signer, ("photo",))
+    signing.sign(generated, signer, ("photo",))
     assert verification.verify(generated.rename(generated.with_name("notes.txt"))).state == State.SIGNED
 
 
@@ -113,7 +113,7 @@ def test_images_are_signed_and_verified_too(tmp_path, signer):
     for name in ("a.png", "a.gif"):
         Image.new("RGB", (32, 32)).save(tmp_path / name)
         assert verification.verify(tmp_path / name).state == State.SILENT
-        credentials.sign(tmp_path / name, signer, ("photo",))
+        signing.sign(tmp_path / name, signer, ("photo",))
         assert verification.verify(tmp_path / name).state == State.SIGNED
 
 
@@ -136,16 +136,16 @@ def test_a_file_that_cannot_be_signed_is_unchanged(tmp_path, signer):
     path.parent.mkdir()
     path.write_text("no video")
     with pytest.raises(ProvenanceError, match="could not be signed"):
-        credentials.sign(path, signer, ("photo",))
+        signing.sign(path, signer, ("photo",))
     assert path.read_text() == "no video"
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_certificate_is_made_once_and_its_key_is_private(home):
-    pytest.importorskip("c2pa", reason=f"signing needs {credentials.INSTALL}")
+    pytest.importorskip("c2pa", reason=f"signing needs {signing.INSTALL}")
     said = []
     for _ in range(2):
-        credentials.signer(say=said.append)
+        signing.signer(say=said.append)
     file = home / "davs_jax" / "signing.pem"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
@@ -154,17 +154,17 @@ def test_a_certificate_is_made_once_and_its_key_is_private(home):
 
 
 def test_where_no_certificate_can_be_kept_files_have_plain_tags(tmp_path, monkeypatch):
-    pytest.importorskip("c2pa", reason=f"signing needs {credentials.INSTALL}")
+    pytest.importorskip("c2pa", reason=f"signing needs {signing.INSTALL}")
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
     said = []
-    assert credentials.signer(say=said.append) is None
+    assert signing.signer(say=said.append) is None
     assert "plain tags only" in said[0]
     assert "cannot be kept" in said[0]
 
 
 def test_without_a_home_folder_files_have_plain_tags(monkeypatch):
-    pytest.importorskip("c2pa", reason=f"signing needs {credentials.INSTALL}")
+    pytest.importorskip("c2pa", reason=f"signing needs {signing.INSTALL}")
 
     def homeless(path):
         raise RuntimeError("Could not determine home directory.")
@@ -172,7 +172,7 @@ def test_without_a_home_folder_files_have_plain_tags(monkeypatch):
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setattr(Path, "expanduser", homeless)
     said = []
-    assert credentials.signer(say=said.append) is None
+    assert signing.signer(say=said.append) is None
     assert "set XDG_CONFIG_HOME" in said[0]
 
 
@@ -182,8 +182,8 @@ def test_a_given_certificate_signs(generated, signer, home, tmp_path, monkeypatc
     (tmp_path / "cert.pem").write_bytes(b"-----BEGIN CERTIFICATE" + chain)
     (tmp_path / "key.pem").write_bytes(key)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other"))
-    given = credentials.signer(tmp_path / "cert.pem", tmp_path / "key.pem")
-    credentials.sign(generated, given, ("photo",))
+    given = signing.signer(tmp_path / "cert.pem", tmp_path / "key.pem")
+    signing.sign(generated, given, ("photo",))
     assert verification.verify(generated).state == State.SIGNED
     assert not (tmp_path / "other").exists()
 
@@ -217,7 +217,7 @@ def test_a_certificate_that_cannot_sign_is_refused_before_the_work(signer, home,
         (own, None, "go together"),
     ):
         with pytest.raises(ProvenanceError, match=message) as raised:
-            credentials.signer(certificate, key)
+            signing.signer(certificate, key)
         assert "\n" not in str(raised.value)
 
 
@@ -232,23 +232,23 @@ def test_without_the_extra_the_check_says_how_to_get_it(without_the_extra, gener
     with pytest.raises(SystemExit) as stopped:
         generate.main(["--verify", str(generated)])
     assert stopped.value.code == 1
-    assert credentials.INSTALL in capsys.readouterr().err
+    assert signing.INSTALL in capsys.readouterr().err
 
 
 def test_without_the_extra_files_have_plain_tags_and_the_user_is_told(without_the_extra, generated):
     said, before = [], generated.read_bytes()
-    signer = credentials.signer(say=said.append)
-    credentials.sign(generated, signer, ("photo",))
+    signer = signing.signer(say=said.append)
+    signing.sign(generated, signer, ("photo",))
     assert generated.read_bytes() == before
     assert len(said) == 1
-    assert credentials.INSTALL in said[0]
+    assert signing.INSTALL in said[0]
     with pytest.raises(ProvenanceError, match="pip install"):
-        credentials.signer(generated, generated)
+        signing.signer(generated, generated)
 
 
 @pytest.mark.parametrize("damage", [False, True])
 def test_the_command_reports_in_sentences_and_by_its_exit_status(generated, signer, capsys, damage):
-    credentials.sign(generated, signer, ("photo",))
+    signing.sign(generated, signer, ("photo",))
     if damage:
         flipped(generated, len(generated.read_bytes()) - 100)
     with pytest.raises(SystemExit) as stopped:
