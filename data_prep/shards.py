@@ -22,6 +22,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from etils import epath
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
+from data_prep import worker_pool
 from data_prep.folders import AnyPath, FolderError, is_draft, remove_drafts, replacing
 from data_prep.plan import PLAN_FILE, Item, Plan, PreparationError, Shard, difference, read_plan, write_plan
 from davs_jax.display.progress import progress
@@ -129,7 +130,7 @@ def make_all(plan: Plan, pending: list[Shard], output: AnyPath, workers: int) ->
     left = sum(len(shard.items) for shard in pending)
     make = functools.partial(make_shard, replace(plan, splits={}), output=output)  # a worker needs only its own items
     with progress(total=total, initial=total - left, unit="file", desc=plan.dataset, disable=not left) as bar:
-        workers.run(make, pending, workers, bar)
+        worker_pool.run(make, pending, workers, bar)
 
 
 def result_file(output: AnyPath, shard: Shard) -> Path:

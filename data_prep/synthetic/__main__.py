@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from data_prep import worker_pool
 from data_prep.plan import PreparationError
 from data_prep.status import exit_status
 from data_prep.synthetic.corpus import SPLITS, Settings, make_clip, plan, run_task
@@ -38,7 +39,7 @@ def make_corpus(output: Path, settings: Settings, workers: int) -> dict:
     _write_description(output, description)
     tasks = plan(settings)
     with progress(total=sum(len(task.items) for task in tasks), unit="file", desc="synthetic") as bar:
-        workers.run(functools.partial(run_task, output, settings), tasks, workers, bar)
+        worker_pool.run(functools.partial(run_task, output, settings), tasks, workers, bar)
     for draft in list(output.rglob(f"{DRAFT}*")):  # of killed processes
         shutil.rmtree(draft)
     return description

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from data_prep import dataset, shards
 from data_prep.plan import PreparationError, into_shards, read_plan, split_by_share
-from data_prep.workers import WorkerError
+from data_prep.worker_pool import WorkerError
 from support.counting import make_plan
 from support.preparation import contents
 
