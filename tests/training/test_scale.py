@@ -52,7 +52,7 @@ def in_two_parts():
 
 
 def close(found, expected, tolerance=1e-4):
-    """Compares leaf by leaf. Rounding has the scale of the layer: the gradient of a bias before a norm is nothing else."""
+    """Compares leaf by leaf. Rounding has the scale of the layer: the gradient of a bias before a norm is only that."""
     found, expected = leaves(found), leaves(expected)
     assert found.keys() == expected.keys()
     scales = collections.defaultdict(float)
