@@ -145,7 +145,7 @@ def test_invalid_input_is_refused_in_one_sentence(folder, checkpoint, arguments,
 def test_gains_are_given_on_the_command_line(folder, checkpoint, monkeypatch):
     gains, made = [], Result(1, np.zeros((1, 1, 3), np.uint8), Stages(), None, False)
     monkeypatch.setattr(jobs, "write_result", lambda model, *_: gains.append(model.gains) or made)
-    monkeypatch.setattr(jobs.credentials, "sign", lambda *_: None)  # there is no file to sign
+    monkeypatch.setattr(jobs.signing, "sign", lambda *_: None)  # there is no file to sign
     drive = ("--photo", "@photo.png", "--audio", "@speech.wav", "--points", *POINTS)
     run(folder, checkpoint, *drive)
     run(folder, checkpoint, *drive, "--audio-gain", "2", "--video-gain", "0.5")
