@@ -1,8 +1,6 @@
 """A stage as its config describes it, and every config that is refused."""
 
 import dataclasses
-import subprocess
-import sys
 
 import pytest
 from ml_collections import ConfigDict
@@ -149,18 +147,3 @@ def test_a_config_without_a_setting_is_told_which():
     del settings["accumulate"]
     with pytest.raises(ConfigError, match="the config has no accumulate; configs/common"):
         Stage.from_config(ConfigDict(settings))
-
-
-@pytest.mark.parametrize(
-    ("module", "unwanted"),
-    [
-        ("davs_jax.training.losses", ("tensorflow_datasets", "grain", "orbax")),
-        ("davs_jax.training.step", ("tensorflow_datasets", "grain", "orbax")),
-        ("davs_jax.checkpoint", ("davs_jax.training",)),
-        ("davs_jax.evaluate.evaluation", ("davs_jax.training",)),
-    ],
-)
-def test_a_module_imports_nothing_from_above(module, unwanted):
-    code = f"import sys, {module}; print([n for n in sys.modules if n.startswith({unwanted!r})])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.strip() == "[]"
