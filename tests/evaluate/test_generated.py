@@ -119,7 +119,8 @@ def test_syncnet_scores_the_real_frames_and_every_driver(model, source, words):
         seen.append((frames.shape, len(samples)))
         return {"whole-frame": Score(8.0, 2.0, 1, 24, 504, 240)}
 
-    result = measure(model, None, source, eval_batches(source, 4), words, None, scorer)
+    batches = eval_batches(source, 4)
+    result = measure(model, None, source, batches, words, None, scorer, scored_clips=len(source))
     table = lip_sync_table(result)["whole-frame"]
     assert set(table) == {"real", "audio", "video", "shuffled", "photo"}
     assert table["real"].clips == len(source)

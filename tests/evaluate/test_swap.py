@@ -43,6 +43,7 @@ class Puppeteer:
             word_frames = 12
 
     gains: ClassVar = {"audio_encoder": 1.0, "visual_encoder": 1.0}
+    word_frames = np.arange(2, 25, 2)
 
     def encode_person(self, photo):
         return photo

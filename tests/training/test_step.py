@@ -69,8 +69,9 @@ def gradient_of_term():
     config = tiny()
     config.trained = ALL
     config.loss.update(dict.fromkeys(config.loss, 1.0))
-    config.model.sequence_frames = 1
-    config.data.update(batch_size=3, face_batch_size=3)  # the gradient is taken once per term
+    # Small, since the gradient is taken once per term.
+    config.model.update(sequence_frames=1, word_frames=4, adversary_frames=4)
+    config.data.update(batch_size=3, face_batch_size=3)
     config.bn_grouping = "official"  # in one batch, batch norm would couple the two drivings
     batch, key, whole = random_batch(config), jax.random.key(1), Stage.from_config(config)
     fresh = jax.jit(lambda: state.first_state(whole, {}), compiler_options={"xla_backend_optimization_level": 0})()
