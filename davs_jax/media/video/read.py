@@ -14,6 +14,7 @@ import numpy as np
 
 from davs_jax.constants import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from davs_jax.errors import MediaError
+from davs_jax.media.video.shown import Picture
 from davs_jax.media.video.streams import (
     audio_pieces,
     audio_stream,
@@ -38,7 +39,7 @@ class Media:
     has_audio: bool
     duration: float  # s, as the container declares it; 0 where it declares none
     fps: float  # average frames per second
-    width: int  # pixels, as shown: after rotation
+    width: int  # pixels, as shown: square, after rotation
     height: int
     sample_rate: int  # Hz
     start: float  # time of the first frame (without video: of the first sample) on the container's clock, s
@@ -67,9 +68,8 @@ def probe(path: str | Path) -> Media:
         duration, rate = (container.duration or 0) / av.time_base, audio.rate if audio else 0
         if first is None:
             return Media(False, True, duration, 0.0, 0, 0, rate, time_of(heard) or 0.0)
-        start, frame = first
-        width, height = (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
-        return Media(True, audio is not None, duration, frame_rate(video), width, height, rate, start)
+        start, picture = first[0], Picture(path, video, first[1])
+        return Media(True, audio is not None, duration, frame_rate(video), picture.width, picture.height, rate, start)
 
 
 def read_clip(path: str | Path, audio: str | Path | None = None) -> Clip:
@@ -92,10 +92,13 @@ def read_clip(path: str | Path, audio: str | Path | None = None) -> Clip:
 
 
 def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
-    """Yields frames uint8 RGB `[H, W, 3]`, upright, at a constant rate: for each tick the frame nearest in time.
+    """Yields frames uint8 RGB `[H, W, 3]` at a constant rate: for each tick the frame nearest in time.
+
+    Frames are as a player shows them: turned and mirrored, with square pixels, progressive, in SDR with BT.709 colours.
 
     Raises:
-      MediaError: the file is missing, empty, not media, has no video, or ends before its header says.
+      MediaError: the file is missing, empty, not media, has no video or too large frames, or ends before its header
+        says.
     """
     with opened(path) as container:
         stream = video_stream(container)
@@ -105,10 +108,10 @@ def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
         ticks = 0  # frames yielded
         for time, frame in timed_frames(path, container, stream):
             if held is None:
-                start, size = time, (frame.width, frame.height)
+                start, picture = time, Picture(path, stream, frame)
             else:
                 while ticks < ((held[0] + time) / 2 - start) * fps:
-                    yield _rgb(held[1], size)
+                    yield picture.rgb(held[1])
                     ticks += 1
             held = time, frame
         if held is None:
@@ -116,7 +119,7 @@ def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
         end = held[0] + shown_for(held[1], stream)
         check_complete(path, stream, end)
         for _ in range(ticks, max(1, round((end - start) * fps))):
-            yield _rgb(held[1], size)
+            yield picture.rgb(held[1])
 
 
 def read_audio(path: str | Path, origin: float | None = None) -> np.ndarray:
@@ -165,9 +168,3 @@ def read_audio_blocks(
         raise MediaError(f"{path}: none of its audio can be decoded", "copy it again (it may be truncated)")
     if block:
         yield np.concatenate(block)
-
-
-def _rgb(frame, size: tuple[int, int]) -> np.ndarray:
-    """A decoded frame as uint8 RGB, upright; `size` (width, height) is that before rotation."""
-    pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-    return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))

@@ -10,11 +10,14 @@ import numpy as np
 
 from davs_jax.constants import FPS
 from davs_jax.errors import MediaError
+from davs_jax.media.video.shown import MOST_PIXELS, check_size, deinterlaced
 
 LONGEST_GAP = 60.0  # s without a frame or a sample; a longer gap is a damaged timestamp, and is not filled
 # Formats that name other files or addresses, which FFmpeg would read in the file's place, whoever owns them.
 LISTS = {"hls", "concat", "concatf", "dash", "imf", "sdp", "rtsp", "sap", "smoothstreaming", "image2", "lavfi"}
 FORMATS = ",".join(sorted(av.formats_available - LISTS))
+# Opening decodes the first frames of some files, so the limit of pixels is needed there too.
+OPTIONS = {"format_whitelist": FORMATS, "max_pixels": str(MOST_PIXELS)}
 AUDIO_TOLERANCE = 0.02  # s between the end of one audio packet and the next that still count as continuous
 # Tags may have any encoding. PyAV 18 needs this option for it; 19 needs none, and no longer takes it.
 TAGS = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
@@ -33,7 +36,7 @@ def opened(path: str | Path):
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: is empty (0 bytes)", "copy or download it again")
     try:  # "file:", so that no name is taken for a network address
-        with av.open(f"file:{path}", options={"format_whitelist": FORMATS}, **TAGS) as container:
+        with av.open(f"file:{path}", options=OPTIONS, **TAGS) as container:
             yield container
     except av.error.FFmpegError as error:
         reason = (error.strerror or "unknown error").lower()
@@ -80,13 +83,15 @@ def decode(path, container, stream) -> Iterator:
 
 
 def timed_frames(path, container, stream) -> Iterator[tuple]:
-    """Yields (seconds, frame) with strictly increasing times, even where the container's do not increase.
+    """Yields (seconds, progressive frame) with strictly increasing times, even where the container's do not increase.
 
     Raises:
-      MediaError: the times jump by more than LONGEST_GAP.
+      MediaError: the frames are too large, or their times jump by more than LONGEST_GAP.
     """
+    check_size(path, stream.width, stream.height)
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # where the header is wrong
     last = None
-    for frame in decode(path, container, stream):
+    for frame in deinterlaced(decode(path, container, stream)):
         time = time_of(frame)
         if last is None:
             time = time or 0.0
@@ -96,6 +101,9 @@ def timed_frames(path, container, stream) -> Iterator[tuple]:
             _check_gap(path, last, time)
         yield time, frame
         last = time
+    if last is None and not stream.width:
+        reason = f"{path}: the size of its frames is unknown, or above {MOST_PIXELS / 1e6:.0f} megapixels"
+        raise MediaError(reason, "reduce its size, or copy it again (it may be damaged)")
 
 
 def audio_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[float, int, np.ndarray]]:

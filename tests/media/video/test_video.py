@@ -1,6 +1,5 @@
 """Frames and audio come back at the times at which they were written; bad files are named in one sentence."""
 
-import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -127,24 +126,6 @@ def test_a_variable_frame_rate_is_resampled_by_timestamps(tmp_path):
         container.mux(stream.encode(None))
     grey = [round(frame.mean() / 50) for frame in read_frames(tmp_path / "a.mkv")]
     assert grey == [0, 1, 1, 2, 2, 2, 3, 4] or grey == [0, 1, 1, 1, 2, 2, 3, 4]
-
-
-@pytest.mark.parametrize(
-    ("matrix", "corner"), [((0, 1, -1, 0), (0, -1)), ((0, -1, 1, 0), (-1, 0)), ((-1, 0, 0, -1), (-1, -1))]
-)
-def test_rotated_recordings_come_back_upright(tmp_path, matrix, corner):
-    frame = np.zeros((64, 96, 3), np.uint8)
-    frame[:16, :16] = 255  # the stored top left corner
-    path = write(tmp_path / "a.mp4", [frame] * 3)
-    a, b, c, d = (value * 65_536 for value in matrix)
-    upright = struct.pack(">9i", 65_536, 0, 0, 0, 65_536, 0, 0, 0, 1 << 30)
-    turned = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    before, header, after = path.read_bytes().partition(b"tkhd")
-    path.write_bytes(before + header + after.replace(upright, turned, 1))
-    seen = next(read_frames(path))
-    media = probe(path)
-    assert (media.height, media.width) == seen.shape[:2] == ((96, 64) if matrix[0] == 0 else (64, 96))
-    assert seen[corner].min() > 200 and seen.mean() < 20
 
 
 def test_an_exception_while_writing_leaves_a_file_that_plays(tmp_path):
