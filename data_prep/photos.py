@@ -12,7 +12,7 @@ from data_prep.folders import AnyPath
 from davs_jax.command_line import real
 from davs_jax.errors import DavsError
 from davs_jax.face_geometry import stored_size
-from davs_jax.media.faces import alignment, detectors, tracking
+from davs_jax.media.faces import alignment, detectors, tracking, turned
 from davs_jax.media.images import read_image
 
 # Positions of the five points in the 112 × 112 crops that recognition networks (ArcFace, InsightFace) are trained on.
@@ -111,7 +111,18 @@ def _template_points(photo: np.ndarray, _) -> np.ndarray:
 
 
 def _found_points(photo: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+    detector = detectors.detector(options.get("detector", detectors.DEFAULT))
     try:
-        return tracking.track(photo[None], detectors.detector(options.get("detector", detectors.DEFAULT))).points[0]
+        return tracking.track(photo[None], _AnyWayUp(detector)).points[0]
     except tracking.NoFace as error:
         raise Unusable("face", "no face was found in it", "leave the photo out, or give its points") from error
+
+
+class _AnyWayUp:
+    """A detector that also finds faces in photos that lie on their side or upside down."""
+
+    def __init__(self, detector: detectors.Detector):
+        self._detector, self.SURE = detector, detector.SURE
+
+    def detect(self, image: np.ndarray) -> list[detectors.Face]:
+        return turned.detect(image, self._detector.detect, self.SURE)

@@ -1,5 +1,6 @@
 """The Python API: a trained model that talks, reads lips and matches audio to video. `davs_jax.load` returns it."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,11 @@ from davs_jax.media import video as files
 from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.faces.alignment import aligned_crop
 from davs_jax.media.faces.smoothing import Steady
-from davs_jax.media.photo import photo_of
+from davs_jax.media.photo import Photo, photo_of
 from davs_jax.media.video.streams import resampled
 from davs_jax.sync import audio_offset
+
+log = logging.getLogger(__name__)
 
 File = str | Path
 REACH = audio_offset.REACH  # frames of offset that `match` searches, where the video is long enough
@@ -120,6 +123,8 @@ class Model:
             source = photo_of(photo, self.davs.image_size, points, aligned, face)
         else:
             source = read_source(Path(photo), self.davs.image_size, LONGEST, points, aligned, face, fps)
+        if isinstance(source, Photo) and source.warning:
+            log.warning(source.warning)
         driver = read_driving_video(Path(video), fps)[0] if audio is None else _speech(audio, sample_rate, fps)
         steps = adapt.default_steps(self.davs) if adapt_steps is None else adapt_steps
         davs = adapt.adapt(self.davs, source, driver, steps)[0] if steps else self.davs

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from davs_jax.media.faces import turned
 from davs_jax.media.faces.detectors import Face
 from davs_jax.media.images import read_image
 from davs_jax.media.photo import POINTS, find_faces
@@ -80,7 +81,8 @@ def hint(choice: Choice) -> str:
     """What to do next, in a sentence."""
     if not choice.by_hand:
         if len(choice.faces) == 1:
-            return "The face is found."
+            lies = turned.quarters_to_upright(choice.points)
+            return "The face is found; the photo will be turned upright." if lies else "The face is found."
         return f"{len(choice.faces)} faces are found: click on the one that is to talk."
     if choice.complete:
         return "The five points are set; a click moves the nearest one."

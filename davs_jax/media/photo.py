@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from davs_jax.face_geometry import stored_size
-from davs_jax.media.faces import alignment, detectors, tracking
+from davs_jax.media.faces import alignment, detectors, tracking, turned
 from davs_jax.media.faces.alignment import aligned_crop
 from davs_jax.media.images import PhotoError, shrink
 
@@ -50,7 +50,7 @@ def photo_of(
     face: int = 1,
     name: str = "the photo",
 ) -> Photo:
-    """Finds and aligns the face in an image uint8 `[H, W, 3]`.
+    """Finds and aligns the face in an image uint8 `[H, W, 3]`; an image in which it lies is turned upright.
 
     Args:
       image_size: S, side of the crop in pixels.
@@ -71,22 +71,20 @@ def photo_of(
         if len(faces) > 1:
             warning = f"{name}: has {len(faces)} faces; number {face} by size is used; --faces PNG shows them"
     _check_points(name, image, points)
+    if quarters := turned.quarters_to_upright(points):
+        points = turned.turned_points(points, image.shape[:2], quarters)
+        image = np.ascontiguousarray(np.rot90(image, quarters))
+        how = f"{name}: its face lies, so the photo is turned by {360 - 90 * quarters}° clockwise"
+        warning = f"{warning}; {how}" if warning else how
     return Photo(image, points, aligned_crop(image, points, image_size), warning)
 
 
 def find_faces(image: np.ndarray) -> list[detectors.Face]:
-    """The faces in an image uint8 `[H, W, 3]` of any size, the largest first.
+    """The faces in an image uint8 `[H, W, 3]` of any size and orientation, the largest first.
 
     Detections below MIN_CONFIDENCE are left out: they are often animals, and their points are arbitrary.
     """
-    scale = max(1.0, SMALL / max(image.shape[:2]))
-    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
-    enlarged = image if scale == 1 else np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    faces = _confident(detectors.detector().detect(enlarged))
-    if not faces and max(image.shape[:2]) > SMALL:
-        faces = _confident(detectors.Mtcnn(longest=LARGE).detect(enlarged))
-    if scale > 1:
-        faces = [f._replace(points=(f.points + 0.5) / scale - 0.5, box=f.box / scale) for f in faces]
+    faces = turned.detect(image, _upright_faces, detectors.Mtcnn.SURE)
     return sorted(faces, key=lambda f: -f.box[2] * f.box[3])
 
 
@@ -124,6 +122,18 @@ def parse_points(words: Sequence[str]) -> np.ndarray:
     if points.shape != (5, 2) or not np.isfinite(points).all():
         raise PhotoError(f"{given}: are not five finite points", remedy)
     return points
+
+
+def _upright_faces(image: np.ndarray) -> list[detectors.Face]:
+    scale = max(1.0, SMALL / max(image.shape[:2]))
+    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
+    enlarged = image if scale == 1 else np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    faces = _confident(detectors.detector().detect(enlarged))
+    if not faces and max(image.shape[:2]) > SMALL:
+        faces = _confident(detectors.Mtcnn(longest=LARGE).detect(enlarged))
+    if scale > 1:
+        faces = [f._replace(points=(f.points + 0.5) / scale - 0.5, box=f.box / scale) for f in faces]
+    return faces
 
 
 def _confident(faces: Sequence[detectors.Face]) -> list[detectors.Face]:

@@ -20,6 +20,8 @@ class OneFace:
     def __init__(self, times):
         self.left = times
 
+    SURE = 0.5
+
     def detect(self, image):
         self.left -= 1
         return [detectors.Face(POINTS, np.array([45, 30, 70, 80], np.float32), 0.99)] if self.left >= 0 else []

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from data_prep import faces
 from support.preparation import dataset, prepare, records, rejections
@@ -138,3 +139,16 @@ def test_faces_in_real_photos_are_found(tmp_path, monkeypatch):
     status, output = prepare(faces, tmp_path / "lfw")
     assert status == 0
     assert len(records(output)) == 10
+
+
+def test_a_photo_that_lies_gives_the_record_of_the_upright_one(tmp_path, monkeypatch):
+    monkeypatch.undo()  # the real detector
+    upright = Image.fromarray(data.astronaut()[:300, 75:375])
+    (tmp_path / "photos" / "Eileen").mkdir(parents=True)
+    for quarters in range(4):
+        upright.rotate(90 * quarters).save(tmp_path / "photos" / "Eileen" / f"{quarters}.png")
+    status, output = prepare(faces, tmp_path / "photos")
+    assert status == 0
+    images = [pixels(record).astype(int) for record in records(output)]
+    assert len(images) == 4
+    assert max(np.abs(image - images[0]).mean() for image in images) < 3

@@ -7,11 +7,12 @@ from skimage import data
 
 from davs_jax.media.faces import alignment, tracking
 from davs_jax.media.faces.alignment import aligned_crop, crop_matrix
+from davs_jax.media.faces.turned import quarters_to_upright, turned_points
 from davs_jax.media.images import PhotoError, read_image
 from davs_jax.media.photo import Photo, parse_points, photo_of, reduced
 from support.recordings import RECORDINGS
 
-STILLS = RECORDINGS / "stills"
+STILLS, CASES = RECORDINGS / "stills", RECORDINGS / "cases"
 ANIMALS = ("dog.jpg", "test_sample4.jpg")
 POINTS = np.array([[100, 120], [140, 118], [121, 140], [104, 165], [138, 163]], float)
 
@@ -140,3 +141,33 @@ def test_a_reduced_photo_has_the_same_face(portrait):
     again = aligned_crop(small.image, small.points, 64)
     assert np.abs(again.astype(int) - photo.crop).mean() < 4
     assert reduced(photo, 512) is photo
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_photo_whose_face_lies_is_turned_upright_with_a_warning(portrait, tmp_path, quarters):
+    upright = read_photo(save(portrait, tmp_path / "p.png"), 64)
+    photo = read_photo(save(np.rot90(portrait, -quarters), tmp_path / "turned.png"), 64)
+    np.testing.assert_array_equal(photo.image, portrait)
+    np.testing.assert_allclose(photo.points, upright.points, atol=1e-4)
+    assert f"turned.png: its face lies, so the photo is turned by {360 - 90 * quarters}° clockwise" in photo.warning
+
+
+def test_given_points_of_a_face_that_lies_turn_the_photo_too(portrait):
+    lying = turned_points(POINTS, portrait.shape[:2], 1)
+    photo = photo_of(np.rot90(portrait), 64, lying)
+    np.testing.assert_array_equal(photo.image, portrait)
+    np.testing.assert_array_equal(photo.points, POINTS)
+    assert "turned by 90° clockwise" in photo.warning
+
+
+@pytest.mark.parametrize(("degrees", "quarters"), [(0, 0), (25, 0), (50, 0), (65, 1), (100, 1), (180, 2), (-90, 3)])
+def test_a_face_that_is_only_tilted_stays_so(degrees, quarters):
+    turn = np.radians(degrees)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    assert quarters_to_upright((POINTS - POINTS.mean(0)) @ rotation.T) == quarters
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="no case files in shared/data beside the repository")
+def test_a_real_photo_that_lost_its_orientation_shows_the_same_face():
+    turned, base = (read_photo(CASES / name, 64) for name in ("turned_noexif.jpg", "base.jpg"))
+    assert np.abs(turned.crop.astype(int) - base.crop).mean() < 4

@@ -30,7 +30,9 @@ class Face(NamedTuple):
 
 
 class Detector(Protocol):
-    """Anything that detects faces."""
+    """Anything that detects faces; `SURE` is the confidence from which its faces are trusted in any orientation."""
+
+    SURE: float
 
     def detect(self, image: np.ndarray) -> Sequence[Face]:
         """image uint8 `[H, W, 3]` RGB → the faces in it, in any order."""
@@ -43,6 +45,7 @@ class Mtcnn:
       longest: a larger image is reduced to this many pixels on its longer side before detection.
     """
 
+    SURE = 0.99  # confidence of a face that is not false, for `turned.detect`
     SMALLEST = 40  # side of the smallest face to detect, in pixels of the reduced image
 
     def __init__(self, longest: int = LONGEST):
@@ -67,7 +70,7 @@ class CenterFace:
 
     STRIDE = 4  # pixels of the image per cell of the heat map
     MULTIPLE = 32  # pixels, of which both sides must be multiples
-    LEAST = 0.5  # confidence from which a detection counts
+    LEAST = SURE = 0.5  # confidence from which a detection counts
     OVERLAP = 0.3  # intersection over union from which two boxes are the same face
 
     def __init__(self, weights: Path):
