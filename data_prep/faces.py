@@ -55,8 +55,9 @@ def examples(plan: Plan, item: str) -> Iterator[dict | Rejection]:
     path = folders.folder(plan.input) / item
     identity = plan.labels["identity"].index(item.split("/")[0])
     try:
-        photo, points = photos.read(path), _known_points(path.with_suffix(".json"))
-        yield photos.face_record(item.rpartition(".")[0], photo, identity, plan.options, points)
+        still, points = photos.read(path), _known_points(path.with_suffix(".json"))
+        points = None if points is None else still.points(points)
+        yield photos.face_record(item.rpartition(".")[0], still.image, identity, plan.options, points)
     except Unusable as error:
         yield error.rejection(item)
 

@@ -63,7 +63,7 @@ def examples(plan: Plan, item: list) -> Iterator[dict | Rejection]:
     path = folders.folder(plan.input) / file
     try:
         data = archives.photo_bytes(path, offset, size) if archives.kind(file) else None
-        photo = photos.read(path, data)
+        photo = photos.read(path, data).image
         label = _labels(plan).get(identity, UNKNOWN)
         yield photos.face_record(name, photo, label, plan.options)
     except Unusable as error:

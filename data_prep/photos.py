@@ -13,7 +13,7 @@ from davs_jax.command_line import real
 from davs_jax.errors import DavsError
 from davs_jax.face_geometry import stored_size
 from davs_jax.media.faces import alignment, detectors, tracking, turned
-from davs_jax.media.images import read_image
+from davs_jax.media.images import Still, read_still
 
 # Positions of the five points in the 112 × 112 crops that recognition networks (ArcFace, InsightFace) are trained on.
 ARCFACE_SIDE = 112
@@ -88,16 +88,16 @@ def face_record(
     return {"face_id": face_id, "image": encode_jpeg(aligned), "identity": identity, "measures": measured}
 
 
-def read(path: AnyPath, data: bytes | None = None) -> np.ndarray:
-    """An image file, or its bytes → uint8 `[H, W, 3]` RGB.
+def read(path: AnyPath, data: bytes | None = None) -> Still:
+    """Reads an image file, or its bytes.
 
     Raises:
-      Unusable: it is not an image, or damaged.
+      Unusable: it is not an image, damaged or too large.
     """
     if data is None and not folders.is_local(path):
         data = folders.read(path) or b""
     try:
-        return read_image(path, data)
+        return read_still(path, data)
     except DavsError as error:
         raise Unusable.of_file("read", path, error) from error
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from davs_jax.media.faces import turned
 from davs_jax.media.faces.detectors import Face
-from davs_jax.media.images import read_image
+from davs_jax.media.images import read_still
 from davs_jax.media.photo import POINTS, find_faces
 
 LONGEST = 1024  # pixels of the displayed image on its longer side
@@ -48,9 +48,12 @@ def look(path: Path) -> Choice:
     Raises:
       PhotoError: it is not an image.
     """
-    photo = read_image(path)
-    faces = find_faces(photo)
-    size = photo.shape[1], photo.shape[0]
+    still = read_still(path)
+    photo, factor = still.image, still.factor
+    faces = [
+        face._replace(points=(face.points + 0.5) * factor - 0.5, box=face.box * factor) for face in find_faces(photo)
+    ]
+    size = photo.shape[1] * factor, photo.shape[0] * factor
     scale = min(1.0, LONGEST / max(size))
     shown = Image.fromarray(photo).resize([max(1, round(side * scale)) for side in size], Image.Resampling.LANCZOS)
     choice = Choice(path, np.asarray(shown), size, faces)

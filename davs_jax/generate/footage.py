@@ -16,7 +16,7 @@ from davs_jax.generate.face_track import follow
 from davs_jax.media import video
 from davs_jax.media.faces import tracking
 from davs_jax.media.faces.alignment import aligned_crop
-from davs_jax.media.images import PhotoError, is_still, read_image
+from davs_jax.media.images import PhotoError, Still, is_still, read_still
 from davs_jax.media.photo import Photo, photo_of, reduced
 
 QUALITY = 97  # of the JPEGs that hold the frames until they are used again
@@ -94,15 +94,15 @@ def read_source(
       MediaError: the video cannot be read to its end.
     """
     try:
-        image = read_image(path)
+        still, more = read_still(path), []
     except PhotoError:
         if is_still(path) or not _is_video(path):
             raise
         image, *more = itertools.islice(video.read_frames(path, fps), 2)
-    else:
-        more = []
+        still = Still(image)
     if not more:  # a photo, perhaps in a format that only FFmpeg reads
-        return photo_of(image, image_size, points, aligned, face, str(path))
+        points = None if points is None else still.points(points)
+        return photo_of(still.image, image_size, points, aligned, face, str(path)).with_warning(still.note)
     if points is not None or aligned or face != 1:
         raise GenerationError(
             f"{path}: is a video, in which the face is found and tracked",

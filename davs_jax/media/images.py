@@ -2,40 +2,69 @@
 
 import io
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from davs_jax.errors import DavsError
+from davs_jax.media.profiles import to_srgb
 
 HEIC = (".heic", ".heif")
+HEIC_BRANDS = (b"ftyphei", b"ftyphev")  # how HEIC files begin, after their first four bytes, whatever their name
 STILLS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow knows more, but takes some videos for images
+MOST_PIXELS = 64_000_000  # of a decoded image; a larger JPEG is decoded at half its size
 
 
 class PhotoError(DavsError):
     """An image file that cannot be read, or a photo whose face cannot be used."""
 
 
-def read_image(path: Path, data: bytes | None = None) -> np.ndarray:
-    """Any image file → uint8 `[H, W, 3]` RGB: upright as its EXIF says, transparency on white, gray as RGB.
+@dataclass(frozen=True)
+class Still:
+    """A decoded image file.
+
+    Attributes:
+      image: uint8 `[H, W, 3]` RGB, upright.
+      factor: by which both sides are smaller than the file's.
+      note: what the file holds besides, one sentence for the user; "" where nothing.
+    """
+
+    image: np.ndarray
+    factor: int = 1
+    note: str = ""
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Points `[N, 2]` in the file's pixels, in the image's (pixel centres are at integers)."""
+        return points if self.factor == 1 else (np.asarray(points) + 0.5) / self.factor - 0.5
+
+
+def read_still(path: Path, data: bytes | None = None) -> Still:
+    """Any image file → uint8 RGB: upright as its EXIF says, transparency on white, gray as RGB, colours in sRGB.
+
+    Of several images in a file (an animation, pages) the first is decoded.
 
     Args:
       path: the file; where `data` is given, only its name.
       data: the file's bytes, e.g. from an archive.
 
     Raises:
-      PhotoError: the file is missing or not an image.
+      PhotoError: the file is missing, not an image, or has more than MOST_PIXELS (a JPEG: than Pillow's limit).
     """
-    if Path(path).suffix.lower() in HEIC:
-        _register_heic(path)
+    heic = _register_heic() if _is_heic(path, data) else True
     try:
         # Pillow warns above 89 megapixels and refuses above 179.
         with (
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
             Image.open(path if data is None else io.BytesIO(data)) as image,
         ):
-            return _rgb(image)
+            factor = _bounded(path, image)
+            several = image.format != "MPO" and getattr(image, "is_animated", False)
+            note = f"{path}: holds several images; the first one is used" if several else ""
+            return Still(_rgb(image), factor, note)
+    except PhotoError:
+        raise
     except FileNotFoundError as error:
         raise PhotoError(f"{path}: no such file", "check the path") from error
     except IsADirectoryError as error:
@@ -44,9 +73,17 @@ def read_image(path: Path, data: bytes | None = None) -> np.ndarray:
         most = 2 * Image.MAX_IMAGE_PIXELS // 10**6
         raise PhotoError(f"{path}: is larger than {most} megapixels", "reduce it") from error
     except UnidentifiedImageError as error:
+        if not heic:
+            remedy = "pip install 'davs_jax[heic]', or save it as JPEG"
+            raise PhotoError(f"{path}: HEIC images need the package pillow-heif", remedy) from error
         raise PhotoError(f"{path}: cannot be read as an image", "give a JPEG, PNG or WebP file") from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # Pillow's readers raise any exception on a damaged file
         raise PhotoError(f"{path}: is damaged ({error})", "copy it again, or save it anew") from error
+
+
+def read_image(path: Path, data: bytes | None = None) -> np.ndarray:
+    """The image of `read_still`, with its arguments and errors."""
+    return read_still(path, data).image
 
 
 def is_still(path: Path) -> bool:
@@ -54,7 +91,7 @@ def is_still(path: Path) -> bool:
     try:
         with Image.open(path, formats=STILLS) as image:
             return image.format == "MPO" or not getattr(image, "is_animated", False)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # as above
         return False
 
 
@@ -67,29 +104,58 @@ def shrink(image: np.ndarray, longest: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
+def _bounded(path: Path, image: Image.Image) -> int:
+    """Limits what decoding will need; returns the factor by which the sides become smaller."""
+    width, height = image.size
+    if width * height <= MOST_PIXELS:
+        return 1
+    if image.format in ("JPEG", "MPO"):
+        image.draft(None, (width // 2, height // 2))
+        return round(width / image.size[0])
+    reason = f"{path}: its {width} × {height} pixels exceed {MOST_PIXELS // 10**6} megapixels"
+    raise PhotoError(reason, "reduce it, or save it as JPEG")
+
+
 def _rgb(image: Image.Image) -> np.ndarray:
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith(("I", "F")):  # 16 bits or more, which Pillow would clip to white
         image = _to_8_bits(image)
     if image.has_transparency_data:
+        profile = image.info.get("icc_profile")
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"))
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        image.info["icc_profile"] = profile
+    image = to_srgb(image)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
     """Gray of 16 bits by its upper eight; of more bits or in floating point, scaled from its minimum to its maximum."""
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and values.min() >= 0 and values.max() < 2**16):
         return Image.fromarray((values // 256).astype(np.uint8))
+    values = values.astype(np.float64)
     low, high = np.nanmin(values), np.nanmax(values)
     return Image.fromarray(np.nan_to_num(255 * (values - low) / max(high - low, 1e-12)).astype(np.uint8))
 
 
-def _register_heic(path: Path) -> None:
+def _is_heic(path: Path, data: bytes | None) -> bool:
+    if Path(path).suffix.lower() in HEIC:
+        return True
+    if data is None:
+        try:
+            with open(path, "rb") as file:
+                data = file.read(16)
+        except OSError:
+            return False  # opening it says why
+    return data[4:11] in HEIC_BRANDS
+
+
+def _register_heic() -> bool:
+    """Makes Pillow read HEIC; returns whether the package for it is installed."""
     try:
         import pillow_heif
-    except ImportError as error:
-        remedy = "pip install 'davs_jax[heic]', or save it as JPEG"
-        raise PhotoError(f"{path}: HEIC images need the package pillow-heif", remedy) from error
+    except ImportError:
+        return False
     pillow_heif.register_heif_opener()
+    return True

@@ -31,7 +31,7 @@ class Photo:
       image: uint8 `[H, W, 3]` RGB, upright.
       points: float `[5, 2]` in the image; None where the image is the crop alone.
       crop: uint8 `[S, S, 3]`, the aligned face.
-      warning: what looks wrong, one sentence for the user; "" where nothing does.
+      warning: what looks wrong, sentences for the user; "" where nothing does.
       lost: the face is out of sight (in a frame of a video), and the points are a guess.
     """
 
@@ -40,6 +40,10 @@ class Photo:
     crop: np.ndarray
     warning: str = ""
     lost: bool = False
+
+    def with_warning(self, sentence: str) -> "Photo":
+        """The photo with one more warning; "" is none."""
+        return replace(self, warning="; ".join(part for part in (self.warning, sentence) if part))
 
 
 def photo_of(
@@ -64,7 +68,7 @@ def photo_of(
     """
     if aligned:
         return _aligned_photo(image, image_size, name)
-    warning = ""
+    warning = lies = ""
     if points is None:
         faces = find_faces(image)
         points = _points_of(faces, face, image, name)
@@ -74,9 +78,8 @@ def photo_of(
     if quarters := turned.quarters_to_upright(points):
         points = turned.turned_points(points, image.shape[:2], quarters)
         image = np.ascontiguousarray(np.rot90(image, quarters))
-        how = f"{name}: its face lies, so the photo is turned by {360 - 90 * quarters}° clockwise"
-        warning = f"{warning}; {how}" if warning else how
-    return Photo(image, points, aligned_crop(image, points, image_size), warning)
+        lies = f"{name}: its face lies, so the photo is turned by {360 - 90 * quarters}° clockwise"
+    return Photo(image, points, aligned_crop(image, points, image_size), warning).with_warning(lies)
 
 
 def find_faces(image: np.ndarray) -> list[detectors.Face]:

@@ -7,6 +7,8 @@ from skimage import data
 
 from davs_jax.app import face_picker
 from davs_jax.app.face_picker import NAMES, annotated, by_hand, clicked, hint, look
+from davs_jax.generate.footage import read_source
+from davs_jax.media import images
 from davs_jax.media.images import PhotoError
 from support.recordings import RECORDINGS
 
@@ -83,3 +85,21 @@ def test_real_stills_are_opened_and_every_one_can_be_clicked_on():
         for _ in NAMES:
             choice = clicked(choice, 5, 5)
         assert choice.complete
+
+
+def test_points_of_a_photo_that_is_read_at_half_its_size_are_in_the_files_pixels(two_faces, tmp_path, monkeypatch):
+    Image.open(two_faces).save(tmp_path / "two.jpg", quality=95)
+    whole = look(tmp_path / "two.jpg")
+    monkeypatch.setattr(images, "MOST_PIXELS", 600_000)
+    half = look(tmp_path / "two.jpg")
+    assert half.size == whole.size == (1500, 800)
+    assert np.abs(half.points - whole.points).max() < 12
+    photo = read_source(tmp_path / "two.jpg", 64, 1920, half.points)
+    assert photo.image.shape == (400, 750, 3)
+    monkeypatch.undo()
+    assert np.abs(photo.crop.astype(int) - read_source(two_faces, 64, 1920, half.points).crop).mean() < 4
+
+
+def test_the_hint_says_that_a_photo_whose_face_lies_is_turned(tmp_path):
+    Image.fromarray(np.rot90(data.astronaut()[:300, 75:375])).save(tmp_path / "turned.png")
+    assert hint(look(tmp_path / "turned.png")) == "The face is found; the photo will be turned upright."
