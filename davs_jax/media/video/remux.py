@@ -1,6 +1,7 @@
 """Moves a file's audio against its video without re-encoding either."""
 
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import av
@@ -42,11 +43,29 @@ def _copy(source, path: Path, streams: list, delays: dict[int, float]) -> None:
     with av.open(f"file:{path}", "w", options=options) as container:
         container.metadata.update(source.metadata)
         copies = {stream.index: container.add_stream_from_template(stream) for stream in streams}
-        for packet in source.demux(streams):
-            if packet.dts is None:  # the empty packet at the end of each stream
-                continue
+        for packet in _dated(source.demux(streams)):
             index = packet.stream.index
             moved = math.floor(delays[index] / packet.time_base + 0.5)
             packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
             packet.stream = copies[index]
             container.mux(packet)
+
+
+def _dated(packets: Iterable) -> Iterator:
+    """Leaves out the empty packets at the end, and dates those without a decoding time.
+
+    Matroska stores no decoding times, and FFmpeg knows none of the packets before the first reordered frame.
+    """
+    waiting: dict[int, list] = {}  # by stream
+    for packet in packets:
+        held = waiting.setdefault(packet.stream.index, [])
+        if packet.dts is None and packet.pts is not None:
+            held.append(packet)
+            continue
+        for back, undated in enumerate(reversed(held), 1):
+            first = held[-1].pts if packet.dts is None else packet.dts
+            undated.dts = first - back * (undated.duration or 1)
+        yield from held
+        held.clear()
+        if packet.dts is not None:
+            yield packet

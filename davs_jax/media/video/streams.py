@@ -1,6 +1,7 @@
 """The streams of a media file, decoded by PyAV, with reliable times."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,13 @@ LISTS = {"hls", "concat", "concatf", "dash", "imf", "sdp", "rtsp", "sap", "smoot
 FORMATS = ",".join(sorted(av.formats_available - LISTS))
 # Opening decodes the first frames of some files, so the limit of pixels is needed there too.
 OPTIONS = {"format_whitelist": FORMATS, "max_pixels": str(MOST_PIXELS)}
+FASTEST = 1000  # frames per second; FFmpeg states more where it knows no average, e.g. 60,000 for raw DV
+LATE = 0.5  # s from a stream's start to its first decoded frame that are worth a warning
 AUDIO_TOLERANCE = 0.02  # s between the end of one audio packet and the next that still count as continuous
 # Tags may have any encoding. PyAV 18 needs this option for it; 19 needs none, and no longer takes it.
+# Formats whose header states the file's duration, as measured by their writer; FFmpeg estimates that of others.
+ENDING = {"matroska,webm", "flv"}
+CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)")
 TAGS = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 log = logging.getLogger(__name__)
@@ -57,7 +63,10 @@ def audio_stream(container):
 
 def frame_rate(stream) -> float:
     """Frames per second on average."""
-    return float(stream.average_rate or stream.guessed_rate or FPS)
+    average = stream.average_rate
+    if not average or average > FASTEST:
+        average = stream.guessed_rate or FPS
+    return float(average)
 
 
 def time_of(frame) -> float | None:
@@ -95,6 +104,7 @@ def timed_frames(path, container, stream) -> Iterator[tuple]:
         time = time_of(frame)
         if last is None:
             time = time or 0.0
+            _warn_late(path, stream, time)
         elif time is None or time <= last:
             time = last + 1 / frame_rate(stream)
         else:
@@ -103,7 +113,7 @@ def timed_frames(path, container, stream) -> Iterator[tuple]:
         last = time
     if last is None and not stream.width:
         reason = f"{path}: the size of its frames is unknown, or above {MOST_PIXELS / 1e6:.0f} megapixels"
-        raise MediaError(reason, "reduce its size, or copy it again (it may be damaged)")
+        raise MediaError(reason, "convert it to an mp4 of smaller frames")
 
 
 def audio_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[float, int, np.ndarray]]:
@@ -169,10 +179,36 @@ def _check_gap(path, before: float, after: float) -> None:
 
 def check_complete(path, stream, end: float) -> None:
     """Raises MediaError where a stream ends at `end` seconds, before its declared duration."""
-    if stream.duration is None:
+    declared = _declared_end(stream)
+    if declared is None:
         return
-    declared = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
     slack = 2 / frame_rate(stream) if stream.type == "video" else 0.1
     if declared - end > max(0.1, slack):
         stop = f"its {stream.type} stops at {end:.2f} s of {declared:.2f} s"
         raise MediaError(f"{path}: {stop}, so the file is truncated", "copy it again")
+
+
+def _declared_end(stream) -> float | None:
+    """Seconds on the container's clock at which a stream ends by its header; None where that does not say."""
+    if stream.duration is not None:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    container = stream.container
+    if container.duration is None:
+        return None
+    end = ((container.start_time or 0) + container.duration) / av.time_base
+    if len(container.streams) == 1 and container.format.name in ENDING:
+        return end
+    tag = CLOCK.fullmatch(stream.metadata.get("DURATION", ""))  # of Matroska; a copied tag may be another file's
+    if not tag:
+        return None
+    hours, minutes, seconds = map(float, tag.groups())
+    return min(end, 3600 * hours + 60 * minutes + seconds)
+
+
+def _warn_late(path, stream, time: float) -> None:
+    if stream.start_time is not None:
+        late = time - float(stream.start_time * stream.time_base)
+        if late > LATE:
+            log.warning(
+                "%s: its first %.1f s show nothing, because the frame that they build on is missing", path, late
+            )

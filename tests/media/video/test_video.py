@@ -10,6 +10,7 @@ import pytest
 from davs_jax.errors import MediaError
 from davs_jax.media.video.read import probe, read_audio, read_clip, read_frames
 from davs_jax.media.video.write import Writer
+from support.footage import encode, frames_of
 from support.recordings import RECORDINGS
 
 TICK = 1 / 25
@@ -250,3 +251,31 @@ def test_a_list_of_other_files_is_not_followed(tmp_path, name, text):
     (tmp_path / name).write_text(text.format("private.mp4"))
     with pytest.raises(MediaError, match="cannot be read"):
         probe(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.flv"])
+def test_a_truncated_file_that_states_its_end_elsewhere_is_an_error_too(tmp_path, name):
+    noise = np.random.default_rng(0).integers(0, 255, (50, 64, 64, 3), np.uint8)
+    codec = "libvpx" if name == "a.webm" else "libx264"
+    path = encode(tmp_path / name, frames_of(noise, 25, "yuv420p"), codec)
+    assert len(list(read_frames(path))) == 50
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(MediaError, match=rf"{name}: its video stops at .* s, so the file is truncated"):
+        list(read_frames(path))
+
+
+def test_frames_that_lack_their_key_frame_are_left_out_with_a_warning(tmp_path, caplog):
+    path = encode(tmp_path / "a.mp4", frames_of(flash(2.4, 2), 25, "yuv420p"), g="30", bf="0")
+    with av.open(str(path)) as source, av.open(str(tmp_path / "b.mp4"), "w") as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in list(source.demux(video=0))[1:-1]:
+            packet.stream = stream
+            copy.mux(packet)
+    assert len(list(read_frames(tmp_path / "b.mp4"))) == 30
+    assert "b.mp4: its first 1.2 s show nothing" in caplog.text
+
+
+def test_the_frame_rate_of_raw_dv_is_that_of_its_frames(tmp_path):
+    path = encode(tmp_path / "a.dv", frames_of([np.zeros((576, 720, 3), np.uint8)] * 5, 25, "yuv420p"), "dvvideo")
+    media = probe(path)
+    assert media.fps == 25 and media.height == 576 and media.width > 720
