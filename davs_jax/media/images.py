@@ -59,6 +59,8 @@ def read_still(path: Path, data: bytes | None = None) -> Still:
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
             Image.open(path if data is None else io.BytesIO(data)) as image,
         ):
+            if image.format == "EPS":  # a program, which Pillow would have Ghostscript run
+                raise UnidentifiedImageError("EPS")
             factor = _bounded(path, image)
             several = image.format != "MPO" and getattr(image, "is_animated", False)
             note = f"{path}: holds several images; the first one is used" if several else ""

@@ -220,6 +220,12 @@ def test_heic_is_known_by_its_content(portrait, tmp_path, name):
     assert np.abs(read_image(tmp_path / name).astype(int) - portrait).mean() < 5
 
 
+def test_a_postscript_program_is_not_run(tmp_path):
+    (tmp_path / "a.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    with pytest.raises(PhotoError, match=r"a\.eps: cannot be read as an image"):
+        read_image(tmp_path / "a.eps")
+
+
 def test_a_jpeg_that_is_called_heic_is_read(portrait, tmp_path):
     save(portrait, tmp_path / "a.jpg").rename(tmp_path / "a.heic")
     assert read_image(tmp_path / "a.heic").shape == portrait.shape

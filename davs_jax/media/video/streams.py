@@ -19,6 +19,7 @@ LISTS = {"hls", "concat", "concatf", "dash", "imf", "sdp", "rtsp", "sap", "smoot
 FORMATS = ",".join(sorted(av.formats_available - LISTS))
 # Opening decodes the first frames of some files, so the limit of pixels is needed there too.
 OPTIONS = {"format_whitelist": FORMATS, "max_pixels": str(MOST_PIXELS)}
+IMAGES = {"mjpeg", "png", "bmp", "gif", "webp"}  # codecs of covers and thumbnails, though also of some videos
 FASTEST = 1000  # frames per second; FFmpeg states more where it knows no average, e.g. 60,000 for raw DV
 LATE = 0.5  # s from a stream's start to its first decoded frame that are worth a warning
 AUDIO_TOLERANCE = 0.02  # s between the end of one audio packet and the next that still count as continuous
@@ -51,9 +52,13 @@ def opened(path: str | Path):
 
 
 def video_stream(container):
-    """The first video stream that can be decoded, or None; the cover of an mp3 does not count."""
+    """The first video stream that can be decoded, or None.
+
+    A cover does not count, and images (a thumbnail that is not marked as a cover) only where there is no other stream.
+    """
     cover = av.stream.Disposition.attached_pic
-    return next((s for s in container.streams.video if s.codec_context and not s.disposition & cover), None)
+    streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover]
+    return min(streams, key=lambda stream: stream.codec_context.name in IMAGES, default=None)
 
 
 def audio_stream(container):

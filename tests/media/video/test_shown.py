@@ -140,3 +140,20 @@ def test_an_aspect_that_makes_frames_too_large_is_refused(tmp_path):
     path = encode(tmp_path / "a.mp4", frames_of([square], 25, "yuv420p"), aspect=Fraction(255, 1))
     with pytest.raises(MediaError, match=r"a\.mp4: its frames of 102000 × 400 pixels exceed 35 megapixels; reduce"):
         probe(path)
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_cover_or_thumbnail_before_the_video_is_not_taken_for_it(tmp_path, marked):
+    cover, images = np.full((32, 32, 3), 200, np.uint8), [quarters()] * 5
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        tracks = []
+        for codec, pix_fmt, track in (("mjpeg", "yuvj420p", [cover]), ("libx264", "yuv420p", images)):
+            stream = container.add_stream(codec, rate=25)
+            stream.height, stream.width, stream.pix_fmt = *track[0].shape[:2], pix_fmt
+            tracks.append((stream, frames_of(track, 25, pix_fmt)))
+        if marked:
+            tracks[0][0].disposition = av.stream.Disposition.attached_pic
+        for stream, frames in tracks:
+            for frame in [*frames, None]:
+                container.mux(stream.encode(frame))
+    assert [frame.shape for frame in read_frames(tmp_path / "a.mp4")] == [(64, 96, 3)] * 5
