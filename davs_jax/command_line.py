@@ -44,6 +44,12 @@ def add_checkpoint_option(add: Callable) -> None:
     add("--checkpoint", metavar="W", help=text)
 
 
+def add_track_option(add: Callable) -> None:
+    """Adds `--audio-track`, for `media.video.choose`, by a parser's `add_argument`."""
+    text = "which audio track of the file, from 1 (default: the first that is not silent)"
+    add("--audio-track", type=whole(1), metavar="N", help=text)
+
+
 def add_gain_options(add: Callable) -> None:
     """Adds `--audio-gain` and `--video-gain`, for `inference.load`, by a parser's `add_argument`."""
     for name, what, official in (("audio", "speech", 1.5), ("video", "a driving video", 0.8)):

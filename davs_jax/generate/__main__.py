@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     driver = parser.add_mutually_exclusive_group()
     driver.add_argument("--audio", type=Path, metavar="A", help="speech: any file with audio")
     driver.add_argument("--video", type=Path, metavar="V", help="a video of a face speaking; its audio is used too")
+    command_line.add_track_option(add)
     add(
         "--output",
         type=Path,

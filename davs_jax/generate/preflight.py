@@ -10,9 +10,9 @@ from davs_jax.constants import SAMPLE_RATE
 from davs_jax.generate.drivers import Driver, Recording
 from davs_jax.generate.errors import GenerationError
 from davs_jax.media.video.sinks import check_name
+from davs_jax.media.video.tracks import SILENT
 from davs_jax.media.video.write import media_errors
 
-SILENT = -55.0  # dBFS; nobody speaks where even the loudest twentieth of the audio is below
 STEADY = 6.0  # dB between loud and quiet parts; speech, with its pauses, has 20 or more
 WORD = 0.2  # s; shorter audio holds no word
 SHORTEST = 2.0  # s; shorter audio is not called steady
@@ -71,7 +71,7 @@ def _check_disk(output: Path, wanted: float) -> None:
 
 def _check_audio(driver: Recording) -> list[str]:
     quiet, loud = np.percentile(driver.levels, (10, 95))
-    if loud < SILENT:
+    if loud < SILENT:  # even the loudest twentieth
         raise GenerationError(
             f"{driver.path}: is silent throughout ({loud:.0f} dBFS at its loudest)", "give a file with audible speech"
         )

@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="a video of a talking face")
     command_line.add_checkpoint_option(add)
+    command_line.add_track_option(add)
     add("--fix", type=Path, metavar="OUTPUT", help="also write the video with its audio in time, without re-encoding")
     add(
         "--syncnet",

@@ -4,12 +4,15 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
 from davs_jax.constants import FPS
 from davs_jax.errors import MediaError
+from davs_jax.media.video.channels import mono
+from davs_jax.media.video.stated import check_complete
 
 LONGEST_GAP = 60.0  # s without a frame or a sample; a longer gap is a damaged timestamp, and is not filled
 # Formats that name other files or addresses, which FFmpeg would read in the file's place, whoever owns them.
@@ -28,8 +31,10 @@ def opened(path: str | Path):
     path = Path(path)
     if path.is_dir():
         raise MediaError(f"{path}: is a folder", "name a file in it")
-    if not path.is_file():
+    if not path.exists():
         raise MediaError(f"{path}: no such file", "check the path")
+    if not path.is_file():  # it is read several times, and a pipe can be read once
+        raise MediaError(f"{path}: is a pipe or a device", "save it to a file first")
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: is empty (0 bytes)", "copy or download it again")
     try:  # "file:", so that no name is taken for a network address
@@ -47,9 +52,9 @@ def video_stream(container):
     return next((s for s in container.streams.video if s.codec_context and not s.disposition & cover), None)
 
 
-def audio_stream(container):
-    """The first audio stream that can be decoded, or None."""
-    return next((s for s in container.streams.audio if s.codec_context), None)
+def audio_streams(container) -> list[tuple[int, Any]]:
+    """The audio streams that can be decoded, each with its index among all audio streams."""
+    return [(index, stream) for index, stream in enumerate(container.streams.audio) if stream.codec_context]
 
 
 def frame_rate(stream) -> float:
@@ -67,15 +72,15 @@ def shown_for(frame, stream) -> float:
     return float(frame.duration * frame.time_base) if frame.duration else 1 / frame_rate(stream)
 
 
-def decode(path, container, stream) -> Iterator:
-    """Decodes one stream; damaged packets are skipped and counted in a warning."""
+def decode(path, container, stream, quiet: bool = False) -> Iterator:
+    """Decodes one stream; damaged packets are skipped and, unless `quiet`, counted in a warning."""
     damaged = 0
     for packet in container.demux(stream):
         try:
             yield from packet.decode()
         except av.error.InvalidDataError:
             damaged += 1
-    if damaged:
+    if damaged and not quiet:
         log.warning("%s: %d damaged packets of %s were skipped", path, damaged, stream.type)
 
 
@@ -98,11 +103,16 @@ def timed_frames(path, container, stream) -> Iterator[tuple]:
         last = time
 
 
-def audio_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[float, int, np.ndarray]]:
-    """Yields (seconds, first, float32 samples `[N]`), a packet at a time.
+def audio_pieces(
+    path, container, stream, sample_rate: int, channel: int | None = None
+) -> Iterator[tuple[float, int, np.ndarray]]:
+    """Yields (seconds, first, float32 samples `[N]`), mono, a packet at a time.
 
     Each stretch of continuous times is resampled separately: `seconds` is the start of the stretch, `first` the number
     of its samples before these.
+
+    Args:
+      channel: as of `channels.mono`.
 
     Raises:
       MediaError: the times jump by more than LONGEST_GAP, or the audio ends before its header says.
@@ -116,10 +126,10 @@ def audio_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[fl
         if kind != _kind(frame) or abs(time - expected) > AUDIO_TOLERANCE:
             if start is not None:
                 _check_gap(path, expected, time)
-                yield start, given, np.concatenate([held, *_resampled(resampler, None)])
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
+                yield start, given, np.concatenate([held, *_resampled(resampler, None, channel)])
+            resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=sample_rate)
             start, kind, decoded, given, held = time, _kind(frame), 0, 0, np.zeros(0, np.float32)
-        held = np.concatenate([held, *_resampled(resampler, frame)])
+        held = np.concatenate([held, *_resampled(resampler, frame, channel)])
         # The last packet may be padded, so a packet's samples are held back until the next one.
         sure = max(0, int(decoded * sample_rate / kind[0]) - given)
         yield start, given, held[:sure]
@@ -127,10 +137,10 @@ def audio_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[fl
         decoded += frame.samples
     if frame is not None:
         length = decoded / frame.sample_rate
-        check_complete(path, stream, start + length)
+        check_complete(path, stream, start + length, 0.1 + 2 * frame.samples / frame.sample_rate)
         if frame.duration:  # AAC pads its last packet to 1,024 samples, but declares where the audio ends
             length -= max(0.0, frame.samples / frame.sample_rate - float(frame.duration * frame.time_base))
-        held = np.concatenate([held, *_resampled(resampler, None)])
+        held = np.concatenate([held, *_resampled(resampler, None, channel)])
         yield start, given, held[: max(0, round(length * sample_rate) - given)]
 
 
@@ -149,22 +159,11 @@ def _kind(frame) -> tuple:
     return frame.sample_rate, frame.format.name, frame.layout.name
 
 
-def _resampled(resampler, frame) -> list[np.ndarray]:
-    return [part.to_ndarray()[0] for part in resampler.resample(frame)]
+def _resampled(resampler, frame, channel: int | None = None) -> list[np.ndarray]:
+    return [mono(part, channel) for part in resampler.resample(frame)]
 
 
 def _check_gap(path, before: float, after: float) -> None:
     if after - before > LONGEST_GAP:
         jump = f"its clock jumps from {before:.2f} s to {after:.2f} s"
         raise MediaError(f"{path}: {jump}, so its timestamps are damaged", "convert it to mp4")
-
-
-def check_complete(path, stream, end: float) -> None:
-    """Raises MediaError where a stream ends at `end` seconds, before its declared duration."""
-    if stream.duration is None:
-        return
-    declared = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    slack = 2 / frame_rate(stream) if stream.type == "video" else 0.1
-    if declared - end > max(0.1, slack):
-        stop = f"its {stream.type} stops at {end:.2f} s of {declared:.2f} s"
-        raise MediaError(f"{path}: {stop}, so the file is truncated", "copy it again")
