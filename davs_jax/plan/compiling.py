@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import jaxlib
 from ml_collections import ConfigDict
 
+from davs_jax import command_line
 from davs_jax.display.progress import progress
 from davs_jax.errors import ConfigError, DavsError
 from davs_jax.parallel import compilation, sharding
@@ -236,6 +237,7 @@ def _bytes(tree) -> int:
     return total
 
 
+@command_line.command
 def _main(name: str, file: str) -> int:
     try:
         found = _compile(ConfigDict(json.load(sys.stdin)), machines.parse(name))
