@@ -1,6 +1,8 @@
 """Image files of any format as RGB arrays."""
 
 import io
+import os
+import stat
 import warnings
 from pathlib import Path
 
@@ -29,6 +31,8 @@ def read_image(path: Path, data: bytes | None = None) -> np.ndarray:
     """
     if Path(path).suffix.lower() in HEIC:
         _register_heic(path)
+    if data is None and _is_special(path):
+        raise PhotoError(f"{path}: is a pipe or a device", "save it to a file first")
     try:
         # Pillow warns above 89 megapixels and refuses above 179.
         with (
@@ -51,11 +55,22 @@ def read_image(path: Path, data: bytes | None = None) -> np.ndarray:
 
 def is_still(path: Path) -> bool:
     """Whether a file is an image, and not an animated one."""
+    if _is_special(path):
+        return False
     try:
         with Image.open(path, formats=STILLS) as image:
             return image.format == "MPO" or not getattr(image, "is_animated", False)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path is a pipe or a device, which may be read once, or never end."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def shrink(image: np.ndarray, longest: int) -> np.ndarray:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,13 @@ def test_heic_is_read_or_its_remedy_named(portrait, tmp_path):
 def test_an_image_is_shrunk_to_its_longer_side_and_never_enlarged(portrait):
     assert shrink(portrait, 150).shape == (150, 125, 3)
     assert shrink(portrait, 300) is portrait
+
+
+@pytest.mark.parametrize("read", [read_image, is_still])
+def test_a_pipe_does_not_wait_for_a_writer(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.png")
+    if read is is_still:
+        assert not is_still(tmp_path / "pipe.png")
+    else:
+        with pytest.raises(PhotoError, match=r"pipe\.png: is a pipe or a device; save it to a file first"):
+            read_image(tmp_path / "pipe.png")

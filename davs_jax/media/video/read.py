@@ -64,7 +64,7 @@ def probe(path: str | Path) -> Media:
         first = next(timed_frames(path, container, video), None) if video else None
         heard = next(decode(path, container, audio), None) if audio and first is None else None
         if first is None and heard is None:
-            raise MediaError(f"{path}: nothing of it can be decoded", "copy it again (it may be damaged)")
+            raise MediaError(f"{path}: is empty or damaged, for nothing of it can be decoded", "copy it again")
         duration, rate = stated_duration(path, container), audio.rate if audio else 0
         if first is None:
             return Media(False, True, duration, 0.0, 0, 0, rate, time_of(heard) or 0.0)

@@ -29,14 +29,7 @@ log = logging.getLogger(__name__)
 def opened(path: str | Path):
     """Opens a file to read; an error of PyAV within the block becomes a MediaError."""
     path = Path(path)
-    if path.is_dir():
-        raise MediaError(f"{path}: is a folder", "name a file in it")
-    if not path.exists():
-        raise MediaError(f"{path}: no such file", "check the path")
-    if not path.is_file():  # it is read several times, and a pipe can be read once
-        raise MediaError(f"{path}: is a pipe or a device", "save it to a file first")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path}: is empty (0 bytes)", "copy or download it again")
+    _check_file(path)
     try:  # "file:", so that no name is taken for a network address
         with av.open(f"file:{path}", options={"format_whitelist": FORMATS}, **TAGS) as container:
             yield container
@@ -44,6 +37,21 @@ def opened(path: str | Path):
         reason = (error.strerror or "unknown error").lower()
         remedy = "copy it again (it may be truncated), or convert it to mp4"
         raise MediaError(f"{path}: cannot be read as audio or video ({reason})", remedy) from error
+
+
+def _check_file(path: Path) -> None:
+    """Raises MediaError where a path names no file with content."""
+    try:
+        if path.is_dir():
+            raise MediaError(f"{path}: is a folder", "name a file in it")
+        if not path.exists():
+            raise MediaError(f"{path}: no such file", "check the path")
+        if not path.is_file():  # it is read several times, and a pipe can be read once
+            raise MediaError(f"{path}: is a pipe or a device", "save it to a file first")
+        if path.stat().st_size == 0:
+            raise MediaError(f"{path}: is empty (0 bytes)", "copy or download it again")
+    except OSError as error:  # a name that is too long, a folder that may not be searched
+        raise MediaError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
 
 
 def video_stream(container):

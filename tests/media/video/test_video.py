@@ -1,5 +1,6 @@
 """Frames and audio come back at the times at which they were written; bad files are named in one sentence."""
 
+import os
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -269,3 +270,15 @@ def test_a_list_of_other_files_is_not_followed(tmp_path, name, text):
     (tmp_path / name).write_text(text.format("private.mp4"))
     with pytest.raises(MediaError, match="cannot be read"):
         probe(tmp_path / name)
+
+
+def test_a_pipe_is_refused_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(MediaError, match="is a pipe or a device; save it to a file first"):
+            probe(path)
+
+
+def test_a_name_longer_than_names_can_be_is_one_sentence(tmp_path):
+    with pytest.raises(MediaError, match=r"x\.mp4: cannot be read \(File name too long\); check the path"):
+        probe(tmp_path / f"{'x' * 300}.mp4")
