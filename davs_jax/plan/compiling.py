@@ -38,6 +38,7 @@ SOURCES = (
     "constants.py",
     "face_geometry.py",
     "errors.py",
+    "user_folders.py",
     "models/*.py",
     "parallel/*.py",
     *(
