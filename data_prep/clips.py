@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -21,12 +22,15 @@ from davs_jax.media import offsets
 from davs_jax.media.audio import as_int16, clip_mfcc
 from davs_jax.media.faces import alignment, detectors, tracking
 from davs_jax.media.video.read import Clip, read_clip
+from davs_jax.media.video.tracks import choose
 
 JPEG_QUALITY = 95
 LIPS_SIZE = 64  # pixels: image size at which the lips of several faces are compared
 UNKNOWN = -1  # label
 SPEAKERS = ("central", "lips")
 MAX_SMOOTH = 25  # frames
+
+log = logging.getLogger(__name__)
 
 # Default options of face tracking; a plan holds those that were used.
 TRACKING = {
@@ -196,6 +200,8 @@ def _read(recording: Recording) -> Clip:
     with folders.local(recording.path) as path, separate as audio:
         try:
             clip = read_clip(path, audio)
+            if clip.samples is not None and (note := choose(audio or path).note):
+                log.warning(note)
         except MediaError as error:
             if audio and error.reason.startswith(f"{audio}: "):
                 raise Unusable.of_file("sound", audio, error) from error

@@ -17,6 +17,7 @@ from data_prep.clips import Unusable
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, rejected_item
+from davs_jax import command_line
 from davs_jax.data.records import face_features
 from davs_jax.media.faces import alignment
 
@@ -62,6 +63,7 @@ def examples(plan: Plan, item: str) -> Iterator[dict | Rejection]:
         yield error.rejection(item)
 
 
+@command_line.command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command.parser(
         "Prepares photos sorted into one folder per person for training on identities.",

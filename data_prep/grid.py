@@ -18,6 +18,7 @@ from data_prep.clips import Cut, Recording, clip_records
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, rejected_item
+from davs_jax import command_line
 from davs_jax.data.records import clip_features
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -91,6 +92,7 @@ def examples(plan: Plan, item: dict[str, str]) -> Iterator[dict | Rejection]:
     yield from clip_records(recording, plan.options)
 
 
+@command_line.command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command.parser(
         "Prepares GRID for training: one clip of 29 frames for each spoken word.",

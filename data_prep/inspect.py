@@ -18,6 +18,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 from data_prep.plan import read_plan
 from data_prep.status import exit_status
 from data_prep.tally import LABELS
+from davs_jax import command_line
 from davs_jax.command_line import whole
 from davs_jax.data import sources
 from davs_jax.display import plots
@@ -29,6 +30,7 @@ SHOWN = 10  # classes printed per label, the most frequent ones
 PER_ROW = 10  # frames
 
 
+@command_line.command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep.inspect", description=__doc__)
     parser.add_argument("shards", type=Path, metavar="SHARDS", help="folder made by data_prep, or one file of records")

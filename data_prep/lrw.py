@@ -19,6 +19,7 @@ from data_prep.clips import UNKNOWN, Cut, Recording, Unusable, clip_records
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards
 from data_prep.shards import Rejection, rejected_item
+from davs_jax import command_line
 from davs_jax.data.records import clip_features
 
 SPLITS = ("train", "val", "test")
@@ -69,6 +70,7 @@ def examples(plan: Plan, item: str) -> Iterator[dict | Rejection]:
         yield from clip_records(recording, plan.options)
 
 
+@command_line.command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command.parser(
         "Prepares LRW (or a corpus in its layout) for training.",

@@ -16,6 +16,7 @@ from data_prep.faces import PHOTOS_PER_SHARD, listed
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, rejected_item
+from davs_jax import command_line
 from davs_jax.data.records import face_features
 
 PACKED = (".tgz", *(f"{kind}.gz" for kind in archives.KINDS))
@@ -70,6 +71,7 @@ def examples(plan: Plan, item: list) -> Iterator[dict | Rejection]:
         yield error.rejection(name)
 
 
+@command_line.command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command.parser(
         "Prepares MS-Celeb-1M (.tsv, .rec with .idx, .tar, or folders) for training on identities.",

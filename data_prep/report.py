@@ -23,6 +23,7 @@ from data_prep.plan import Plan, PreparationError, read_plan
 from data_prep.shards import REJECTED_FILE, REPORT_FILE
 from data_prep.status import exit_status
 from data_prep.tally import MEASURES, Tally
+from davs_jax import command_line
 from davs_jax.data import sources
 from davs_jax.display import page, plots
 from davs_jax.display.progress import progress
@@ -108,6 +109,7 @@ def summary(found: Findings) -> str:
     return "\n\n".join(tables)
 
 
+@command_line.command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.report",

@@ -16,6 +16,7 @@ from data_prep.clips import UNKNOWN, Cut, Recording, clip_records
 from data_prep.photos import add_val_fraction
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, rejected_item
+from davs_jax import command_line
 from davs_jax.command_line import whole
 from davs_jax.constants import CLIP_FRAMES
 from davs_jax.data.records import clip_features
@@ -89,6 +90,7 @@ def cuts(name: str, most: int | None, frames: int) -> list[Cut]:
     return [Cut(f"{name}/{i}", UNKNOWN, (i + 0.5) * room) for i in range(count)]
 
 
+@command_line.command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command.parser(
         "Prepares VoxCeleb2 for training: known speakers, no word labels.",

@@ -1,6 +1,7 @@
 """Worker processes for tasks of many items, whose bar counts every item as soon as it is done."""
 
 import concurrent.futures
+import logging
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from davs_jax.errors import DavsError
 
+log = logging.getLogger(__name__)
 INTERVAL = 0.5  # s between two looks at the workers' counts
 
 
@@ -24,21 +26,32 @@ class WorkerError(DavsError):
 def run(task: Callable[..., None], arguments: Sequence[Any], workers: int, bar: tqdm) -> None:
     """Calls `task(argument, on_item=...)` for every argument, in `workers` processes (in this one, if that is 1).
 
+    Where processes cannot share memory (/dev/shm is absent or read-only), this one does the work alone.
+
     Args:
       task: picklable; it calls `on_item()` after each of its items, which moves the bar by one.
 
     Raises:
       WorkerError: a worker process died.
     """
-    if workers == 1:
+    context = multiprocessing.get_context("spawn")
+    if workers == 1 or not _shares_memory(context):
         for argument in arguments:
             task(argument, on_item=bar.update)
     elif arguments:
-        _run_in_processes(task, arguments, min(workers, len(arguments)), bar)
+        _run_in_processes(task, arguments, min(workers, len(arguments)), context, bar)
 
 
-def _run_in_processes(task: Callable[..., None], arguments: Sequence[Any], workers: int, bar: tqdm) -> None:
-    context = multiprocessing.get_context("spawn")
+def _shares_memory(context) -> bool:
+    try:
+        context.Lock(), context.RawArray("q", 1)
+    except OSError as error:
+        log.warning("processes cannot share memory (%s), so one process does the work; mount /dev/shm", error.strerror)
+        return False
+    return True
+
+
+def _run_in_processes(task: Callable[..., None], arguments: Sequence[Any], workers: int, context, bar: tqdm) -> None:
     # One entry per task, written by one process only: no lock, which a killed worker would hold for ever.
     counts = context.RawArray("q", len(arguments))
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (counts,))

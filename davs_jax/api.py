@@ -12,7 +12,7 @@ from davs_jax import inference
 from davs_jax.constants import CLIP_FRAMES, FPS, SAMPLE_RATE
 from davs_jax.errors import DavsError
 from davs_jax.generate import adapt
-from davs_jax.generate.drivers import Driver, Live, Speech, check_fps, read_driving_video, read_speech
+from davs_jax.generate.drivers import Driver, Live, Recording, Speech, check_fps, read_driving_video, read_speech
 from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.face_track import follow
 from davs_jax.generate.footage import read_source
@@ -83,6 +83,7 @@ class Model:
         steady: bool = True,
         fps: int = FPS,
         adapt_steps: int | None = None,
+        audio_track: int | None = None,
     ) -> Iterator[np.ndarray]:
         """Generates the frames of the photo's face talking.
 
@@ -107,6 +108,7 @@ class Model:
           steady: smooth everything but the mouth over time.
           fps: frames per second, 10 to 60.
           adapt_steps: steps of fitting to the photo; None is the default for the weights' origin.
+          audio_track: which audio track of a file, from 1; None is the first that is not silent.
 
         Yields:
           uint8 RGB `[H, W, 3]`, the whole image with the generated face, at most 1,920 pixels on its longer side.
@@ -125,7 +127,12 @@ class Model:
             source = read_source(Path(photo), self.davs.image_size, LONGEST, points, aligned, face, fps)
         if isinstance(source, Photo) and source.warning:
             log.warning(source.warning)
-        driver = read_driving_video(Path(video), fps)[0] if audio is None else _speech(audio, sample_rate, fps)
+        if audio is None:
+            driver, _ = read_driving_video(Path(video), fps, track=audio_track)
+        else:
+            driver = _speech(audio, sample_rate, fps, audio_track)
+        if isinstance(driver, Recording) and (note := files.choose(audio, audio_track).note):
+            log.warning(note)
         steps = adapt.default_steps(self.davs) if adapt_steps is None else adapt_steps
         davs = adapt.adapt(self.davs, source, driver, steps)[0] if steps else self.davs
         if crop:
@@ -162,11 +169,12 @@ class Model:
         return [Word(words[i] if words else int(i), float(odds[i] / odds.sum())) for i in order]
 
     @_in_python()
-    def match(self, video: File, audio: File | np.ndarray | None = None) -> Match:
+    def match(self, video: File, audio: File | np.ndarray | None = None, *, audio_track: int | None = None) -> Match:
         """Measures whether audio belongs to a talking video, and by how much it is late.
 
         Args:
           audio: a file, or samples `[N]` at 16 kHz from the first frame's time; None is the video's own audio.
+          audio_track: which audio track of the file, from 1; None is the first that is not silent.
 
         Raises:
           GenerationError: no face, fewer than three frames, or the weights lack an encoder.
@@ -175,7 +183,9 @@ class Model:
         if not self.davs.has("visual_encoder", "audio_encoder"):
             raise GenerationError("the weights have no word encoders", "use those of the word or the joint stage")
         driver, _ = read_driving_video(Path(video), or_speech=False)
-        samples = audio if isinstance(audio, np.ndarray) else files.read_audio(video if audio is None else audio)
+        samples = audio
+        if not isinstance(audio, np.ndarray):
+            samples = files.read_audio(video if audio is None else audio, track=audio_track)
         mfcc = windows(clip_mfcc(samples, driver.frames), np.arange(driver.frames))
         reach = min(REACH, (driver.frames - 1) // 2)
         if not reach:
@@ -195,9 +205,9 @@ def _each(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield from frames
 
 
-def _speech(audio: File | np.ndarray | Iterable[np.ndarray], sample_rate: int, fps: int) -> Driver:
+def _speech(audio: File | np.ndarray | Iterable[np.ndarray], sample_rate: int, fps: int, track: int | None) -> Driver:
     if isinstance(audio, str | Path):
-        return read_speech(Path(audio), fps)
+        return read_speech(Path(audio), fps, track)
     if isinstance(audio, np.ndarray):
         return Speech(np.concatenate([audio[:0], *_at_16_khz([audio], sample_rate)]), fps)
     return Live(_at_16_khz(audio, sample_rate), fps)

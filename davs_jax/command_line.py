@@ -1,8 +1,13 @@
-"""Command lines: argparse number types, and config files with `--config.KEY=VALUE` for absl."""
+"""Command lines: what all commands print, argparse number types, and config files for absl (`--config.KEY=VALUE`)."""
 
 import argparse
+import contextlib
 import difflib
+import functools
+import io
+import os
 import runpy
+import select
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +15,85 @@ from typing import NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict
+
+CLOSED_PIPE = 141  # exit status when the reader of the output has ended, as shells report SIGPIPE
+
+
+class _Unwritable(BaseException):
+    """The standard output cannot be written. Not an OSError, which commands report as that of their files."""
+
+
+class _Output(io.TextIOWrapper):
+    """The standard output, of which errors are `_Unwritable`."""
+
+    def __init__(self, stream: io.TextIOWrapper):
+        super().__init__(
+            stream.buffer,
+            stream.encoding,
+            stream.errors,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+        self._stream = stream  # whose end would close the buffer
+
+    def write(self, text: str) -> int:
+        with _unwritable():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _unwritable():
+            super().flush()
+
+
+@contextlib.contextmanager
+def _unwritable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _Unwritable from error
+
+
+def command(main: Callable) -> Callable:
+    """Decorates the `main` of a command, so that it can print everywhere.
+
+    Characters that the terminal's encoding lacks become question marks. Where the reader of the output ends early
+    (`… | head`), the command ends without a word. Output that cannot be written is an error in one sentence.
+    """
+
+    @functools.wraps(main)
+    def run(*arguments):
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
+        if type(sys.stdout) is io.TextIOWrapper:  # not one of a test
+            sys.stdout = _Output(sys.stdout)
+        try:
+            try:
+                return main(*arguments)
+            finally:
+                if sys.stdout is not None:  # now, and not at the interpreter's end, which would show a traceback
+                    sys.stdout.flush()
+        except (_Unwritable, BrokenPipeError) as error:
+            cause = error.__cause__ or error
+            if not (isinstance(error, _Unwritable) or _unread(sys.stderr)):  # a pipe to another process
+                raise
+            for stream in filter(None, (sys.stdout, sys.stderr)[: 2 if _unread(sys.stderr) else 1]):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # for what is not written yet
+            if isinstance(cause, BrokenPipeError):
+                raise SystemExit(CLOSED_PIPE) from None
+            raise SystemExit(f"the standard output cannot be written ({cause.strerror})") from None
+
+    return run
+
+
+def _unread(stream) -> bool:
+    """Whether a stream is a pipe whose reader has ended."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # closed, or not a file
+        return False
 
 
 def whole(least: int = 0) -> Callable[[str], int]:
@@ -42,6 +126,12 @@ def add_checkpoint_option(add: Callable) -> None:
     """Adds `--checkpoint`, for `inference.load`, by a parser's `add_argument`; None is the demo model."""
     text = "a workdir, one checkpoint in it, or an exported folder (default: the demo model of the package)"
     add("--checkpoint", metavar="W", help=text)
+
+
+def add_track_option(add: Callable) -> None:
+    """Adds `--audio-track`, for `media.video.choose`, by a parser's `add_argument`."""
+    text = "which audio track of the file, from 1 (default: the first that is not silent)"
+    add("--audio-track", type=whole(1), metavar="N", help=text)
 
 
 def add_gain_options(add: Callable) -> None:

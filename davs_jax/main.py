@@ -59,6 +59,7 @@ def parse(argv: list[str]) -> list[str]:
     return rest
 
 
+@command_line.command
 def run() -> None:
     """Entry point of the command line."""
     app.run(main, flags_parser=parse)

@@ -15,7 +15,7 @@ PACKAGE = Path(davs_jax.__file__).parent
 # From the ground up: a module imports from its own package and from lower floors.
 FLOORS = (
     {"constants", "errors", "face_geometry"},
-    {"files", "command_line"},
+    {"files", "command_line", "user_folders"},
     {"display", "parallel"},
     {"media", "models"},
     {"data", "provenance", "checkpoint", "monitor"},

@@ -20,6 +20,7 @@ from data_prep.plan import PreparationError
 from data_prep.status import exit_status
 from data_prep.synthetic.corpus import SPLITS, Settings, make_clip, plan, run_task
 from data_prep.synthetic.speech import Voice, say
+from davs_jax import command_line
 from davs_jax.command_line import real, whole
 from davs_jax.display.progress import progress
 from davs_jax.files import DRAFT, write_text
@@ -66,6 +67,7 @@ def _write_description(output: Path, description: dict) -> None:
         )
 
 
+@command_line.command
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(argv)
     settings = Settings(**{name: value for name, value in vars(args).items() if name not in ("output", "workers")})

@@ -8,10 +8,12 @@ import runpy
 import sys
 from pathlib import Path
 
+from davs_jax import command_line
 from davs_jax.command_line import whole
 from davs_jax.constants import STOPPED
 
 
+@command_line.command
 def main(argv: list[str] | None = None) -> int:
     """Runs or resumes all arms with all seeds; writes ablations.json, ablations.md and ablations.html."""
     parser = argparse.ArgumentParser(

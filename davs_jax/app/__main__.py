@@ -10,9 +10,11 @@ import signal
 import sys
 from pathlib import Path
 
+from davs_jax import command_line
 from davs_jax.errors import DavsError
 
 
+@command_line.command
 def main(argv: list[str] | None = None) -> int:
     """Serves the page until Ctrl-C or SIGTERM; returns 0."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -29,7 +31,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from davs_jax import command_line
     from davs_jax.app.limits import Limits
     from davs_jax.app.login import LOGIN
 

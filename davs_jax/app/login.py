@@ -60,7 +60,7 @@ def read_logins(path: Path | None) -> dict[str, str]:
     if path is not None:
         source = str(path)
         try:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise AppError(f"{path}: cannot be read ({error})", "give a file of lines user:password") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]

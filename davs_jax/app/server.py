@@ -15,9 +15,12 @@ from davs_jax.app.login import matches
 from davs_jax.app.origins import Origins
 from davs_jax.app.studio import Studio, page
 from davs_jax.app.upload_folder import swept, temporary_folder
+from davs_jax.errors import first_line
 from davs_jax.inference import Davs
 
 INSTALL = "pip install 'davs_jax[app]'"
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")  # in either case
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 STYLE = """
 .gradio-container { max-width: 66rem !important; margin: 0 auto !important; }
 .gradio-container h1 { font-size: 2rem; letter-spacing: -.02em; margin: 1.5rem 0 .25rem; }
@@ -44,14 +47,14 @@ def served(
       origins: other origins from which the page may be used, by `parse_origin`.
 
     Raises:
-      AppError: the extra is not installed, or the port is taken.
+      AppError: the extra is not installed, the port is taken, or the page does not answer.
     """
     limits = limits or Limits()
     with temporary_folder() as folder, _environment(str(folder)):
         try:
             import gradio as gr
         except ImportError as error:
-            raise AppError("the page needs Gradio", INSTALL) from error
+            raise AppError(f"the page needs Gradio ({first_line(error)})", INSTALL) from error
         studio = Studio(model, signer, limits, folder)
         rules = Rules(folder, Origins(host, tuple(origins)), limits.request_bytes, bool(logins))
         blocks = page(studio)
@@ -83,9 +86,12 @@ def served(
                 enable_monitoring=False,
             )
         except (OSError, OverflowError) as error:
-            raise AppError(
-                f"port {port} cannot be used ({error})", "choose another", command_line="choose another --port"
-            ) from error
+            reason = f"port {port} cannot be used on {host} (it is taken, or not one of this computer)"
+            raise AppError(reason, "choose another", command_line="choose another --port or --host") from error
+        except Exception as error:  # Gradio asks its own address whether it serves; HTTP's errors have many kinds
+            blocks.close(verbose=False)
+            reason = f"the page at {host}, port {port}, does not answer this computer ({first_line(error)})"
+            raise AppError(reason, "choose another address", command_line="choose another --host") from error
         try:
             if not isinstance(server.middleware_stack, Guard):
                 raise AppError("this version of Gradio cannot be guarded", "install the one in constraints.txt")
@@ -97,9 +103,17 @@ def served(
 
 @contextlib.contextmanager
 def _environment(folder: str) -> Iterator[None]:
-    """Sets environment variables that Gradio and its libraries read: the folder of uploads; no telemetry."""
+    """Sets environment variables that Gradio and its libraries read: the folder of uploads; no telemetry; no proxy.
+
+    The page asks its own address only, which a proxy does not reach; and an HTTP client refuses to be made, however
+    little it is used, where a variable names a proxy or certificates that it cannot use.
+    """
     wanted = {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
-    before = {name: os.environ.get(name) for name in wanted}
+    wanted |= {"NO_PROXY": "*", "no_proxy": "*"}
+    unwanted = [name for name in os.environ if name.lower() in PROXIES or name in CERTIFICATES]
+    before = {name: os.environ.get(name) for name in (*wanted, *unwanted)}
+    for name in unwanted:
+        del os.environ[name]
     os.environ.update(wanted)
     try:
         yield

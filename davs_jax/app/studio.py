@@ -12,10 +12,8 @@ from davs_jax.app.face_picker import Choice
 from davs_jax.app.limits import Limits
 from davs_jax.constants import FPS
 from davs_jax.errors import DavsError
-from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.jobs import Job, Style, make, read_driver
 from davs_jax.inference import Davs
-from davs_jax.media.video import probe
 
 VOICE, VIDEO = "A voice", "A driving video"
 
@@ -48,19 +46,11 @@ class Studio:
         Raises:
           DavsError: it cannot be done.
         """
-        driver_path = voice or video
-        if (length := probe(driver_path).duration) > self.limits.seconds:
-            raise self._too_long(driver_path, length)
         output = Path(tempfile.mkdtemp(dir=self.folder)) / "talking.mp4"
         job = Job(choice.path, output, voice, video, choice.points)
-        driver = read_driver(job, FPS, say)
-        if (length := driver.frames / FPS) > self.limits.seconds:
-            raise self._too_long(driver_path, length)
+        driver = read_driver(job, FPS, say, self.limits.seconds)
         make(self.model, job, Style(crop=crop, mark=mark, signer=self.signer), say, driver)
         return output
-
-    def _too_long(self, path: Path, seconds: float) -> GenerationError:
-        return GenerationError(f"{path}: lasts {seconds:.0f} s, and here {self.limits.seconds} s are allowed", "cut it")
 
 
 def page(studio: Studio):

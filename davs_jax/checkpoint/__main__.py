@@ -7,6 +7,7 @@ import sys
 from etils import epath
 from ml_collections import ConfigDict
 
+from davs_jax import command_line
 from davs_jax.checkpoint import checksums, reading
 from davs_jax.checkpoint.export import leaves
 from davs_jax.errors import DavsError
@@ -65,6 +66,7 @@ def _show(path: str) -> None:
         print(f"{name:>24}  {sum(leaf.size for leaf in leaves(tree).values()):12,} parameters")
 
 
+@command_line.command
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns the exit status: 1 where a checkpoint is damaged."""
     parser = argparse.ArgumentParser(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jax
 
-from davs_jax import inference
+from davs_jax import command_line, inference
 from davs_jax.checkpoint.export import DEMO
 from davs_jax.command_line import add_checkpoint_option, add_gain_options, whole
 from davs_jax.data.sources import ClipSource, open_clips, open_faces
@@ -27,6 +27,7 @@ from davs_jax.inference import Davs
 from davs_jax.parallel import processes
 
 
+@command_line.command
 def main(argv: list[str] | None = None) -> int:
     """Evaluates weights on a split and writes the report, or compares reports."""
     parser = _parser()

@@ -9,10 +9,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from davs_jax import command_line
 from davs_jax.constants import FPS, INTERRUPTED
 from davs_jax.errors import DavsError
 
 
+@command_line.command
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0 when all is done, 1 when jobs of a manifest failed, 130 after Ctrl-C."""
     try:  # around the heavy imports too: they take seconds, in which Ctrl-C must end quietly
@@ -28,7 +30,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from davs_jax import command_line
     from davs_jax.media.photo import POINTS
     from davs_jax.provenance.verification import Verify
 
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     driver = parser.add_mutually_exclusive_group()
     driver.add_argument("--audio", type=Path, metavar="A", help="speech: any file with audio")
     driver.add_argument("--video", type=Path, metavar="V", help="a video of a face speaking; its audio is used too")
+    command_line.add_track_option(add)
     add(
         "--output",
         type=Path,

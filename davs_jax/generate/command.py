@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     if args.manifest:
         if args.photo or args.audio or args.video or args.output:
             raise GenerationError("--manifest: its lines name the inputs and outputs", "leave those out here")
-        jobs = read_manifest(args.manifest)
+        jobs = [replace(job, audio_track=args.audio_track) for job in read_manifest(args.manifest)]
     else:
         jobs = [_job(args)]
     signer = signing.signer(args.certificate, args.key, _say)
@@ -59,7 +60,8 @@ def _job(args: argparse.Namespace) -> Job:
             "give --photo, --audio or --video, and --output, or a --manifest",
         )
     points = parse_points(args.points) if args.points else None
-    return Job(args.photo, args.output, args.audio, args.video, points, args.aligned, args.face)
+    inputs = (args.photo, args.output, args.audio, args.video)
+    return Job(*inputs, points, args.aligned, args.face, args.audio_track)
 
 
 def _report(args: argparse.Namespace, made: Result) -> None:

@@ -2,6 +2,7 @@
 
 import abc
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from davs_jax.constants import FPS, SAMPLE_RATE
 from davs_jax.display.progress import progress
 from davs_jax.errors import MediaError
-from davs_jax.generate.errors import GenerationError
+from davs_jax.generate.errors import GenerationError, check_length
 from davs_jax.generate.face_track import follow
 from davs_jax.inference import Davs
 from davs_jax.media import video
@@ -93,6 +94,7 @@ class Recording(Driver):
     Attributes:
       length: samples at 16 kHz.
       levels: dBFS of every 20 ms, float32 `[⌈length / 320⌉]`.
+      track: number of the audio track, from 1.
     """
 
     path: Path
@@ -100,6 +102,7 @@ class Recording(Driver):
     levels: np.ndarray
     rate: int
     fps: int = FPS
+    track: int | None = None
     network = "audio_encoder"
 
     @property
@@ -107,10 +110,10 @@ class Recording(Driver):
         return frames_of(self.length, self.fps)
 
     def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        return stream_windows(video.read_audio_blocks(self.path), self.fps)
+        return stream_windows(video.read_audio_blocks(self.path, track=self.track), self.fps)
 
     def audio(self) -> Iterator[np.ndarray]:
-        return video.read_audio_blocks(self.path, self.rate)
+        return video.read_audio_blocks(self.path, self.rate, track=self.track)
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ class DrivingVideo(Driver):
 
     Attributes:
       lost: bool `[T]`, where the face is out of sight. There its last image is held; at the beginning, the first one.
+      track: number of the audio track, from 1; None is the first that is not silent.
     """
 
     path: Path
@@ -145,6 +149,7 @@ class DrivingVideo(Driver):
     lost: np.ndarray | None = None
     rate: int = SAMPLE_RATE
     fps: int = FPS
+    track: int | None = None
     network = "visual_encoder"
 
     @property
@@ -171,28 +176,34 @@ class DrivingVideo(Driver):
         return model.wid_from_video(inputs)
 
     def audio(self) -> Iterator[np.ndarray] | None:
-        return video.read_audio_blocks(self.path, self.rate) if self.has_audio else None
+        return video.read_audio_blocks(self.path, self.rate, track=self.track) if self.has_audio else None
 
     def images(self) -> Iterator[np.ndarray]:
         return video.read_frames(self.path, self.fps)
 
 
-def read_speech(path: Path, fps: int = FPS) -> Recording:
+def read_speech(path: Path, fps: int = FPS, track: int | None = None, longest: float = math.inf) -> Recording:
     """Reads speech from any file with audio. The file is read once to its end, so that errors in it are known before
     anything is generated.
 
+    Args:
+      track: number of the audio track, from 1; None is the first that is not silent.
+      longest: seconds that are allowed. Reading stops there, whatever length the file states.
+
     Raises:
-      MediaError: it cannot be read, has no audio, or audio that is not finite.
+      MediaError: it cannot be read, has no audio or no such track, or audio that is not finite.
+      GenerationError: it is longer than allowed.
     """
     if is_still(path):
         raise MediaError(f"{path}: is an image, without audio", "give an audio or video file")
-    media = video.probe(path)
+    media, chosen = video.probe(path), video.choose(path, track, longest)
+    check_length(path, media.duration, longest)
+    track = chosen.index + 1
     length, levels, rest = 0, [], np.zeros(0, np.float32)
-    with progress(total=round(media.duration), desc="listening", unit="s", leave=False) as bar:
-        for block in video.read_audio_blocks(path):
-            if not np.isfinite(block).all():
-                raise MediaError(f"{path}: its audio holds numbers that are not finite", "convert it to wav or mp3")
+    with progress(total=round(media.duration) or None, desc="listening", unit="s", leave=False) as bar:
+        for block in video.read_audio_blocks(path, track=track):
             length += len(block)
+            check_length(path, length / SAMPLE_RATE, longest, ended=False)
             block = np.concatenate([rest, block])
             whole = len(block) // LEVEL_SAMPLES * LEVEL_SAMPLES
             levels.append(_levels(block[:whole]))
@@ -201,24 +212,32 @@ def read_speech(path: Path, fps: int = FPS) -> Recording:
     if not length:
         raise MediaError(f"{path}: its audio is empty", "give a file with speech")
     levels.append(_levels(np.pad(rest, (0, -len(rest) % LEVEL_SAMPLES))))
-    return Recording(path, length, np.concatenate(levels), _coded_rate(media), fps)
+    return Recording(path, length, np.concatenate(levels), _coded_rate(chosen.rate), fps, track)
 
 
-def read_driving_video(path: Path, fps: int = FPS, or_speech: bool = True) -> tuple[DrivingVideo, tracking.Track]:
+def read_driving_video(
+    path: Path, fps: int = FPS, or_speech: bool = True, track: int | None = None, longest: float = math.inf
+) -> tuple[DrivingVideo, tracking.Track]:
     """Reads a driving video, and tracks the face in it.
 
     Args:
       or_speech: speech is an alternative, which errors then propose.
+      track, longest: as of `read_speech`.
 
     Raises:
-      MediaError: it cannot be read or has no images.
-      GenerationError: it shows no face.
+      MediaError: it cannot be read, has no images or no such track.
+      GenerationError: it shows no face, or is longer than allowed.
     """
     if is_still(path):
         raise MediaError(f"{path}: is an image that does not move", **_remedies("give a video", or_speech))
-    track = follow(path, fps, **_remedies("give a video that shows a face", or_speech))
     media = video.probe(path)
-    return DrivingVideo(path, track.points, media.has_audio, track.lost, _coded_rate(media), fps), track
+    check_length(path, media.duration, longest)
+    rate = media.sample_rate
+    if media.has_audio or track is not None:
+        chosen = video.choose(path, track, longest)
+        track, rate = chosen.index + 1, chosen.rate
+    face = follow(path, fps, longest=longest, **_remedies("give a video that shows a face", or_speech))
+    return DrivingVideo(path, face.points, media.has_audio, face.lost, _coded_rate(rate), fps, track), face
 
 
 def check_fps(fps: int) -> None:
@@ -249,7 +268,7 @@ def _levels(samples: np.ndarray) -> np.ndarray:
     return (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
 
 
-def _coded_rate(media: video.Media) -> int:
+def _coded_rate(rate: int) -> int:
     """The file's own sample rate; 48 kHz where AAC does not have that rate, or where it is so low that AAC's padding at
     the end, up to 1,024 samples, would outlast a frame."""
-    return media.sample_rate if media.sample_rate in AAC_RATES and media.sample_rate >= LOWEST_RATE else 48_000
+    return rate if rate in AAC_RATES and rate >= LOWEST_RATE else 48_000

@@ -1,31 +1,37 @@
 """Tracks the face in a video file without holding the video in memory."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 
 from davs_jax.constants import FPS
 from davs_jax.display.progress import progress
-from davs_jax.generate.errors import GenerationError
+from davs_jax.generate.errors import GenerationError, check_length
 from davs_jax.media import video
 from davs_jax.media.faces import tracking
 
 
 def follow(
-    path: Path, fps: int = FPS, remedy: str = "give a video that shows a face", **by_front_end: str
+    path: Path,
+    fps: int = FPS,
+    remedy: str = "give a video that shows a face",
+    longest: float = math.inf,
+    **by_front_end: str,
 ) -> tracking.Track:
     """Tracks the speaker's face through a file.
 
     Args:
       fps: frames per second at which the file is read.
       remedy, by_front_end: as in `DavsError`, for a video that shows no face.
+      longest: seconds that are allowed.
 
     Raises:
       MediaError: it cannot be read or has no images.
-      GenerationError: it shows no face.
+      GenerationError: it shows no face, or is longer than allowed.
     """
     try:
-        return tracking.track(_Frames(path, fps))
+        return tracking.track(_Frames(path, fps, longest))
     except tracking.NoFace as error:
         raise GenerationError(f"{path}: {error}", remedy, **by_front_end) from error
 
@@ -45,10 +51,11 @@ def describe(track: tracking.Track, fps: int = FPS) -> list[str]:
 class _Frames:
     """A video's frames as `tracking.track` reads them, in ascending order: one in memory at a time."""
 
-    def __init__(self, path: Path, fps: int):
+    def __init__(self, path: Path, fps: int, longest: float):
         first, count = None, 0
         for frame in video.read_frames(path, fps):
             first, count = frame if first is None else first, count + 1
+            check_length(path, count / fps, longest, ended=False)
         self.shape = count, *first.shape
         self._frames = video.read_frames(path, fps)
         self._bar = progress(total=count, desc="tracking the face", unit="frame")

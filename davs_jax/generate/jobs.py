@@ -15,6 +15,7 @@ from davs_jax.generate.footage import Footage, read_source
 from davs_jax.generate.result import Result, write_result
 from davs_jax.generate.talk import Source
 from davs_jax.inference import Davs
+from davs_jax.media import video
 from davs_jax.provenance import signing
 
 PREVIEW_SECONDS, PREVIEW_LONGEST = 4, 320  # pixels
@@ -26,6 +27,7 @@ class Job:
 
     Attributes:
       points, aligned, face: as of `photo.photo_of`.
+      audio_track: number of the driver's audio track, from 1; None is the first that is not silent.
     """
 
     photo: Path
@@ -35,6 +37,7 @@ class Job:
     points: np.ndarray | None = None
     aligned: bool = False
     face: int = 1
+    audio_track: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,18 @@ class Style:
         return PREVIEW_LONGEST if self.preview else result.LONGEST
 
 
-def read_driver(job: Job, fps: int, say: Callable[[str], None]) -> Driver:
-    """Reads a job's driver, and remarks on its driving video; raises as `read_speech` and `read_driving_video`."""
+def read_driver(job: Job, fps: int, say: Callable[[str], None], longest: float = math.inf) -> Driver:
+    """Reads a job's driver, and remarks on it; `longest` and errors are those of `read_speech` and
+    `read_driving_video`."""
     if job.audio:
-        return read_speech(job.audio, fps)
-    driver, track = read_driving_video(job.video, fps)
-    for line in face_track.describe(track, fps):
-        say(f"{job.video}: {line}")
+        driver, remarks = read_speech(job.audio, fps, job.audio_track, longest), []
+    else:
+        driver, track = read_driving_video(job.video, fps, track=job.audio_track, longest=longest)
+        remarks = [f"{job.video}: {line}" for line in face_track.describe(track, fps)]
+    if job.audio or driver.has_audio:
+        remarks.append(video.choose(job.audio or job.video, job.audio_track, longest).note)
+    for remark in filter(None, remarks):
+        say(remark)
     return driver
 
 

@@ -10,10 +10,11 @@ from davs_jax.constants import SAMPLE_RATE
 from davs_jax.generate.drivers import Driver, Recording
 from davs_jax.generate.errors import GenerationError
 from davs_jax.media.video.sinks import check_name
+from davs_jax.media.video.tracks import SILENT
 from davs_jax.media.video.write import media_errors
 
-SILENT = -55.0  # dBFS; nobody speaks where even the loudest twentieth of the audio is below
 STEADY = 6.0  # dB between loud and quiet parts; speech, with its pauses, has 20 or more
+CLIPPED = 3.0  # dBFS; louder parts lose their peaks, as where a file of floats has the scale of integers
 WORD = 0.2  # s; shorter audio holds no word
 SHORTEST = 2.0  # s; shorter audio is not called steady
 CODECS = {".mp4": ("libx264", "aac"), ".gif": ("gif",)}
@@ -71,10 +72,14 @@ def _check_disk(output: Path, wanted: float) -> None:
 
 def _check_audio(driver: Recording) -> list[str]:
     quiet, loud = np.percentile(driver.levels, (10, 95))
-    if loud < SILENT:
+    loudest = np.sort(driver.levels)[-round(WORD / 0.02) :][0]  # of a word, not of a click
+    if loudest < SILENT:
         raise GenerationError(
-            f"{driver.path}: is silent throughout ({loud:.0f} dBFS at its loudest)", "give a file with audible speech"
+            f"{driver.path}: is silent throughout ({loudest:.0f} dBFS at its loudest)",
+            "give a file with audible speech",
         )
+    if (peak := driver.levels.max()) > CLIPPED:
+        return [f"{driver.path}: is {peak:.0f} dB above full scale, and its audio is clipped; save it with 16 bits"]
     if len(driver.levels) * 0.02 < WORD:
         return [f"{driver.path}: lasts {driver.length / SAMPLE_RATE:.2f} s, too short for a word"]
     if loud - quiet < STEADY and len(driver.levels) * 0.02 > SHORTEST:

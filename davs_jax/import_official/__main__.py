@@ -8,10 +8,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from davs_jax import command_line
 from davs_jax.errors import DavsError
 from davs_jax.import_official import convert
 
 
+@command_line.command
 def main(argv: list[str] | None = None) -> int:
     """Converts a checkpoint; returns the exit status."""
     parser = argparse.ArgumentParser(

@@ -1,6 +1,8 @@
 """Image files of any format as RGB arrays."""
 
 import io
+import os
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +54,8 @@ def read_still(path: Path, data: bytes | None = None) -> Still:
     Raises:
       PhotoError: the file is missing, not an image, or has more than MOST_PIXELS (a JPEG: than Pillow's limit).
     """
+    if data is None and _is_special(path):
+        raise PhotoError(f"{path}: is a pipe or a device", "save it to a file first")
     heic = _register_heic() if _is_heic(path, data) else True
     try:
         # Pillow warns above 89 megapixels and refuses above 179.
@@ -90,11 +94,22 @@ def read_image(path: Path, data: bytes | None = None) -> np.ndarray:
 
 def is_still(path: Path) -> bool:
     """Whether a file is an image, and not an animated one."""
+    if _is_special(path):
+        return False
     try:
         with Image.open(path, formats=STILLS) as image:
             return image.format == "MPO" or not getattr(image, "is_animated", False)
     except Exception:  # as above
         return False
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path is a pipe or a device, which may be read once, or never end."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def shrink(image: np.ndarray, longest: int) -> np.ndarray:

@@ -74,5 +74,11 @@ def parse(argv: list[str]) -> list[str]:
     return command_line.parse(PROGRAM, __doc__, argv, default="configs/common.py")
 
 
-if __name__ == "__main__":
+@command_line.command
+def run() -> None:
+    """Entry point of the command line."""
     app.run(main, flags_parser=parse)
+
+
+if __name__ == "__main__":
+    run()

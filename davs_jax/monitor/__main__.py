@@ -7,10 +7,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from davs_jax import command_line
 from davs_jax.errors import DavsError
 from davs_jax.monitor import status
 
 
+@command_line.command
 def main(argv: Sequence[str] | None = None) -> int:
     """Shows a run; returns the exit status."""
     parser = argparse.ArgumentParser(prog="davs_jax.monitor", description="Shows a run on one page of the terminal.")

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +10,12 @@ from typing import Any
 
 import jax
 
+from davs_jax import user_folders
+
 # Compiler options for the training step, by platform. A pass of libtpu that moves space into the batch aborts
 # on a gradient of the joint stage at few clips a chip ("Check failed: std::abs(halo_size - …)").
 STEP_OPTIONS = {"tpu": {"xla_tpu_run_space_to_batch": "false", "xla_tpu_run_space_to_batch_on_new_platforms": "false"}}
-CACHE = "~/.cache/davs_jax/xla"  # unless JAX_COMPILATION_CACHE_DIR names another folder
+CACHE = "xla"  # of the user's caches, unless JAX_COMPILATION_CACHE_DIR names another folder
 NOTES = "step_times.jsonl"  # in the cache's folder: a line for each compiled step
 RECENT = 20  # notes that an estimate uses
 # Seconds per array of the step's arguments on two CPU cores: the quickstart's joint stage (docs/results.md).
@@ -23,8 +24,10 @@ TWO_CORES = 50 / 1690
 
 def keep_compilations() -> None:
     """Turns on JAX's cache of compiled programs on disk, so that a later process need not compile again."""
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(CACHE))
+    given = jax.config.jax_compilation_cache_dir
+    if not given or "://" not in given:  # JAX warns about every program that it cannot write
+        folder = user_folders.writable(Path(given)) if given else user_folders.cache(CACHE)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
     # By default JAX keeps no program that compiles within a second; many of these run before the first step.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 

@@ -76,5 +76,11 @@ def parse(argv: list[str]) -> list[str]:
     return rest
 
 
-if __name__ == "__main__":
+@command_line.command
+def run() -> None:
+    """Entry point of the command line."""
     app.run(main, flags_parser=parse)
+
+
+if __name__ == "__main__":
+    run()

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import jaxlib
 from ml_collections import ConfigDict
 
+from davs_jax import command_line, user_folders
 from davs_jax.display.progress import progress
 from davs_jax.errors import ConfigError, DavsError
 from davs_jax.parallel import compilation, sharding
@@ -31,12 +32,13 @@ from davs_jax.plan.machines import Machine
 from davs_jax.training import state, step
 from davs_jax.training.stage import Stage
 
-CACHE = "~/.cache/davs_jax/plans"
+CACHE = "plans"  # of the user's caches
 FORMAT = 4  # of cached figures; raise it where the interpretation of the compiler's answers changes
 SOURCES = (
     "constants.py",
     "face_geometry.py",
     "errors.py",
+    "user_folders.py",
     "models/*.py",
     "parallel/*.py",
     *(
@@ -118,10 +120,9 @@ def compiled(config, machine: Machine, examples: str = "one batch") -> Compiled:
       MachineError: the compiler knows no such machine.
       PlanError: the config or the compiler refuses the step, or the compiler crashed.
     """
-    kept = Path(os.path.expanduser(CACHE)) / f"{_key(config, machine)}.json"
+    kept = user_folders.cache(CACHE) / f"{_key(config, machine)}.json"
     if kept.exists():
         return Compiled.from_json(kept.read_text())
-    kept.parent.mkdir(parents=True, exist_ok=True)
     part = kept.with_suffix(f".{os.getpid()}")
     label = f"{machine.name}, {examples} a step"
     with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
@@ -236,6 +237,7 @@ def _bytes(tree) -> int:
     return total
 
 
+@command_line.command
 def _main(name: str, file: str) -> int:
     try:
         found = _compile(ConfigDict(json.load(sys.stdin)), machines.parse(name))

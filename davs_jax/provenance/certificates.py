@@ -21,7 +21,8 @@ from davs_jax.provenance.errors import CannotKeep, CertificateError
 
 # A signature without a time stamp from a third party holds for as long as its certificate does.
 YEARS = 30
-CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+ALGORITHM = "ES256"  # of self-made certificates
+CURVES = {"secp256r1": ALGORITHM, "secp384r1": "ES384", "secp521r1": "ES512"}
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,13 @@ def own() -> tuple[Credential, bool]:
     except OSError as error:
         raise CannotKeep(f"{path}: a certificate cannot be kept there ({error.strerror})") from error
     return load(path, path), made
+
+
+def temporary() -> Credential:
+    """A self-made certificate that is kept nowhere."""
+    data = _make()
+    key = serialization.load_pem_private_key(data, None)
+    return Credential(b"".join(map(_pem, x509.load_pem_x509_certificates(data))), _private_pem(key), ALGORITHM)
 
 
 def _keep(path: Path, data: bytes) -> None:

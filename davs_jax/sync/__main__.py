@@ -8,10 +8,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from davs_jax import command_line
 from davs_jax.constants import INTERRUPTED
 from davs_jax.errors import DavsError
 
 
+@command_line.command
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 130 after Ctrl-C."""
     try:  # around the heavy imports too: they take seconds, in which Ctrl-C must end quietly
@@ -27,7 +29,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from davs_jax import command_line
 
     parser = argparse.ArgumentParser(
         prog="davs-sync",
@@ -37,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="a video of a talking face")
     command_line.add_checkpoint_option(add)
+    command_line.add_track_option(add)
     add("--fix", type=Path, metavar="OUTPUT", help="also write the video with its audio in time, without re-encoding")
     add(
         "--syncnet",

@@ -41,20 +41,23 @@ def measure(video: np.ndarray, audio: np.ndarray, reach: int = REACH) -> Offset:
     return best_offset(total / (len(video) - 2 * reach))
 
 
-def measure_file(model: Davs, path: Path, reach: int = REACH) -> Offset:
+def measure_file(model: Davs, path: Path, reach: int = REACH, track: int | None = None) -> Offset:
     """The offset of a video file, in which the face is found and tracked.
+
+    Args:
+      track: number of its audio track, from 1; None is the first that is not silent.
 
     Raises:
       GenerationError: it shows no face.
-      MediaError: it cannot be read.
+      MediaError: it cannot be read, or has no such track.
       SyncError: it has no audio, is too short, or the weights lack an encoder.
     """
     if not model.has("visual_encoder", "audio_encoder"):
         raise SyncError("the weights have no word encoders", "use those of the word or the joint stage")
-    clip, _ = read_driving_video(path, or_speech=False)
+    clip, _ = read_driving_video(path, or_speech=False, track=track)
     if not clip.has_audio:
         raise SyncError(f"{path}: has no audio to compare its images with", "give a talking video")
-    mfcc = windows(clip_mfcc(read_audio(path), clip.frames), np.arange(clip.frames))
+    mfcc = windows(clip_mfcc(read_audio(path, track=track), clip.frames), np.arange(clip.frames))
     audio = model.wid_from_audio(mfcc)
     try:
         return measure(np.concatenate(list(clip.wid(model))), audio, reach)

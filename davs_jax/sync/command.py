@@ -1,6 +1,7 @@
 """Carries out the parsed options of the command line."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from davs_jax import inference
@@ -11,6 +12,7 @@ from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.media.audio import as_int16
 from davs_jax.media.video.read import read_clip
 from davs_jax.media.video.remux import shift_audio
+from davs_jax.media.video.tracks import choose
 from davs_jax.sync import audio_offset
 from davs_jax.sync.audio_offset import SyncError
 
@@ -24,25 +26,27 @@ def run(args: argparse.Namespace) -> int:
     if args.fix and args.fix.resolve() == args.file.resolve():
         raise SyncError(f"{args.fix}: is the input itself, and would be overwritten", "give --fix another name")
     model = inference.load(args.checkpoint)
-    offset = audio_offset.measure_file(model, args.file, args.reach or audio_offset.REACH)
+    offset = audio_offset.measure_file(model, args.file, args.reach or audio_offset.REACH, args.audio_track)
+    if note := choose(args.file, args.audio_track).note:
+        print(f"davs-sync: {note}", file=sys.stderr)
     print(f"{args.file}: {audio_offset.describe(offset)}")
     if args.syncnet:
-        for line in syncnet_scores(Scorer.load(args.syncnet), args.file):
+        for line in syncnet_scores(Scorer.load(args.syncnet), args.file, args.audio_track):
             print(line)
     if args.fix:
-        shift_audio(args.file, args.fix, offset.frames / FPS)
+        shift_audio(args.file, args.fix, offset.frames / FPS, args.audio_track)
         print(f"{args.fix}: written, audio moved by {-offset.frames} frames; nothing was re-encoded")
     return 0
 
 
-def syncnet_scores(scorer: Scorer, path: Path) -> list[str]:
+def syncnet_scores(scorer: Scorer, path: Path, track: int | None = None) -> list[str]:
     """SyncNet's scores of a file, a line for each variant.
 
     Raises:
       MediaError: it cannot be read.
       SyncError: it has no audio, shows no face, or is too short.
     """
-    clip = read_clip(path)
+    clip = read_clip(path, track=track)
     if clip.samples is None:
         raise SyncError(f"{path}: has no audio to compare its images with", "give a talking video")
     samples = as_int16(clip.samples)

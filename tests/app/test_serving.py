@@ -189,6 +189,46 @@ def test_a_taken_port_is_named(model, address):
         pass
 
 
+def test_an_address_of_another_computer_is_named(model, gradio_client, free_port):
+    with (
+        pytest.raises(AppError, match=r"cannot be used on 203\.0\.113\.9 .*--host"),
+        served(model, host="203.0.113.9", port=free_port()),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("http_proxy", "http://127.0.0.1:9"),  # nobody listens there
+        ("HTTPS_PROXY", "socks5://127.0.0.1:9"),  # needs a package of its own
+        ("ALL_PROXY", "foo://bar"),
+        ("SSL_CERT_FILE", "/nowhere"),
+    ],
+)
+def test_a_proxy_is_not_asked_for_the_pages_own_address(model, gradio_client, free_port, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    port = free_port()
+    with served(model, port=port):
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        assert direct.open(f"http://127.0.0.1:{port}/").status == 200
+    assert os.environ[name] == value
+
+
+def test_whatever_the_start_meets_is_one_sentence(model, gradio_client, free_port, monkeypatch):
+    import httpx
+
+    def refused(*arguments, **options):
+        raise httpx.ConnectTimeout("timed out")
+
+    monkeypatch.setattr(httpx, "get", refused)
+    with (
+        pytest.raises(AppError, match=r"does not answer this computer \(timed out\); choose another --host"),
+        served(model, port=free_port()),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -11,6 +11,8 @@ from data_prep.clips import Cut, Recording
 from data_prep.shards import Rejection
 from davs_jax.media.audio import clip_mfcc
 from davs_jax.media.faces import tracking
+from support.audio_files import write_audio
+from support.talking_files import sound
 
 pytestmark = pytest.mark.usefixtures("one_face")
 
@@ -47,6 +49,14 @@ def test_a_record_holds_29_aligned_frames_their_audio_and_its_mfcc(tmp_path, wri
         "sharpness": pytest.approx(0, abs=5),
         "shift": 0,
     }
+
+
+def test_channels_that_cancel_give_audio_and_a_note(tmp_path, write_video, caplog):
+    phases = np.stack([sound(2), -sound(2)])
+    audio = write_audio(tmp_path / "a.wav", phases, "pcm_s16le", layout="stereo")
+    (record,) = outcomes(write_video(tmp_path / "a.mp4", sound="none"), audio=audio)
+    assert json.loads(record["measures"])["loudness"] > -20
+    assert "channel 1 alone is used" in caplog.text
 
 
 def test_cuts_are_centred_and_moved_inwards_at_the_ends(tmp_path, write_video):

@@ -38,6 +38,18 @@ def test_processes_make_the_same_bytes_as_one(tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
+def test_where_processes_cannot_share_memory_one_makes_the_same_bytes(tmp_path, monkeypatch, caplog):
+    def refused(self):
+        raise OSError(30, "Read-only file system")
+
+    prepare(make_plan(), tmp_path / "two", workers=2)
+    monkeypatch.setattr("multiprocessing.context.BaseContext.Lock", refused)
+    prepare(make_plan(), tmp_path / "one", workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    (note,) = [record.getMessage() for record in caplog.records]
+    assert note.startswith("processes cannot share memory (Read-only file system), so one process does the work")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_bar_counts_items_while_their_shard_is_being_made(tmp_path, monkeypatch, workers):
     class Bar(tqdm):

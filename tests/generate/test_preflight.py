@@ -50,6 +50,21 @@ def test_audio_too_short_for_a_word_is_warned_about(tmp_path):
     assert "lasts 0.10 s, too short for a word" in doubt
 
 
+def test_two_seconds_of_speech_after_a_minute_of_silence_pass(tmp_path):
+    speech = np.concatenate([np.zeros(60 * 16_000), talking_files.sound(2)])
+    assert not any("silent" in doubt for doubt in check(recording(tmp_path, speech), tmp_path / "o.mp4"))
+    click = np.zeros(48_000)
+    click[20_000:20_100] = 0.5
+    with pytest.raises(GenerationError, match="is silent throughout"):
+        check(recording(tmp_path, click), tmp_path / "o.mp4")
+
+
+def test_floats_on_the_scale_of_integers_are_warned_about(tmp_path):
+    (doubt,) = check(recording(tmp_path, 30_000 * talking_files.sound(3)), tmp_path / "o.mp4")
+    assert "a.wav: is 76 dB above full scale, and its audio is clipped" in doubt
+    assert check(recording(tmp_path, talking_files.sound(3) / 0.3), tmp_path / "o.mp4") == []
+
+
 def test_numbers_that_are_not_finite_are_refused(tmp_path):
     samples = talking_files.sound(1)
     samples[500] = np.nan

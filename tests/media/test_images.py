@@ -1,3 +1,4 @@
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -261,3 +262,13 @@ def icc_profile(primaries: tuple, gamma: float) -> bytes:
     head = struct.pack(">I4sI4s4s4s", size, bytes(4), 0x02400000, b"mntr", b"RGB ", b"XYZ ") + bytes(12) + b"acsp"
     head += bytes(28) + struct.pack(">3i", 63_190, 65_536, 54_061)
     return head + bytes(128 - len(head)) + table + body
+
+
+@pytest.mark.parametrize("read", [read_image, is_still])
+def test_a_pipe_does_not_wait_for_a_writer(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.png")
+    if read is is_still:
+        assert not is_still(tmp_path / "pipe.png")
+    else:
+        with pytest.raises(PhotoError, match=r"pipe\.png: is a pipe or a device; save it to a file first"):
+            read_image(tmp_path / "pipe.png")

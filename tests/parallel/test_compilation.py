@@ -50,7 +50,6 @@ def test_a_second_process_is_told_that_the_step_came_from_the_cache(lines):
 
 def test_estimates_are_medians_in_proportion_to_the_arrays_of_this_kind_of_device(cache):
     kind = jax.devices()[0].device_kind
-    cache.mkdir()
     notes = [(kind, 100, 10, "false"), (kind, 100, 20, "false"), (kind, 10, 9, "false"), (kind, 100, 2, "true")]
     notes.append(("another", 1, 1_000, "false"))
     lines = [f'{{"device": "{d}", "arrays": {a}, "seconds": {s}, "cached": {c}}}\n' for d, a, s, c in notes]

@@ -153,17 +153,19 @@ def test_a_certificate_is_made_once_and_its_key_is_private(home):
     assert str(file) in said[0]
 
 
-def test_where_no_certificate_can_be_kept_files_have_plain_tags(tmp_path, monkeypatch):
+def test_where_no_certificate_can_be_kept_files_are_signed_with_one_of_this_run(generated, tmp_path, monkeypatch):
     pytest.importorskip("c2pa", reason=f"signing needs {signing.INSTALL}")
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
     said = []
-    assert signing.signer(say=said.append) is None
-    assert "plain tags only" in said[0]
-    assert "cannot be kept" in said[0]
+    signing.sign(generated, signing.signer(say=said.append), ("photo",))
+    assert verification.verify(generated).state == State.SIGNED
+    (sentence,) = said
+    assert "cannot be kept there (Not a directory)" in sentence
+    assert sentence.endswith("; the file is signed with a certificate of this run alone")
 
 
-def test_without_a_home_folder_files_have_plain_tags(monkeypatch):
+def test_without_a_home_folder_files_are_signed_with_one_of_this_run(generated, monkeypatch):
     pytest.importorskip("c2pa", reason=f"signing needs {signing.INSTALL}")
 
     def homeless(path):
@@ -172,7 +174,8 @@ def test_without_a_home_folder_files_have_plain_tags(monkeypatch):
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setattr(Path, "expanduser", homeless)
     said = []
-    assert signing.signer(say=said.append) is None
+    signing.sign(generated, signing.signer(say=said.append), ("photo",))
+    assert verification.verify(generated).state == State.SIGNED
     assert "set XDG_CONFIG_HOME" in said[0]
 
 

@@ -64,7 +64,7 @@ def lateness(path) -> float:
 
 @pytest.mark.parametrize("late", [3, -3])
 def test_a_repaired_file_has_its_audio_moved_and_nothing_re_encoded(talk, checkpoint, monkeypatch, capsys, late):
-    monkeypatch.setattr(audio_offset, "measure_file", lambda model, path, reach: Offset(late, 0.5, 0.25))
+    monkeypatch.setattr(audio_offset, "measure_file", lambda model, path, reach, track: Offset(late, 0.5, 0.25))
     mended = talk.with_name("mended.mp4")
     assert main([str(talk), "--checkpoint", checkpoint, "--fix", str(mended)]) == 0
     assert lateness(talk) == pytest.approx(3, abs=0.2)

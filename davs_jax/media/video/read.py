@@ -5,20 +5,20 @@ more than a frame: AAC begins with 1,024 samples of priming (64 ms at 16 kHz), w
 and recordings start their two streams at different times.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 
 from davs_jax.constants import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from davs_jax.errors import MediaError
 from davs_jax.media.video.shown import Picture
+from davs_jax.media.video.stated import check_complete, stated_duration
 from davs_jax.media.video.streams import (
     audio_pieces,
-    audio_stream,
-    check_complete,
+    audio_streams,
     decode,
     frame_rate,
     opened,
@@ -27,6 +27,7 @@ from davs_jax.media.video.streams import (
     timed_frames,
     video_stream,
 )
+from davs_jax.media.video.tracks import choose
 
 BLOCK = 5  # s of audio in memory at once while a long file is read
 
@@ -37,7 +38,7 @@ class Media:
 
     has_video: bool
     has_audio: bool
-    duration: float  # s, as the container declares it; 0 where it declares none
+    duration: float  # s, as the container states it; 0 where it states none
     fps: float  # average frames per second
     width: int  # pixels, as shown: square, after rotation
     height: int
@@ -60,25 +61,26 @@ def probe(path: str | Path) -> Media:
       MediaError: the file is missing, empty, or not a media file.
     """
     with opened(path) as container:
-        video, audio = video_stream(container), audio_stream(container)
+        video, (_, audio) = video_stream(container), next(iter(audio_streams(container)), (0, None))
         first = next(timed_frames(path, container, video), None) if video else None
         heard = next(decode(path, container, audio), None) if audio and first is None else None
         if first is None and heard is None:
-            raise MediaError(f"{path}: nothing of it can be decoded", "copy it again (it may be damaged)")
-        duration, rate = (container.duration or 0) / av.time_base, audio.rate if audio else 0
+            raise MediaError(f"{path}: is empty or damaged, for nothing of it can be decoded", "copy it again")
+        duration, rate = stated_duration(path, container), audio.rate if audio else 0
         if first is None:
             return Media(False, True, duration, 0.0, 0, 0, rate, time_of(heard) or 0.0)
         start, picture = first[0], Picture(path, video, first[1])
         return Media(True, audio is not None, duration, frame_rate(video), picture.width, picture.height, rate, start)
 
 
-def read_clip(path: str | Path, audio: str | Path | None = None) -> Clip:
+def read_clip(path: str | Path, audio: str | Path | None = None, track: int | None = None) -> Clip:
     """Reads a whole file into memory (0.2 MB per frame of 256 × 256); for long ones use `read_frames`.
 
     Audio before the first frame is cut; gaps and a missing end become silence.
 
     Args:
       audio: the file that holds the audio, where it is another; both files are taken to share one clock.
+      track: as of `read_audio_blocks`.
 
     Raises:
       MediaError: as `read_frames` and `read_audio`, except that a clip may lack audio.
@@ -87,7 +89,7 @@ def read_clip(path: str | Path, audio: str | Path | None = None) -> Clip:
     media = probe(path)
     if audio is None and not media.has_audio:
         return Clip(frames, None)
-    samples = read_audio(audio or path, origin=media.start)[: len(frames) * SAMPLES_PER_FRAME]
+    samples = read_audio(audio or path, media.start, track)[: len(frames) * SAMPLES_PER_FRAME]
     return Clip(frames, np.pad(samples, (0, len(frames) * SAMPLES_PER_FRAME - len(samples))))
 
 
@@ -117,23 +119,27 @@ def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
         if held is None:
             raise MediaError(f"{path}: none of its frames can be decoded", "copy it again (it may be truncated)")
         end = held[0] + shown_for(held[1], stream)
-        check_complete(path, stream, end)
+        check_complete(path, stream, end, max(0.1, 2 / frame_rate(stream)))
         for _ in range(ticks, max(1, round((end - start) * fps))):
             yield picture.rgb(held[1])
 
 
-def read_audio(path: str | Path, origin: float | None = None) -> np.ndarray:
+def read_audio(path: str | Path, origin: float | None = None, track: int | None = None) -> np.ndarray:
     """Reads the whole audio, at 16 kHz, into memory as float32 `[N]` (230 MB per hour).
 
     For long files use `read_audio_blocks`.
 
     Args, Raises: as `read_audio_blocks`.
     """
-    return np.concatenate([np.zeros(0, np.float32), *read_audio_blocks(path, origin=origin)])
+    return np.concatenate([np.zeros(0, np.float32), *read_audio_blocks(path, origin=origin, track=track)])
 
 
 def read_audio_blocks(
-    path: str | Path, sample_rate: int = SAMPLE_RATE, origin: float | None = None
+    path: str | Path,
+    sample_rate: int = SAMPLE_RATE,
+    origin: float | None = None,
+    track: int | None = None,
+    longest: float = math.inf,
 ) -> Iterator[np.ndarray]:
     """Yields the audio in consecutive blocks float32 `[N]` of about BLOCK s, mono, resampled to `sample_rate` Hz.
 
@@ -142,18 +148,21 @@ def read_audio_blocks(
 
     Args:
       origin: another time for sample 0, in seconds on the container's clock.
+      track, longest: as `number` and `longest` of `tracks.choose`.
 
     Raises:
-      MediaError: the file is missing, empty, not media, has no audio, or ends before its header says.
+      MediaError: the file is missing, empty, not media, has no audio or no such track, ends before its header says, or
+        holds numbers that are not finite.
     """
+    chosen = choose(path, track, longest)
     origin = probe(path).start if origin is None else origin
     block, length, end, found = [], 0, 0, False  # samples in the block; samples so far
     with opened(path) as container:
-        stream = audio_stream(container)
-        if stream is None:
-            raise MediaError(f"{path}: has no audio track", "give a file that has one")
-        for time, first, samples in audio_pieces(path, container, stream, sample_rate):
+        stream = container.streams.audio[chosen.index]
+        for time, first, samples in audio_pieces(path, container, stream, sample_rate, chosen.channel):
             found = True
+            if not np.isfinite(samples).all():
+                raise MediaError(f"{path}: its audio holds numbers that are not finite", "convert it to wav or mp3")
             position = round((time - origin) * sample_rate) + first
             samples = samples[max(0, end - position) :]  # without those before the origin, and repeated ones
             if not len(samples):

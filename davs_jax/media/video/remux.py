@@ -8,22 +8,27 @@ import av
 
 from davs_jax.errors import MediaError
 from davs_jax.files import replacing
-from davs_jax.media.video.streams import audio_stream, opened, video_stream
+from davs_jax.media.video.streams import audio_streams, opened, video_stream
+from davs_jax.media.video.tracks import choose
 
 
-def shift_audio(path: str | Path, output: str | Path, seconds: float) -> None:
+def shift_audio(path: str | Path, output: str | Path, seconds: float, track: int | None = None) -> None:
     """Writes a copy of `path` with its audio `seconds` earlier (negative: later); packets are copied.
 
     Where the audio must come earlier, the video is delayed instead, so that no timestamp becomes negative. Audio before
-    the first frame stays in the file, and players skip it. Only the first video and the first audio stream are kept,
-    with the container's tags.
+    the first frame stays in the file, and players skip it. Only the first video stream and the audio stream that
+    `tracks.choose` chooses are kept, with the container's tags.
+
+    Args:
+      track: as `number` of `tracks.choose`.
 
     Raises:
       MediaError: the file cannot be read, lacks video or audio, or cannot be written in the output's format.
     """
     path, output = Path(path), Path(output)
     with opened(path) as source:
-        streams = {"video": video_stream(source), "audio": audio_stream(source)}
+        audio = source.streams.audio[choose(path, track).index] if audio_streams(source) else None
+        streams = {"video": video_stream(source), "audio": audio}
         for name, stream in streams.items():
             if stream is None:
                 raise MediaError(f"{path}: has no {name} track, so there is no offset", "give a talking video")

@@ -1,17 +1,19 @@
 """The streams of a media file, decoded by PyAV, with reliable times."""
 
 import logging
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
 from davs_jax.constants import FPS
 from davs_jax.errors import MediaError
+from davs_jax.media.video.channels import mono
 from davs_jax.media.video.shown import MOST_PIXELS, check_size, deinterlaced
+from davs_jax.media.video.stated import check_complete
 
 LONGEST_GAP = 60.0  # s without a frame or a sample; a longer gap is a damaged timestamp, and is not filled
 # Formats that name other files or addresses, which FFmpeg would read in the file's place, whoever owns them.
@@ -24,9 +26,6 @@ FASTEST = 1000  # frames per second; FFmpeg states more where it knows no averag
 LATE = 0.5  # s from a stream's start to its first decoded frame that are worth a warning
 AUDIO_TOLERANCE = 0.02  # s between the end of one audio packet and the next that still count as continuous
 # Tags may have any encoding. PyAV 18 needs this option for it; 19 needs none, and no longer takes it.
-# Formats whose header states the file's duration, as measured by their writer; FFmpeg estimates that of others.
-ENDING = {"matroska,webm", "flv"}
-CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)")
 TAGS = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 log = logging.getLogger(__name__)
@@ -36,12 +35,7 @@ log = logging.getLogger(__name__)
 def opened(path: str | Path):
     """Opens a file to read; an error of PyAV within the block becomes a MediaError."""
     path = Path(path)
-    if path.is_dir():
-        raise MediaError(f"{path}: is a folder", "name a file in it")
-    if not path.is_file():
-        raise MediaError(f"{path}: no such file", "check the path")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path}: is empty (0 bytes)", "copy or download it again")
+    _check_file(path)
     try:  # "file:", so that no name is taken for a network address
         with av.open(f"file:{path}", options=OPTIONS, **TAGS) as container:
             yield container
@@ -49,6 +43,21 @@ def opened(path: str | Path):
         reason = (error.strerror or "unknown error").lower()
         remedy = "copy it again (it may be truncated), or convert it to mp4"
         raise MediaError(f"{path}: cannot be read as audio or video ({reason})", remedy) from error
+
+
+def _check_file(path: Path) -> None:
+    """Raises MediaError where a path names no file with content."""
+    try:
+        if path.is_dir():
+            raise MediaError(f"{path}: is a folder", "name a file in it")
+        if not path.exists():
+            raise MediaError(f"{path}: no such file", "check the path")
+        if not path.is_file():  # it is read several times, and a pipe can be read once
+            raise MediaError(f"{path}: is a pipe or a device", "save it to a file first")
+        if path.stat().st_size == 0:
+            raise MediaError(f"{path}: is empty (0 bytes)", "copy or download it again")
+    except OSError as error:  # a name that is too long, a folder that may not be searched
+        raise MediaError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
 
 
 def video_stream(container):
@@ -61,9 +70,9 @@ def video_stream(container):
     return min(streams, key=lambda stream: stream.codec_context.name in IMAGES, default=None)
 
 
-def audio_stream(container):
-    """The first audio stream that can be decoded, or None."""
-    return next((s for s in container.streams.audio if s.codec_context), None)
+def audio_streams(container) -> list[tuple[int, Any]]:
+    """The audio streams that can be decoded, each with its index among all audio streams."""
+    return [(index, stream) for index, stream in enumerate(container.streams.audio) if stream.codec_context]
 
 
 def frame_rate(stream) -> float:
@@ -84,15 +93,15 @@ def shown_for(frame, stream) -> float:
     return float(frame.duration * frame.time_base) if frame.duration else 1 / frame_rate(stream)
 
 
-def decode(path, container, stream) -> Iterator:
-    """Decodes one stream; damaged packets are skipped and counted in a warning."""
+def decode(path, container, stream, quiet: bool = False) -> Iterator:
+    """Decodes one stream; damaged packets are skipped and, unless `quiet`, counted in a warning."""
     damaged = 0
     for packet in container.demux(stream):
         try:
             yield from packet.decode()
         except av.error.InvalidDataError:
             damaged += 1
-    if damaged:
+    if damaged and not quiet:
         log.warning("%s: %d damaged packets of %s were skipped", path, damaged, stream.type)
 
 
@@ -121,11 +130,16 @@ def timed_frames(path, container, stream) -> Iterator[tuple]:
         raise MediaError(reason, "convert it to an mp4 of smaller frames")
 
 
-def audio_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[float, int, np.ndarray]]:
-    """Yields (seconds, first, float32 samples `[N]`), a packet at a time.
+def audio_pieces(
+    path, container, stream, sample_rate: int, channel: int | None = None
+) -> Iterator[tuple[float, int, np.ndarray]]:
+    """Yields (seconds, first, float32 samples `[N]`), mono, a packet at a time.
 
     Each stretch of continuous times is resampled separately: `seconds` is the start of the stretch, `first` the number
     of its samples before these.
+
+    Args:
+      channel: as of `channels.mono`.
 
     Raises:
       MediaError: the times jump by more than LONGEST_GAP, or the audio ends before its header says.
@@ -139,10 +153,10 @@ def audio_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[fl
         if kind != _kind(frame) or abs(time - expected) > AUDIO_TOLERANCE:
             if start is not None:
                 _check_gap(path, expected, time)
-                yield start, given, np.concatenate([held, *_resampled(resampler, None)])
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
+                yield start, given, np.concatenate([held, *_resampled(resampler, None, channel)])
+            resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=sample_rate)
             start, kind, decoded, given, held = time, _kind(frame), 0, 0, np.zeros(0, np.float32)
-        held = np.concatenate([held, *_resampled(resampler, frame)])
+        held = np.concatenate([held, *_resampled(resampler, frame, channel)])
         # The last packet may be padded, so a packet's samples are held back until the next one.
         sure = max(0, int(decoded * sample_rate / kind[0]) - given)
         yield start, given, held[:sure]
@@ -150,10 +164,10 @@ def audio_pieces(path, container, stream, sample_rate: int) -> Iterator[tuple[fl
         decoded += frame.samples
     if frame is not None:
         length = decoded / frame.sample_rate
-        check_complete(path, stream, start + length)
+        check_complete(path, stream, start + length, 0.1 + 2 * frame.samples / frame.sample_rate)
         if frame.duration:  # AAC pads its last packet to 1,024 samples, but declares where the audio ends
             length -= max(0.0, frame.samples / frame.sample_rate - float(frame.duration * frame.time_base))
-        held = np.concatenate([held, *_resampled(resampler, None)])
+        held = np.concatenate([held, *_resampled(resampler, None, channel)])
         yield start, given, held[: max(0, round(length * sample_rate) - given)]
 
 
@@ -172,42 +186,14 @@ def _kind(frame) -> tuple:
     return frame.sample_rate, frame.format.name, frame.layout.name
 
 
-def _resampled(resampler, frame) -> list[np.ndarray]:
-    return [part.to_ndarray()[0] for part in resampler.resample(frame)]
+def _resampled(resampler, frame, channel: int | None = None) -> list[np.ndarray]:
+    return [mono(part, channel) for part in resampler.resample(frame)]
 
 
 def _check_gap(path, before: float, after: float) -> None:
     if after - before > LONGEST_GAP:
         jump = f"its clock jumps from {before:.2f} s to {after:.2f} s"
         raise MediaError(f"{path}: {jump}, so its timestamps are damaged", "convert it to mp4")
-
-
-def check_complete(path, stream, end: float) -> None:
-    """Raises MediaError where a stream ends at `end` seconds, before its declared duration."""
-    declared = _declared_end(stream)
-    if declared is None:
-        return
-    slack = 2 / frame_rate(stream) if stream.type == "video" else 0.1
-    if declared - end > max(0.1, slack):
-        stop = f"its {stream.type} stops at {end:.2f} s of {declared:.2f} s"
-        raise MediaError(f"{path}: {stop}, so the file is truncated", "copy it again")
-
-
-def _declared_end(stream) -> float | None:
-    """Seconds on the container's clock at which a stream ends by its header; None where that does not say."""
-    if stream.duration is not None:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    container = stream.container
-    if container.duration is None:
-        return None
-    end = ((container.start_time or 0) + container.duration) / av.time_base
-    if len(container.streams) == 1 and container.format.name in ENDING:
-        return end
-    tag = CLOCK.fullmatch(stream.metadata.get("DURATION", ""))  # of Matroska; a copied tag may be another file's
-    if not tag:
-        return None
-    hours, minutes, seconds = map(float, tag.groups())
-    return min(end, 3600 * hours + 60 * minutes + seconds)
 
 
 def _warn_late(path, stream, time: float) -> None:

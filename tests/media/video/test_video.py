@@ -1,5 +1,6 @@
 """Frames and audio come back at the times at which they were written; bad files are named in one sentence."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -279,3 +280,15 @@ def test_the_frame_rate_of_raw_dv_is_that_of_its_frames(tmp_path):
     path = encode(tmp_path / "a.dv", frames_of([np.zeros((576, 720, 3), np.uint8)] * 5, 25, "yuv420p"), "dvvideo")
     media = probe(path)
     assert media.fps == 25 and media.height == 576 and media.width > 720
+
+
+def test_a_pipe_is_refused_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(MediaError, match="is a pipe or a device; save it to a file first"):
+            probe(path)
+
+
+def test_a_name_longer_than_names_can_be_is_one_sentence(tmp_path):
+    with pytest.raises(MediaError, match=r"x\.mp4: cannot be read \(File name too long\); check the path"):
+        probe(tmp_path / f"{'x' * 300}.mp4")
