@@ -136,6 +136,13 @@ KNOWN: dict[pickles.Name, Any] = {
     ("torch._utils", "_rebuild_nested_tensor"): _stands_for("a nested tensor"),
     ("torch._utils", "_rebuild_qtensor"): _stands_for("a quantised tensor"),
     ("torch._utils", "_rebuild_meta_tensor_no_storage"): _stands_for("a meta tensor, without values"),
+    **{
+        (module, name): _stands_for("a NumPy value")
+        for module in ("numpy.core.multiarray", "numpy._core.multiarray")
+        for name in ("scalar", "_reconstruct")
+    },
+    ("numpy", "dtype"): _first,
+    ("numpy", "ndarray"): None,
     ("torch.serialization", "_get_layout"): _first,
     ("torch", "per_tensor_affine"): None,
     ("torch", "per_channel_affine"): None,

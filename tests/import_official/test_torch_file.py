@@ -113,6 +113,12 @@ def test_a_tensor_without_plain_values_is_kept_by_its_kind(file, function, argum
     np.testing.assert_array_equal(found["b"], VALUES)
 
 
+def test_a_numpy_value_beside_the_weights_does_no_harm(file):
+    scalar = Call(Named("numpy.core.multiarray", "scalar"), (Call(Named("numpy", "dtype"), ("f8",)), b"\0" * 8))
+    found = read(file, zipped({"best": scalar, "a": VALUES}))
+    np.testing.assert_array_equal(found["a"], VALUES)
+
+
 @pytest.mark.parametrize("form", ["zip", "pickles"])
 @pytest.mark.parametrize("name", [("os", "system"), ("builtins", "eval"), ("torch.nn.modules.linear", "Linear")])
 def test_what_could_run_code_is_refused_by_name(file, form, name):
