@@ -18,8 +18,8 @@ def main(argv: list[str] | None = None) -> int:
     """Converts a checkpoint; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="davs-import-official",
-        description="Import the official PyTorch checkpoint, or export weights to its format. Needs PyTorch: "
-        "pip install 'davs_jax[torch]'",
+        description="Import the official PyTorch checkpoint, or export weights to its format. Only the export needs "
+        "PyTorch: pip install 'davs_jax[torch]'",
         epilog="example: davs-import-official 101_DAVS_checkpoint.pth.tar weights/official",
     )
     parser.add_argument(

@@ -7,6 +7,7 @@ linear layer needs its inputs permuted.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,9 +17,10 @@ from ml_collections import ConfigDict
 from configs import common
 from davs_jax import checkpoint, models
 from davs_jax.checkpoint.export import save_weights
-from davs_jax.errors import CheckpointError
+from davs_jax.errors import CheckpointError, first_line
 from davs_jax.import_official import torch_file
 from davs_jax.import_official.layers import LAYERS, LEAVES, NETWORKS, UNUSED
+from davs_jax.import_official.state_dicts import PREFIX, fault, is_rounded, refusal, unprefixed, unwrapped
 
 GENERATION = ("ID_encoder", "lip_feature_encoder", "mfcc_encoder", "Decoder")  # every usable checkpoint has these
 ORIGIN = "official weights of Hangz-nju-cuhk/Talking-Face-Generation-DAVS: non-commercial research and education only"
@@ -39,26 +41,32 @@ def convert(state_dicts: Mapping[str, Arrays], model: ConfigDict | None = None) 
       params and batch_stats by our network name, float32; networks without batch norm have `{}` statistics.
 
     Raises:
-      CheckpointError: a network or key is unknown, missing or has another shape; the message names each of them with
-        network, key, expected and found shape.
+      CheckpointError: a network or key is unknown, missing, twice there, has another shape, or holds anything but
+        finite numbers; the message names the first of them with network, key, expected and found shape.
     """
+    params, batch_stats, problems = _convert(state_dicts, model)
+    if problems:
+        raise refusal("the official networks", problems)
+    return params, batch_stats
+
+
+def _convert(state_dicts: Mapping[str, Arrays], model: ConfigDict | None) -> tuple[dict, dict, list[str]]:
+    """As `convert`, with all problems; the networks that have some are left out."""
     problems = [
         f"{name}: not an official network; they are {', '.join(NETWORKS)}" for name in set(state_dicts) - set(NETWORKS)
     ]
     params, batch_stats = {}, {}
     for network, expected in _expected({NETWORKS[name] for name in state_dicts if name in NETWORKS}, model).items():
         official = {ours: name for name, ours in NETWORKS.items()}[network]
-        found = {key.removeprefix("module."): np.asarray(value) for key, value in state_dicts[official].items()}
-        if wrong := _problems(official, expected, found):
+        found, wrong = unprefixed(official, state_dicts[official])
+        if wrong := wrong or _problems(official, expected, found):
             problems += wrong
             continue
         tree = tree_map_with_path(
-            lambda path, _, n=network, f=found: _from_official(n, path, f[_key(n, path)]), expected
+            lambda path, _, n=network, f=found: _from_official(n, path, np.asarray(f[_key(n, path)])), expected
         )
         params[network], batch_stats[network] = tree["params"], tree.get("batch_stats", {})
-    if problems:
-        raise CheckpointError("these are not weights of the official networks:\n" + "\n".join(problems))
-    return params, batch_stats
+    return params, batch_stats, problems
 
 
 def export(params: Mapping[str, dict], batch_stats: Mapping[str, dict]) -> dict[str, dict[str, np.ndarray]]:
@@ -84,9 +92,13 @@ def unused(state_dicts: Mapping[str, Arrays]) -> list[str]:
     return [
         f"{network}.{key}"
         for network, tensors in state_dicts.items()
-        for key in (key.removeprefix("module.") for key in tensors)
+        for key in (key.removeprefix(PREFIX) for key in tensors)
         if _is_unused(network, key)
     ]
+
+
+def _used(official: str, tensors: Arrays) -> list[np.ndarray]:
+    return [value for key, value in tensors.items() if not _is_unused(official, key.removeprefix(PREFIX))]
 
 
 def _is_unused(official: str, key: str) -> bool:
@@ -106,19 +118,19 @@ def _expected(networks: set[str], model: ConfigDict | None) -> dict[str, dict]:
     return {name: shapes(name) for name in NETWORKS.values() if name in networks}
 
 
-def _problems(official: str, expected: dict, found: Arrays) -> list[str]:
-    """What is missing, misshapen or unknown in one official state dict."""
+def _problems(official: str, expected: dict, found: Mapping[str, Any]) -> list[str]:
+    """What is missing, unknown or has other values than weights in one official state dict."""
     network, lines, known = NETWORKS[official], [], set()
     for path, leaf in tree_flatten_with_path(expected)[0]:
         key, shape = _key(network, path), _to_official(network, path, np.broadcast_to(0, leaf.shape)).shape
         known.add(key)
         if key not in found:
             lines.append(f"{official}.{key}: missing; expected shape {shape}")
-        elif found[key].shape != shape:
-            lines.append(f"{official}.{key}: expected shape {shape}, found {found[key].shape}")
+        elif wrong := fault(key, found[key], shape):
+            lines.append(f"{official}.{key}: {wrong}")
     for key in found.keys() - known:
         if not _is_unused(official, key):
-            lines.append(f"{official}.{key}: unknown, with shape {found[key].shape}")
+            lines.append(f"{official}.{first_line(key, 80)}: unknown, with shape {np.shape(found[key])}")
     return sorted(lines)
 
 
@@ -158,13 +170,15 @@ def import_checkpoint(path: Path, folder: str) -> None:
       CheckpointError: the file cannot be read safely, lacks a network of generation or does not fit; or the folder
         cannot be written.
     """
-    stored = torch_file.read(path)
+    stored, within = torch_file.read(path), ""
+    if isinstance(stored, Mapping) and not stored.keys() & set(NETWORKS):
+        stored, within = unwrapped(stored)
     networks = [name for name in NETWORKS if isinstance(stored, Mapping) and isinstance(stored.get(name), Mapping)]
     if missing := [name for name in GENERATION if name not in networks]:
         raise CheckpointError(
             f"{path}: has no state dict named {', '.join(missing)}", "give a complete copy of the released checkpoint"
         )
-    state_dicts = {name: stored[name] for name in networks}
+    state_dicts = {name: unwrapped(stored[name])[0] for name in networks}
     try:
         params, batch_stats = convert(state_dicts)
     except CheckpointError as error:
@@ -172,8 +186,12 @@ def import_checkpoint(path: Path, folder: str) -> None:
     config = common.get_config()
     config.origin, config.audio_gain, config.video_gain = ORIGIN, AUDIO_GAIN, VIDEO_GAIN
     save_weights(folder, config, params, batch_stats, "float32")
-    for key in [str(key) for key in stored if key not in networks] + unused(state_dicts):
+    if within:
+        print(f"read from its entry {within!r}")
+    for key in [first_line(key) for key in stored if key not in networks] + unused(state_dicts):
         print(f"unused: {key}")
+    if rounded := sum(is_rounded(value) for name in networks for value in _used(name, state_dicts[name])):
+        print(f"rounded from float64 to float32: {rounded} tensors")
     print(f"{folder}: {', '.join(params)}; {ORIGIN}")
 
 
@@ -186,13 +204,15 @@ def export_checkpoint(source: str, path: Path) -> None:
     config, params, batch_stats = checkpoint.load_weights(source)
     try:
         state_dicts = export({name: tree for name, tree in params.items() if name in LAYERS}, batch_stats)
-        convert(state_dicts)  # refuses what the official networks could not load
+        problems = _convert(state_dicts, None)[2]
     except CheckpointError as error:
+        problems = [error.reason]
+    if problems:
         differing = "; ".join(checkpoint.changes(common.get_config().model, config.model))
         raise CheckpointError(
-            f"{source}: the official code cannot load this model ({error.reason.splitlines()[-1]})",
+            f"{source}: the official code cannot load this model ({problems[-1]})",
             f"export one whose config.model is as published (published → here: {differing or 'no setting differs'})",
-        ) from error
+        )
     torch_file.write(path, {"step": 0, "epoch": 0} | state_dicts)  # the official code asks for both numbers
     for name in params.keys() - LAYERS.keys():
         print(f"left out: {name}, which the official system does not have")

@@ -7,8 +7,10 @@ import jax
 import numpy as np
 from jax.tree_util import tree_flatten_with_path, tree_unflatten
 
-from davs_jax.errors import CheckpointError
+from davs_jax.errors import CheckpointError, first_line
+from davs_jax.import_official import torch_file
 from davs_jax.import_official.layers import LEAVES
+from davs_jax.import_official.state_dicts import fault, refusal, unprefixed, unwrapped
 from davs_jax.models.syncnet import COEFFICIENTS, COLUMNS, FRAMES, SIZE, SyncNet
 
 _CONVOLUTIONS = (0, 4, 8, 11, 14, 18)  # positions in the official `nn.Sequential`; each norm follows its convolution
@@ -30,9 +32,10 @@ def convert(state_dict: Mapping[str, np.ndarray]) -> tuple[dict, dict]:
     """Converts the official state dict to params and batch_stats of `models.syncnet.SyncNet`, float32.
 
     Raises:
-      CheckpointError: a key is missing, unknown or has another shape; the message names each of them.
+      CheckpointError: a key is missing, unknown, twice there, has another shape, or holds anything but finite numbers;
+        the message names the first of them.
     """
-    found = {key.removeprefix("module."): np.asarray(value) for key, value in state_dict.items()}
+    found, problems = unprefixed("syncnet", state_dict)
     inputs = (
         jax.ShapeDtypeStruct((1, FRAMES, SIZE, SIZE, 3), np.float32),
         jax.ShapeDtypeStruct((1, COLUMNS, COEFFICIENTS), np.float32),
@@ -40,44 +43,55 @@ def convert(state_dict: Mapping[str, np.ndarray]) -> tuple[dict, dict]:
     shapes = jax.eval_shape(lambda *x: SyncNet().init(jax.random.key(0), *x, train=False), *inputs)
     leaves, structure = tree_flatten_with_path(shapes)
     keys = [_key(path) for path, _ in leaves]
-    unknown = {key for key in found.keys() - set(keys) if not key.endswith("num_batches_tracked")}
-    problems = [f"{key}: unknown, with shape {found[key].shape}" for key in unknown]
-    tensors = []
+    unknown = sorted(found.keys() - set(keys))
+    problems += [f"{key}: unknown" for key in unknown if not key.endswith("num_batches_tracked")]
     for key, (_, leaf) in zip(keys, leaves, strict=True):
-        tensor = _ours(found[key]) if key in found else None
-        if tensor is None or tensor.shape != leaf.shape:
-            problems.append(f"{key}: {'missing' if tensor is None else f'found {found[key].shape}'}, ours {leaf.shape}")
-        tensors.append(tensor)
+        if key not in found:
+            problems.append(f"{key}: missing")
+        elif wrong := fault(key, found[key], _official_shape(key, leaf.shape)):
+            problems.append(f"{key}: {wrong}")
     if problems:
-        raise CheckpointError("these are not weights of SyncNet:\n" + "\n".join(sorted(problems)))
+        raise refusal("SyncNet", problems)
+    tensors = [_ours(np.asarray(found[key])) for key in keys]
     variables = tree_unflatten(structure, tensors)
     return variables["params"], variables["batch_stats"]
 
 
 def read(path: str | Path) -> tuple[dict, dict]:
-    """Reads `syncnet_v2.model`, or the same arrays by key as a NumPy .npz, which needs no PyTorch.
+    """Reads `syncnet_v2.model`, or the same arrays by key as a NumPy .npz.
 
     Raises:
-      CheckpointError: there is no such file, it holds other weights, or PyTorch is needed and not installed.
+      CheckpointError: there is no such file, it is damaged, or it holds other weights.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"{path}: no such file", "give the released syncnet_v2.model, or its arrays as .npz")
+    stored = _npz(path) if path.suffix == ".npz" else unwrapped(torch_file.read(path))[0]
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as stored:
-                return convert(dict(stored))
-        import torch
+        if not isinstance(stored, Mapping):
+            raise refusal("SyncNet", ["it holds no state dict"])
+        return convert(stored)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.reason}", error.remedy) from error
 
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-        return convert({key: tensor.numpy() for key, tensor in tensors.items()})
-    except ImportError as error:
-        raise CheckpointError(
-            f"{path}: needs PyTorch", "pip install 'davs_jax[torch]', or give its arrays as .npz"
-        ) from error
-    except Exception as error:
-        reason = str(error).strip().replace("\n", "; ")[:300]
-        raise CheckpointError(f"{path}: cannot be read as SyncNet's weights ({reason})", "download it again") from error
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except Exception as error:  # NumPy, zipfile and zlib raise what they like
+        reason = "bit rot" if "CRC" in str(error) else first_line(error, 80)
+        raise CheckpointError(f"{path}: cannot be read as a NumPy .npz ({reason})", "download it again") from error
+
+
+def _official_shape(key: str, ours: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of an official tensor from that of ours; the inverse of `_ours`."""
+    if len(ours) < 4:
+        return ours[::-1]
+    if key.startswith("netcnnaud"):
+        return ours[3], ours[2], *ours[:2]
+    time = FRAMES if key == f"{LAYERS['face/conv1']}.weight" else 1
+    return ours[3], ours[2] // time, time, *ours[:2]
 
 
 def _key(path) -> str:

@@ -1,11 +1,9 @@
-import io
 import pickle
-import struct
 import sys
-import tarfile
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -20,6 +18,7 @@ from davs_jax.import_official.__main__ import main
 from davs_jax.inference import Davs
 from davs_jax.media.photo import Photo
 from support.tiny_model import random_weights
+from support.torch_files import Call, Named, pickled, zipped
 
 GENERATION = ("person_encoder", "visual_encoder", "audio_encoder", "decoder")
 
@@ -149,26 +148,16 @@ def test_another_model_than_the_published_one_is_not_exported(published, weights
     assert "\n" not in str(stopped.value)
 
 
-def test_without_pytorch_its_extra_is_named(tmp_path, monkeypatch):
+def test_export_without_pytorch_names_its_extra(published, weights, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    (tmp_path / "a.pth.tar").touch()
-    with pytest.raises(SystemExit, match=r"a\.pth\.tar: this needs PyTorch; pip install 'davs_jax\[torch\]'$"):
-        main([str(tmp_path / "a.pth.tar"), str(tmp_path / "out")])
+    checkpoint.save_weights(tmp_path / "ours", published, *weights)
+    with pytest.raises(SystemExit, match=r"a\.pth\.tar: writing it needs PyTorch; pip install 'davs_jax\[torch\]'$"):
+        main(["--export", str(tmp_path / "ours"), str(tmp_path / "a.pth.tar")])
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SystemExit, match=r"none\.pth\.tar: no such file"):
         main([str(tmp_path / "none.pth.tar"), str(tmp_path / "out")])
-
-
-def test_pickles_of_python_2_hold_the_same_values_after_rewriting():
-    path = "é" * 150
-    spelt = [b"U\x04caf\xe9", b"T" + struct.pack("<i", 150) + path.encode("latin1"), b"I139972318142480\n", b"I-5\n"]
-    old = b"\x80\x02(" + b"".join(spelt) + b"K\x07X\x01\x00\x00\x00at."
-    new = torch_file.with_python_3_opcodes(io.BytesIO(old * torch_file.PICKLES + b"storages"))
-    for _ in range(torch_file.PICKLES):
-        assert pickle.load(new, encoding="ASCII") == ("café", path, 139972318142480, -5, 7, "a")
-    assert new.read() == b"storages"
 
 
 class Python2Pickler(pickle._Pickler):
@@ -218,6 +207,93 @@ def test_importing_and_exporting_again_is_exact(torch, form, official_weights, t
     assert_same_bits(jax.tree.map(lambda tensor: tensor.numpy(), again), official_weights)
 
 
+@pytest.fixture
+def import_it(official_weights, tmp_path):
+    """Writes the official weights, changed, as PyTorch would, and imports them."""
+
+    def run(change, form=zipped):
+        stored = {name: dict(tensors) for name, tensors in official_weights.items()}
+        (tmp_path / "official.pth.tar").write_bytes(form(change(stored) or stored))
+        return main([str(tmp_path / "official.pth.tar"), str(tmp_path / "out")])
+
+    return run
+
+
+def every_tensor(dtype):
+    def change(stored):
+        for tensors in stored.values():
+            tensors.update({key: value.astype(dtype) for key, value in tensors.items()})
+
+    return change
+
+
+@pytest.mark.parametrize("form", [zipped, pickled])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16])
+def test_shorter_floats_are_converted_exactly(import_it, official_weights, weights, tmp_path, form, dtype):
+    assert import_it(every_tensor(dtype), form) == 0
+    expected = jax.tree.map(lambda leaf: leaf.astype(dtype).astype(np.float32), weights)
+    assert_same_bits(checkpoint.load_weights(tmp_path / "out")[1:], expected)
+
+
+def test_float64_is_rounded_with_a_note(import_it, capsys):
+    def change(stored):
+        every_tensor(np.float64)(stored)
+        stored["Decoder"]["conv7_2.bias"] = stored["Decoder"]["conv7_2.bias"] + 1e-12
+
+    assert import_it(change) == 0
+    assert "rounded from float64 to float32: 1 tensors" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model"])
+def test_a_checkpoint_within_another_is_found(import_it, weights, tmp_path, capsys, key):
+    assert import_it(lambda stored: {"epoch": 3, key: stored, "optimizer": {"state": {}}}) == 0
+    assert_same_bits(checkpoint.load_weights(tmp_path / "out")[1:], weights)
+    assert f"read from its entry '{key}'" in capsys.readouterr().out
+
+
+def put(network, key, value):
+    return lambda stored: stored[network].update({key: value(stored[network]) if callable(value) else value})
+
+
+BIAS, VARIANCE = "conv7_2.bias", "deconv1_1_bn.running_var"
+WRONG = {
+    "NaN": (
+        put("Decoder", BIAS, lambda d: d[BIAS] * np.nan),
+        r"Decoder\.conv7_2\.bias: 3 of its 3 numbers are not finite",
+    ),
+    "overflow": (put("Decoder", BIAS, np.full(3, 1e300)), r"3 of its 3 numbers are not finite"),
+    "variance": (put("Decoder", VARIANCE, lambda d: -d[VARIANCE]), r"running_var: holds negative variances"),
+    "both names": (
+        put("Decoder", f"module.{BIAS}", lambda d: d[BIAS]),
+        r"conv7_2\.bias: is there with and without 'module\.'",
+    ),
+    "complex": (put("Decoder", BIAS, lambda d: d[BIAS].astype(np.complex64)), "holds complex64, not floating-point"),
+    "integers": (put("Decoder", BIAS, lambda d: d[BIAS].astype(np.int8)), "holds int8, not floating-point"),
+    "number": (put("Decoder", BIAS, 3), r"expected shape \(3,\), found \(\)"),
+    "no tensor": (put("Decoder", BIAS, [[1], [1, 2]]), "conv7_2.bias: is no tensor"),
+    "key": (put("Decoder", 5, 1), "Decoder: the key 5 is not text"),
+    "sparse": (
+        put("Decoder", BIAS, Call(Named("torch._utils", "_rebuild_sparse_tensor"), (None, ()))),
+        r"conv7_2\.bias: is a sparse tensor",
+    ),
+    "empty": (lambda stored: stored | {"Decoder": {}}, "Decoder: is empty"),
+    "one network": (lambda stored: stored["Decoder"], "has no state dict named ID_encoder"),
+    "other values": (
+        lambda stored: stored | {"Decoder": {"a": 1}},
+        r"missing; .* more; give a copy as it was released",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_weight_is_refused_in_one_sentence(import_it, tmp_path, name):
+    change, reason = WRONG[name]
+    with pytest.raises(SystemExit, match=reason) as stopped:
+        import_it(change)
+    assert "\n" not in str(stopped.value) and len(str(stopped.value)) < 500
+    assert not (tmp_path / "out").exists()
+
+
 class Code:
     def __init__(self, path):
         self.path = path
@@ -234,17 +310,3 @@ def test_code_in_a_file_is_refused_by_name_and_not_run(torch, new, tmp_path):
         main([str(file), str(tmp_path / "out")])
     assert "\n" not in str(stopped.value)
     assert not victim.exists()
-
-
-def test_a_file_of_another_kind_is_refused_in_one_sentence(torch, tmp_path):
-    file = tmp_path / "old.pth.tar"
-    with tarfile.open(file, "w") as tar:
-        for name in ("storages", "tensors", "pickle"):
-            tar.addfile(tarfile.TarInfo(name))
-    with pytest.raises(SystemExit, match=r"old\.pth\.tar: is a tar of PyTorch before 0\.1\.10"):
-        main([str(file), str(tmp_path / "out")])
-    for content in (b"", b"<html>quota exceeded</html>", torch_file.MAGIC + b"\x80\x02K"):
-        file.write_bytes(content)
-        with pytest.raises(SystemExit, match=r"old\.pth\.tar: cannot be read as a PyTorch checkpoint") as stopped:
-            main([str(file), str(tmp_path / "out")])
-        assert "\n" not in str(stopped.value)

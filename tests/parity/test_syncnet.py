@@ -15,6 +15,7 @@ from davs_jax.evaluate import lip_sync
 from davs_jax.import_official import syncnet as import_syncnet
 from davs_jax.media.audio import syncnet_features
 from davs_jax.models.syncnet import SyncNet
+from support.torch_files import pickled
 
 NUMBERS = json.loads(Path(__file__).with_name("syncnet.json").read_text())
 
@@ -59,15 +60,34 @@ def test_a_scorer_cuts_the_windows_of_frames_and_audio(state_dict):
     np.testing.assert_allclose(sounds[1], sound[0], rtol=1e-3, atol=1e-2)
 
 
+def test_the_released_files_format_needs_no_pytorch(state_dict, tmp_path):
+    (tmp_path / "syncnet_v2.model").write_bytes(pickled(state_dict))
+    found, expected = import_syncnet.read(tmp_path / "syncnet_v2.model"), import_syncnet.convert(state_dict)
+    assert jax.tree.all(jax.tree.map(np.array_equal, found, expected))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (np.full(1024, np.nan, np.float32), "netfcaud.3.bias: 1,024 of its 1,024 numbers are not finite"),
+        (np.zeros(1024, np.complex64), "netfcaud.3.bias: holds complex64"),
+    ],
+)
+def test_values_that_are_no_weights_are_refused(state_dict, tmp_path, value, reason):
+    np.savez(tmp_path / "net.npz", **state_dict | {"netfcaud.3.bias": value})
+    with pytest.raises(CheckpointError, match=reason):
+        import_syncnet.read(tmp_path / "net.npz")
+
+
 def test_wrong_weights_are_named(state_dict, tmp_path):
     wrong = {key: value for key, value in state_dict.items() if key != "netfcaud.3.bias"}
     wrong |= {"netcnnlip.0.weight": np.zeros((96, 3, 5, 3, 3)), "extra.weight": np.zeros(2)}
     with pytest.raises(CheckpointError, match="not weights of SyncNet") as refused:
         import_syncnet.convert(wrong)
-    lines = str(refused.value).split("\n")[1:]
-    assert [line.split(":")[0] for line in lines] == ["extra.weight", "netcnnlip.0.weight", "netfcaud.3.bias"]
+    lines = refused.value.reason.partition(": ")[2].split("; ")
+    assert sorted(line.split(":")[0] for line in lines) == ["extra.weight", "netcnnlip.0.weight", "netfcaud.3.bias"]
     np.savez(tmp_path / "net.npz", **wrong)
-    with pytest.raises(CheckpointError, match=r"net\.npz: cannot be read as SyncNet's weights"):
+    with pytest.raises(CheckpointError, match=r"net\.npz: these are not weights of SyncNet"):
         import_syncnet.read(tmp_path / "net.npz")
     with pytest.raises(CheckpointError, match=r"none\.model: no such file"):
         import_syncnet.read(tmp_path / "none.model")
