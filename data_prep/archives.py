@@ -17,6 +17,7 @@ from data_prep import folders
 from data_prep.clips import Unusable
 from data_prep.folders import AnyPath
 from davs_jax.errors import DavsError
+from davs_jax.files import decoded
 
 TSV_COLUMNS = 7  # MID, rank, image URL, page URL, face's number, base64 of its box, base64 of its JPEG
 TSV_ID, TSV_RANK, TSV_FACE, TSV_DATA = 0, 1, 4, 6
@@ -143,7 +144,7 @@ def _bad_lines(index: AnyPath) -> Iterator[int]:
 
 
 def _lines(index: AnyPath) -> list[str]:
-    return (folders.read(index) or b"").decode(errors="replace").splitlines()
+    return decoded(folders.read(index) or b"", errors="replace").splitlines()
 
 
 def _sequential(file, size: int) -> Iterator[tuple[int, int]]:

@@ -20,6 +20,7 @@ from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, rejected_item
 from davs_jax import command_line
 from davs_jax.data.records import clip_features
+from davs_jax.files import decoded
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 SENTENCES_PER_SHARD = 100
@@ -135,7 +136,7 @@ def _key(folder: AnyPath, file: str) -> tuple[str, str]:
 
 
 def _lines(path: AnyPath) -> list[str]:
-    text = (folders.read(path) or b"").decode(errors="replace")
+    text = decoded(folders.read(path) or b"", errors="replace")
     return [line for line in text.splitlines() if line.strip()]
 
 

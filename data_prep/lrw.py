@@ -21,6 +21,7 @@ from data_prep.plan import Plan, PreparationError, into_shards
 from data_prep.shards import Rejection, rejected_item
 from davs_jax import command_line
 from davs_jax.data.records import clip_features
+from davs_jax.files import decoded
 
 SPLITS = ("train", "val", "test")
 CLIPS_PER_SHARD = 512
@@ -136,7 +137,7 @@ def _duration(path: AnyPath) -> float:
     """Duration of the word in seconds, from LRW's text file."""
     if (data := folders.read(path)) is None:
         raise Unusable("label", f"{path.name} is missing", "copy it from the corpus")
-    if not (found := DURATION.search(data.decode(errors="replace"))):
+    if not (found := DURATION.search(decoded(data, errors="replace"))):
         raise Unusable("label", f"{path.name} has no line `Duration: x.xx seconds`", "copy it from the corpus again")
     return float(found[1])
 

@@ -1,5 +1,6 @@
-"""Writing a local file whole or not at all."""
+"""Text in any encoding, and writing a local file whole or not at all."""
 
+import codecs
 import contextlib
 import os
 import tempfile
@@ -7,6 +8,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 DRAFT = ".part-"  # how the name of a draft's folder begins; a killed process leaves it behind
+
+MARKS = (  # how a text in an encoding may begin; of UTF-32 first, whose mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+)
+
+
+def decoded(data: bytes, errors: str = "strict") -> str:
+    """The text of a file from another program: UTF-8, or UTF-16 or UTF-32 by its mark, UTF-16 by its zeros too.
+
+    Args:
+      errors: as of `bytes.decode`.
+
+    Raises:
+      UnicodeDecodeError: it is none of these.
+    """
+    encoding = next((name for mark, name in MARKS if data.startswith(mark)), "")
+    if not encoding and len(data) % 2 == 0 and len(data) >= 4:  # an ASCII character in UTF-16 has one zero byte
+        zeros = [not byte for byte in data[:4]]
+        encoding = {(False, True) * 2: "utf-16-le", (True, False) * 2: "utf-16-be"}.get(tuple(zeros), "")
+    return data.decode(encoding or "utf-8", errors)
 
 
 @contextlib.contextmanager

@@ -115,12 +115,12 @@ def parse_points(words: Sequence[str]) -> np.ndarray:
     remedy = f'give five "x,y" ({POINTS}) or a JSON file of them'
     try:
         if len(words) == 1:
-            stored = json.loads(Path(words[0]).read_text())
+            stored = json.loads(Path(words[0]).read_bytes())
             points = stored["points"] if isinstance(stored, dict) else stored
         else:
             points = [[float(number) for number in word.split(",")] for word in words]
         points = np.array(points, np.float64)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PhotoError(f"{given}: cannot be read", remedy) from error
     if points.shape != (5, 2) or not np.isfinite(points).all():
         raise PhotoError(f"{given}: are not five finite points", remedy)
