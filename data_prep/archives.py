@@ -6,6 +6,7 @@ process can make any shard.
 
 import base64
 import binascii
+import logging
 import os
 import re
 import struct
@@ -29,6 +30,8 @@ HEADER = struct.Struct("<IfQQ")  # of a record of ImageRecordIO: number of label
 INDEX_LINE = re.compile(r"\s*[0-9]+\s+[0-9]+\s*")
 IMAGES = ("jpg", "jpeg", "png", "webp")
 COPY_AGAIN = "copy the file again"
+
+log = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
@@ -106,15 +109,20 @@ def _tsv_photo(data: bytes) -> bytes:
 def _record_entries(path: AnyPath, name: str) -> Iterator[Entry]:
     """Records by the `.idx` file beside, else from first to last.
 
-    If the first record holds no image, its first label is the upper bound of the photos' keys.
+    If the first record holds no image, its first label is the upper bound of the photos' keys. Where the
+    index repeats keys, the order of the records in the file takes their place.
     """
     index = path.with_suffix(".idx")
+    indexed = _indexed(index)
+    if len({key for key, _ in indexed}) < len(indexed):
+        log.warning("%s: repeats keys, so records are numbered in their order in %s", index, path.name)
+        indexed = list(enumerate(sorted(offset for _, offset in indexed)))
     bound = None
     for number in _bad_lines(index):
         yield Entry(f"{index.name} (line {number})", trouble="the line is not a record's key and offset")
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        for key, offset in _indexed(index) if index.exists() else _sequential(file, size):
+        for key, offset in indexed if index.exists() else _sequential(file, size):
             if bound is not None and key >= bound:
                 continue  # records from this key on list the records of each identity
             entry_name = f"{name}/{key}"
@@ -132,9 +140,9 @@ def _record_entries(path: AnyPath, name: str) -> Iterator[Entry]:
                 yield Entry(entry_name, trouble="the record holds no image")
 
 
-def _indexed(index: AnyPath) -> Iterator[tuple[int, int]]:
-    """(key, offset) by rising key."""
-    return iter(sorted(tuple(map(int, line.split())) for line in _lines(index) if INDEX_LINE.fullmatch(line)))
+def _indexed(index: AnyPath) -> list[tuple[int, int]]:
+    """(key, offset) by rising key; empty where there is no index."""
+    return sorted({tuple(map(int, line.split())) for line in _lines(index) if INDEX_LINE.fullmatch(line)})
 
 
 def _bad_lines(index: AnyPath) -> Iterator[int]:

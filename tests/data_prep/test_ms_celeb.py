@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import ms_celeb, photos
+from data_prep import archives, ms_celeb, photos
 from davs_jax.media.faces import alignment
 from support.preparation import dataset, prepare, records, rejections
 from support.recordings import RECORDINGS
@@ -124,6 +124,15 @@ def test_a_photo_that_holds_the_magic_number_is_put_together_again(corpus):
     assert any(data[at + 7] >> 5 == 2 for at in range(0, len(data) - 7, 4) if data[at : at + 4] == MAGIC)
     assert prepare(ms_celeb, corpus)[0] == 0
     assert len(records(corpus.parent / "out")) == 4
+
+
+def test_an_index_that_repeats_keys_numbers_the_records_in_their_order(corpus, caplog):
+    write_recordio(corpus)
+    index = corpus / "train.idx"
+    offsets = [line.split()[1] for line in index.read_text().splitlines()]
+    index.write_text("".join(f"1\t{offset}\n" for offset in reversed(offsets)))
+    assert [entry.name for entry in archives.entries(corpus / "train.rec", "a")] == [f"a/{key}" for key in range(1, 5)]
+    assert "train.idx: repeats keys, so records are numbered in their order in train.rec" in caplog.text
 
 
 def test_numbered_identities_keep_their_order(corpus):

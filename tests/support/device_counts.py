@@ -19,7 +19,7 @@ from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_ENABLE_X64"] = "1"
 os.environ["XLA_FLAGS"] = (
-    "--xla_backend_optimization_level=0 "
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
     f"--xla_force_host_platform_device_count={2 if sys.argv[1:2] == ['process'] else 8}"
 )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
     f"--xla_force_host_platform_device_count={8 // int(os.environ.get('JAX_NUM_PROCESSES', '1'))} "
-    "--xla_backend_optimization_level=0"
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 )
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

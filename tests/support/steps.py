@@ -1,10 +1,13 @@
 """The smallest configuration of each stage, and a random batch for its step."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from configs import common
 from davs_jax.training.stage import Stage
+from davs_jax.training.state import DavsState, first_state
+from support.tiny_model import random_like
 
 
 def tiny(stage: str = "joint"):
@@ -26,3 +29,14 @@ def random_batch(config, seed: int = 0) -> dict[str, np.ndarray]:
         return rng.normal(size=spec.shape).astype(np.float32)
 
     return {key: random(spec) for key, spec in Stage.from_config(config).batch.items()}
+
+
+def random_state(stage: Stage) -> DavsState:
+    """The state before the first step, from weights that no compiled initialization makes."""
+    shapes = jax.eval_shape(lambda: first_state(stage, {}))
+    rng = np.random.default_rng(0)
+    given = {
+        name: random_like({"params": params, "batch_stats": shapes.batch_stats.get(name, {})}, rng)
+        for name, params in shapes.params.items()
+    }
+    return jax.jit(lambda given: first_state(stage, given))(given)

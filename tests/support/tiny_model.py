@@ -20,9 +20,20 @@ def random_weights(config: ConfigDict) -> tuple[dict, dict]:
 def _random_weights(config: str) -> tuple[dict, dict]:
     model = ConfigDict(json.loads(config)).model
     networks, inputs, rng = models.build(model), models.example_inputs(model), np.random.default_rng(0)
+    variables = {}
+    for name in NETWORKS:
+        shapes = jax.eval_shape(lambda *x, n=name: networks[n].init(jax.random.key(0), *x, train=False), *inputs[name])
+        variables[name] = random_like(shapes, rng)
+    return (
+        {name: v["params"] for name, v in variables.items()},
+        {name: v.get("batch_stats", {}) for name, v in variables.items()},
+    )
+
+
+def random_like(shapes: dict, rng: np.random.Generator) -> dict:
+    """Weights under which every network's answer depends on its inputs: no dead units, no saturated images."""
 
     def random_leaf(path, leaf):
-        """Weights under which every network's answer depends on its inputs: no dead units, no saturated images."""
         layer, name = path[-2].key, path[-1].key
         if name in ("var", "scale"):
             return np.ones(leaf.shape, np.float32)
@@ -31,14 +42,7 @@ def _random_weights(config: str) -> tuple[dict, dict]:
         gain = 0.1 if layer == "image" else 2**0.5
         return (gain * rng.normal(size=leaf.shape) / max(1, np.prod(leaf.shape[:-1])) ** 0.5).astype(np.float32)
 
-    variables = {}
-    for name in NETWORKS:
-        shapes = jax.eval_shape(lambda *x, n=name: networks[n].init(jax.random.key(0), *x, train=False), *inputs[name])
-        variables[name] = jax.tree_util.tree_map_with_path(random_leaf, shapes)
-    return (
-        {name: v["params"] for name, v in variables.items()},
-        {name: v.get("batch_stats", {}) for name, v in variables.items()},
-    )
+    return jax.tree_util.tree_map_with_path(random_leaf, shapes)
 
 
 def random_model(config: ConfigDict, **options) -> Davs:

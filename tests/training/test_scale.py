@@ -16,13 +16,11 @@ import pytest
 from configs import common
 from davs_jax import models
 from davs_jax.checkpoint.export import leaves
-from davs_jax.training import forward, state
+from davs_jax.training import forward
 from davs_jax.training.stage import REMAT, Stage
 from davs_jax.training.step import TrainStep
-from support.steps import random_batch, tiny
+from support.steps import random_batch, random_state, tiny
 from support.tiny_model import random_weights
-
-QUICK = {"xla_backend_optimization_level": 0}
 
 
 def word_stage(batch_size: int, **settings):
@@ -37,8 +35,8 @@ def compiled(config):
     """(first state, compiled step) with SGD, whose momentum after one step is the gradient."""
     sgd = dict.fromkeys(("generator", "discriminator"), optax.sgd(0.1, momentum=0.9))
     stage = dataclasses.replace(Stage.from_config(config), optimizers=sgd)
-    first = jax.jit(lambda: state.first_state(stage, {}), compiler_options=QUICK)()
-    return first, jax.jit(TrainStep(stage)).lower(first, random_batch(config)).compile(compiler_options=QUICK)
+    first = random_state(stage)
+    return first, jax.jit(TrainStep(stage)).lower(first, random_batch(config)).compile()
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +148,7 @@ def test_recomputation_gives_the_same_gradients():
             networks = forward.Networks(stage, {name: own}, {name: batch_stats[name]}, (name,), jax.random.key(0))
             return jnp.square(networks(name, mfcc)).mean(), networks.batch_stats
 
-        return jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)(params[name])
+        return jax.jit(jax.grad(loss, has_aux=True))(params[name])
 
     expected = gradient("none")
     for policy in ("activations", "all"):

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from davs_jax.models import syncnet
 from davs_jax.parallel import sharding
 from davs_jax.training import losses, state, step
 from davs_jax.training.losses import full_name
 from davs_jax.training.stage import Stage
-from support.steps import random_batch, tiny
+from support.steps import random_batch, random_state, tiny
 
 ALL = P, V, A, D, W, C, S = (
     "person_encoder",
@@ -66,6 +67,13 @@ def norms(gradients: dict) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def gradient_of_term():
     """(player, full term name, wid_gradient) → {network: size of the term's gradient}; compiled once a player."""
+    # SyncNet reads 224 px: 24 windows a clip would cost ten times as much as everything else.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(syncnet, "CLIP_WINDOWS", 2)
+        yield _gradient_of_term()
+
+
+def _gradient_of_term():
     config = tiny()
     config.trained = ALL
     config.loss.update(dict.fromkeys(config.loss, 1.0))
@@ -74,7 +82,7 @@ def gradient_of_term():
     config.data.update(batch_size=3, face_batch_size=3)
     config.bn_grouping = "official"  # in one batch, batch norm would couple the two drivings
     batch, key, whole = random_batch(config), jax.random.key(1), Stage.from_config(config)
-    fresh = jax.jit(lambda: state.first_state(whole, {}), compiler_options={"xla_backend_optimization_level": 0})()
+    fresh = random_state(whole)
 
     def terms_of(player: str, own: dict, wid_gradient):
         stage = dataclasses.replace(whole, wid_gradient=wid_gradient)  # traced
@@ -97,7 +105,7 @@ def gradient_of_term():
             assert terms.keys() == weights.keys()
             return sum(weights[name] * value for name, value in terms.items())
 
-        return jax.jit(jax.grad(weighted), compiler_options={"xla_backend_optimization_level": 0})
+        return jax.jit(jax.grad(weighted))
 
     def gradient(player: str, term: str, wid_gradient: float = 1.0) -> dict[str, float]:
         names = MOVES if player == "generator" else OPPONENT_MOVES
@@ -163,7 +171,7 @@ def test_a_frozen_network_keeps_weights_and_statistics_and_the_average_follows_t
     config.trained = ("person_classifier",)
     config.optim.ema_decay = 0.5
     stage = Stage.from_config(config)
-    before = jax.jit(lambda: state.first_state(stage, {}))()
+    before = random_state(stage)
     after, metrics = jax.jit(step.TrainStep(stage))(before, random_batch(config))
     assert after.step == 1
     for kept in ("params", "batch_stats"):
