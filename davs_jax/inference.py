@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ CACHED = 1 << 22  # numbers: 16 MiB, at 256 px and width 1 one image. Alone it t
 POOLED = 4  # side of the person map after pooling, in `pid_from_frames`
 
 Devices = Literal["one", "host", "job"]
+
+log = logging.getLogger(__name__)
 
 
 class Person(NamedTuple):
@@ -226,6 +229,8 @@ def load(
                 "1 leaves the word vectors as they are",
                 command_line=f"give --{name.replace('_', '-')} a number above 0; 1 leaves the word vectors as they are",
             )
+    if path is None:
+        log.warning("the demo model is used; it has seen only synthetic faces, which speak ten words (%s)", DEMO)
     config, params, batch_stats = checkpoint.load_weights(str(path or DEMO))
     config.update({name: gain for name, gain in gains.items() if gain is not None})
     return Davs.on(devices, config, params, batch_stats, batch)

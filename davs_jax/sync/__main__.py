@@ -15,7 +15,7 @@ from davs_jax.errors import DavsError
 
 @command_line.command
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; returns 0, or 130 after Ctrl-C."""
+    """Runs the command; returns 0, or 130 after Ctrl-C. To repair an uncertain offset without --force is an error."""
     try:  # around the heavy imports too: they take seconds, in which Ctrl-C must end quietly
         args = _parser().parse_args(argv)
         from davs_jax.sync import command
@@ -29,7 +29,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-
     parser = argparse.ArgumentParser(
         prog="davs-sync",
         description="Measure by how much a talking video's audio is late or early, and repair it.",
@@ -40,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     command_line.add_checkpoint_option(add)
     command_line.add_track_option(add)
     add("--fix", type=Path, metavar="OUTPUT", help="also write the video with its audio in time, without re-encoding")
+    add("--force", action="store_true", help="with --fix: move the audio although the offset is uncertain")
     add(
         "--syncnet",
         metavar="W",

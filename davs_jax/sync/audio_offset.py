@@ -13,6 +13,9 @@ from davs_jax.media.offsets import Offset, best_offset, frame_distances, offset_
 from davs_jax.media.video.read import read_audio
 
 REACH = 15  # frames of offset that are searched, as in SyncNet: ±0.6 s
+# The confidence from which an offset is believed. With the demo model, 110 pairs of a video and another one's audio,
+# 55 to 250 frames long, reached at most 0.057, and two synthetic videos in sync 0.064 and 0.094.
+SURE = 0.06
 BLOCK = 250  # frames whose distances are computed at once, with REACH on either side: 10 s
 
 
@@ -72,3 +75,13 @@ def describe(offset: Offset) -> str:
     if offset.frames:
         where += "late" if offset.frames > 0 else "early"
     return f"the audio is {where}; distance {offset.distance:.3f}, confidence {offset.confidence:.3f}"
+
+
+def doubts(offset: Offset, reach: int) -> list[str]:
+    """Why an offset may be wrong, a sentence each; none where it is believed."""
+    found = []
+    if offset.confidence < SURE:
+        found.append(f"uncertain: audio of another video reaches this confidence too ({SURE} is trusted)")
+    if abs(offset.frames) == reach:
+        found.append(f"at the edge of the search: the true offset may exceed {reach} frames; raise --reach")
+    return found

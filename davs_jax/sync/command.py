@@ -26,14 +26,20 @@ def run(args: argparse.Namespace) -> int:
     if args.fix and args.fix.resolve() == args.file.resolve():
         raise SyncError(f"{args.fix}: is the input itself, and would be overwritten", "give --fix another name")
     model = inference.load(args.checkpoint)
-    offset = audio_offset.measure_file(model, args.file, args.reach or audio_offset.REACH, args.audio_track)
+    reach = args.reach or audio_offset.REACH
+    offset = audio_offset.measure_file(model, args.file, reach, args.audio_track)
     if note := choose(args.file, args.audio_track).note:
         print(f"davs-sync: {note}", file=sys.stderr)
     print(f"{args.file}: {audio_offset.describe(offset)}")
+    for doubt in audio_offset.doubts(offset, reach):
+        print(f"{args.file}: {doubt}")
     if args.syncnet:
         for line in syncnet_scores(Scorer.load(args.syncnet), args.file, args.audio_track):
             print(line)
     if args.fix:
+        if offset.confidence < audio_offset.SURE and not args.force:
+            reason = f"confidence {offset.confidence:.3f} is below {audio_offset.SURE}, so nothing was moved"
+            raise SyncError(f"{args.file}: {reason}", "give weights trained on such faces, or --force")
         shift_audio(args.file, args.fix, offset.frames / FPS, args.audio_track)
         print(f"{args.fix}: written, audio moved by {-offset.frames} frames; nothing was re-encoded")
     return 0

@@ -200,6 +200,7 @@ class Interrupts:
         if name == "jax._src.core":
             os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 sys.meta_path.insert(0, Interrupts())
 runpy.run_module("davs_jax.generate", run_name="__main__")
 """

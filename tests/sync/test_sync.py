@@ -8,7 +8,7 @@ from davs_jax.media import video
 from davs_jax.media.offsets import Offset
 from davs_jax.sync import audio_offset
 from davs_jax.sync.__main__ import main
-from davs_jax.sync.audio_offset import SyncError, describe, measure
+from davs_jax.sync.audio_offset import SyncError, describe, doubts, measure
 from davs_jax.sync.command import syncnet_scores
 from support.tiny_model import random_model, random_weights
 
@@ -71,6 +71,25 @@ def test_a_repaired_file_has_its_audio_moved_and_nothing_re_encoded(talk, checkp
     assert lateness(mended) == pytest.approx(3 - late, abs=0.2)
     np.testing.assert_array_equal(video.read_clip(mended).frames[:45], video.read_clip(talk).frames[:45])
     assert f"audio moved by {-late} frames" in capsys.readouterr().out
+
+
+def test_an_uncertain_offset_moves_nothing_without_force(talk, checkpoint, monkeypatch, capsys):
+    monkeypatch.setattr(audio_offset, "measure_file", lambda model, path, reach, track: Offset(3, 0.5, 0.05))
+    mended = talk.with_name("mended.mp4")
+    arguments = [str(talk), "--checkpoint", checkpoint]
+    with pytest.raises(SystemExit, match=r"confidence 0\.050 is below 0\.06, so nothing was moved; give .*--force"):
+        main([*arguments, "--fix", str(mended)])
+    assert not mended.exists()
+    assert main([*arguments, "--fix", str(mended), "--force"]) == 0
+    assert lateness(mended) == pytest.approx(0, abs=0.2)
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "uncertain: audio of another video reaches this confidence too" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("frames", "announced"), [(14, False), (15, True), (-15, True)])
+def test_an_offset_at_the_edge_of_the_search_is_announced(frames, announced):
+    assert bool(doubts(Offset(frames, 0.5, 0.25), 15)) == announced
 
 
 def test_a_file_is_measured_by_its_tracked_face(talk, joint_config, monkeypatch):
