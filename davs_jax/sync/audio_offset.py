@@ -13,8 +13,8 @@ from davs_jax.media.offsets import Offset, best_offset, frame_distances, offset_
 from davs_jax.media.video.read import read_audio
 
 REACH = 15  # frames of offset that are searched, as in SyncNet: ±0.6 s
-# The confidence from which an offset is believed. With the demo model, 110 pairs of a video and another one's audio,
-# 55 to 250 frames long, reached at most 0.057, and two synthetic videos in sync 0.064 and 0.094.
+# The confidence from which an offset is believed: with the demo model, wrong pairs reached 0.057 and true ones began at
+# 0.064 (tests/benchmarks/sync_confidence.py, docs/inputs.md).
 SURE = 0.06
 BLOCK = 250  # frames whose distances are computed at once, with REACH on either side: 10 s
 
