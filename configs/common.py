@@ -89,6 +89,9 @@ def get_config(stage: str = "joint") -> ConfigDict:
     # Ours, not in the published topology:
     m.skips = (8,)  # strides of the person maps that enter the decoder, of 32, 16, 8, 4, 2; published: (8,)
     m.word_skips = ()  # strides at which wid enters the decoder again: a shorter path from the word to the mouth
+    # Word vectors are normalised per feature over the frames of a clip, before everything that reads them: none (as
+    # published), mean (subtracts it), or mean_variance (also divides by the deviation).
+    m.wid_norm = "none"
     m.blend = False  # the decoder also outputs a mask: frame = mask · generated + (1 − mask) · photo
 
     c.data = d = ConfigDict()

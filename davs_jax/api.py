@@ -163,7 +163,7 @@ class Model:
             )
         images = enumerate(files.read_frames(video))
         crops = [aligned_crop(f, track.points[i], self.davs.image_size) for i, f in images if i - first in frames]
-        logits = self.davs.word_logits(self.davs.wid_from_video(np.stack(crops))[None])[0].astype(np.float64)
+        logits = self.davs.word_logits(self.davs.wid_from_video(np.stack(crops)[None]))[0].astype(np.float64)
         odds = np.exp(logits - logits.max())
         order = np.argsort(-odds, kind="stable")
         return [Word(words[i] if words else int(i), float(odds[i] / odds.sum())) for i in order]

@@ -18,6 +18,7 @@ from davs_jax import checkpoint, models
 from davs_jax.checkpoint.export import DEMO
 from davs_jax.constants import FIRST_FRAME
 from davs_jax.errors import ConfigError
+from davs_jax.models import word_vectors
 from davs_jax.models.layers import scaled
 from davs_jax.parallel import sharding
 
@@ -72,6 +73,7 @@ class Davs:
     ):
         self.config = config
         self.image_size: int = config.model.image_size
+        self.wid_norm: str = config.model.get("wid_norm", "none")  # the first version's weights do not name it
         self.gains: dict[str, float] = {name: config.get(key, 1.0) for name, key in GAINS.items()}
         share = batch or (images_in_cache(config.model) if jax.default_backend() == "cpu" else BATCH)
         self.batch = share * (mesh.size if mesh is not None else 1)
@@ -130,13 +132,27 @@ class Davs:
         return Person(*self._forwards["encode_person"](self._weights("person_encoder"), np.asarray(photo)))
 
     def wid_from_video(self, frames: np.ndarray) -> np.ndarray:
-        """frames uint8 `[N, S, S, 3]` → wid `[N, E]`."""
-        self._check_size(frames)
-        return self._in_batches("wid_from_video", "visual_encoder", frames)
+        """Frames of whole clips uint8 `[…, T, S, S, 3]` → wid `[…, T, E]`, `normalised`."""
+        return self.normalised(self.raw_wid_from_video(frames))
 
     def wid_from_audio(self, mfcc: np.ndarray) -> np.ndarray:
-        """MFCC windows float32 `[N, 20, 12]` → wid `[N, E]`."""
-        return self._in_batches("wid_from_audio", "audio_encoder", mfcc)
+        """MFCC windows of whole clips float32 `[…, T, 20, 12]` → wid `[…, T, E]`, `normalised`."""
+        return self.normalised(self.raw_wid_from_audio(mfcc))
+
+    def raw_wid_from_video(self, frames: np.ndarray) -> np.ndarray:
+        """Frames uint8 `[…, S, S, 3]` → wid `[…, E]` as the encoder returns it, for `normalised`."""
+        self._check_size(frames)
+        wid = self._in_batches("wid_from_video", "visual_encoder", frames.reshape(-1, *frames.shape[-3:]))
+        return wid.reshape(*frames.shape[:-3], -1)
+
+    def raw_wid_from_audio(self, mfcc: np.ndarray) -> np.ndarray:
+        """MFCC windows float32 `[…, 20, 12]` → wid `[…, E]` as the encoder returns it, for `normalised`."""
+        wid = self._in_batches("wid_from_audio", "audio_encoder", mfcc.reshape(-1, *mfcc.shape[-2:]))
+        return wid.reshape(*mfcc.shape[:-2], -1)
+
+    def normalised(self, wid: np.ndarray) -> np.ndarray:
+        """wid `[…, T, E]` of all frames of a clip or a file, normalised over T as `config.model.wid_norm` says."""
+        return word_vectors.normalised(wid, self.wid_norm)
 
     def decode(self, person: Person, wid: np.ndarray) -> np.ndarray:
         """One person and wid `[N, E]` → frames uint8 `[N, S, S, 3]`."""

@@ -7,6 +7,7 @@ from davs_jax import inference, models
 from davs_jax.checkpoint import save_weights
 from davs_jax.errors import ConfigError
 from davs_jax.inference import Davs, images_in_cache
+from davs_jax.models.word_vectors import normalised
 from davs_jax.parallel import sharding
 from support.tiny_model import random_model, random_weights
 
@@ -59,6 +60,18 @@ def test_a_person_is_encoded_once_and_decoded_with_any_number_of_word_vectors(mo
 
 def test_padding_changes_nothing(model, frames):
     assert_close(model.wid_from_video(frames)[:5], model.wid_from_video(frames[:5]))
+
+
+def test_word_vectors_are_normalised_over_the_frames_of_each_clip_and_over_nothing_else(joint_config):
+    joint_config.model.wid_norm = "mean_variance"
+    model = random_model(joint_config, batch=4)
+    mfcc = np.random.default_rng(1).normal(size=(2, 5, 20, 12)).astype(np.float32)  # the last call is padded
+    wid = model.wid_from_audio(mfcc)
+    assert wid.shape == (2, 5, 256)
+    np.testing.assert_allclose(wid.mean(1), 0, atol=1e-4)
+    raw = model.raw_wid_from_audio(mfcc)
+    np.testing.assert_array_equal(wid, normalised(raw, "mean_variance"))
+    assert_close(wid[1], model.wid_from_audio(mfcc[1]))
 
 
 def test_a_mesh_gives_the_same(model, joint_config, frames):

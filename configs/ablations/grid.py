@@ -7,7 +7,7 @@ from configs import grid
 from configs.ablations import synthetic
 
 READ = 800
-ARMS = synthetic.READING | synthetic.CONTROLS
+ARMS = synthetic.READING | synthetic.NORMALISED | synthetic.CONTROLS
 
 
 def get_config(arm: str = "joint-both", root: str = ""):

@@ -26,6 +26,7 @@ class Arm(NamedTuple):
       modalities: as `config.modalities`.
       after: the arm whose word encoders it uses, frozen; "" is none.
       times: a factor for the number of steps; 1 except for controls.
+      wid_norm: as `config.model.wid_norm`.
     """
 
     about: str
@@ -33,6 +34,7 @@ class Arm(NamedTuple):
     modalities: tuple[str, ...] = ("audio", "video")
     after: str = ""
     times: int = 1
+    wid_norm: str = "none"
 
 
 WORDS, BOTH = {"word_ce": 1.0}, {"word_ce": 1.0, "contrastive": 1.0, "modality": 0.2}
@@ -43,6 +45,17 @@ READING = {
     "joint-contrastive": Arm("… and the contrastive loss", WORDS | {"contrastive": 1.0}),
     "joint-modality": Arm("… and the modality adversary", WORDS | {"modality": 0.2}),
     "joint-both": Arm("… and both", BOTH),
+}
+# The same with word vectors normalised over time, without which video alone does not leave chance.
+NORMALISED = {
+    f"{name}-normalised": READING[name]._replace(about=about, wid_norm="mean_variance")
+    for name, about in {
+        "video": "video alone, word vectors normalised",
+        "audio": "audio alone, word vectors normalised",
+        "joint": "both through one word classifier, word vectors normalised",
+        "joint-contrastive": "… and the contrastive loss",
+        "joint-both": "… and both",
+    }.items()
 }
 PERSONS = {
     "joint-both-wid": Arm("… and both, and the person adversary on wid", BOTH | {"wid_uniform": 1.0}),
@@ -60,8 +73,12 @@ PERSONS = {
     "talk-direct": Arm("image to image: identity encoder, audio encoder, decoder", IMAGE_LOSSES, ("audio",)),
 }
 # "Joint training helps" says little if video alone would learn the same with more steps.
-CONTROLS = {"video-long": Arm("video alone, four times the steps (a control)", WORDS, ("video",), times=4)}
-ARMS = READING | PERSONS | CONTROLS
+CONTROLS = {
+    "video-long": Arm("video alone, four times the steps (a control)", WORDS, ("video",), times=4),
+    "video-mean": Arm("video alone, word vectors without their mean", WORDS, ("video",), wid_norm="mean"),
+    "video-normalised-long": NORMALISED["video-normalised"]._replace(about="… twice the steps (a control)", times=2),
+}
+ARMS = READING | NORMALISED | PERSONS | CONTROLS
 
 
 def get_config(arm: str = "joint-both", root: str = "runs/ablations/synthetic/0"):
@@ -86,7 +103,7 @@ def reading(c, arm: Arm, steps: int):
     c.modalities = arm.modalities
     encoders = {"audio": "audio_encoder", "video": "visual_encoder"}
     c.trained = (*(encoders[modality] for modality in arm.modalities), "word_classifier")
-    return _plain(c, arm.loss)
+    return _plain(c, arm)
 
 
 def talking(c, arm: Arm, root: str):
@@ -96,12 +113,13 @@ def talking(c, arm: Arm, root: str):
     c.trained = ("person_encoder", "decoder", *(("person_classifier",) if arm.after else ("audio_encoder",)))
     c.init_from = f"{root}/{arm.after}" if arm.after else ""
     c.init_networks = ("audio_encoder", "visual_encoder") if arm.after else ()
-    return _plain(c, arm.loss)
+    return _plain(c, arm)
 
 
-def _plain(c, loss: dict[str, float]):
-    """These terms only; no validation and no images during training, and the last checkpoint is kept."""
-    c.loss.update(dict.fromkeys(c.loss, 0.0) | loss)
+def _plain(c, arm: Arm):
+    """The arm's terms and normalisation; no validation and no images during training; the last checkpoint is kept."""
+    c.loss.update(dict.fromkeys(c.loss, 0.0) | arm.loss)
+    c.model.wid_norm = arm.wid_norm
     c.log.update(every=50, images_every=0, eval_every=0)
     c.checkpoint.update(every=100, keep=1, best="")
     return c

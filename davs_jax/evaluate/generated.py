@@ -221,8 +221,7 @@ def _figures(model: Davs, variants: dict[str, np.ndarray], real: np.ndarray, wor
         figures[name]["identity"] = float(np.mean(part @ photo[0] / np.maximum(lengths, 1e-12)))
     if model.has("word_classifier", "visual_encoder"):
         spoken = [frames[model.word_frames] for frames in variants.values()]
-        wid = model.wid_from_video(np.concatenate(spoken))
-        read = model.word_logits(wid.reshape(len(spoken), len(spoken[0]), -1)).argmax(1)
+        read = model.word_logits(model.wid_from_video(np.stack(spoken))).argmax(1)
         for name, answer in zip(variants, read, strict=True):
             figures[name]["read"] = float(answer == word)
     return figures

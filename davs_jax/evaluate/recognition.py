@@ -68,18 +68,18 @@ def encode(model: Davs, batches: Iterable[dict], persons: bool = False, every_fr
         images, windows = (batch[key][keep][:, frames] for key in ("frames", "mfcc"))
         wid = {}
         if model.has("audio_encoder"):
-            wid["audio"] = model.wid_from_audio(flatten_time(windows)).reshape(*images.shape[:2], -1)
+            wid["audio"] = model.raw_wid_from_audio(windows)
         if model.has("visual_encoder"):
-            wid["video"] = model.wid_from_video(flatten_time(images)).reshape(*images.shape[:2], -1)
+            wid["video"] = model.raw_wid_from_video(images)
         at = np.searchsorted(frames, spoken)
         part = {key: batch[key][keep] for key in ("index", "word", "speaker", "mouth_opening")}
-        part |= {side: vectors[:, at] for side, vectors in wid.items()}
+        part |= {side: model.normalised(vectors[:, at]) for side, vectors in wid.items()}
         if persons:
             encoded = model.pid_from_frames(flatten_time(images[:, at]))
             shape = (len(images), len(spoken), -1)
             part |= dict(zip(("pid", "maps"), (v.reshape(shape) for v in encoded), strict=True))
         if every_frame:
-            part["distances"] = offsets.frame_distances(wid["video"], wid["audio"])
+            part["distances"] = offsets.frame_distances(model.normalised(wid["video"]), model.normalised(wid["audio"]))
         parts.append(part)
     return Vectors(**{key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
 
@@ -269,7 +269,7 @@ def face_probes(model: Davs, faces: FaceSource, seed: int) -> tuple[dict[str, Pr
     if model.has("person_encoder"):
         vectors["pid"] = model.pid_from_frames(images)[0]
     if model.has("visual_encoder"):
-        vectors["video_wid"] = model.wid_from_video(images)
+        vectors["video_wid"] = model.raw_wid_from_video(images)  # single images: there is no clip to normalise over
     figures, skipped = {}, {}
     for name, value in vectors.items():
         try:

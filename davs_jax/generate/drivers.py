@@ -1,9 +1,10 @@
 """Drivers, which move the mouth: speech from a file, an array or a live source, or a video of another face."""
 
 import abc
+import functools
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -22,11 +23,13 @@ from davs_jax.media.faces import tracking
 from davs_jax.media.faces.alignment import aligned_crop
 from davs_jax.media.images import is_still
 from davs_jax.media.video.write import AAC_RATES
+from davs_jax.models.word_vectors import Running
 
 LEVEL_SAMPLES = 320  # samples of one level: 20 ms
 LOWEST_RATE = 32_000  # Hz, of a result's audio
 BLOCK = 32  # images of a driving video in memory at once
 SLOWEST, FASTEST = 10, 60  # frames per second
+WINDOW = 10  # seconds over which the word vectors of live speech are normalised
 
 
 class Driver(abc.ABC):
@@ -51,13 +54,36 @@ class Driver(abc.ABC):
         """Yields the inputs of its encoder, `[n, …]`, `frames` in all."""
 
     def encode(self, model: Davs, inputs: np.ndarray) -> np.ndarray:
-        """inputs `[n, …]` → wid `[n, E]`, without the gain."""
-        return model.wid_from_audio(inputs)
+        """inputs `[n, …]` → wid `[n, E]`, neither normalised nor with the gain."""
+        return model.raw_wid_from_audio(inputs)
+
+    def words(self, model: Davs) -> tuple[Iterator[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+        """What is read, `[n, …]`, `frames` in all, and the function that makes wid `[n, E]` of it, without the gain.
+
+        Where the model normalises word vectors, it does so over all frames, which are encoded before the first is
+        yielded; over those so far where the driver is live (`word_vectors.Running`, a window of 10 s).
+        """
+        inputs, encode = self.inputs(model.image_size), functools.partial(self.encode, model)
+        if model.wid_norm == "none":
+            return inputs, encode
+        if self.live:
+            running = Running(model.wid_norm, WINDOW * self.fps)
+            return inputs, lambda part: running(encode(part))
+        return self._normalised(model, map(encode, inputs)), lambda wid: wid
 
     def wid(self, model: Davs) -> Iterator[np.ndarray]:
-        """Yields wid `[n, E]`, `frames` in all."""
-        for inputs in self.inputs(model.image_size):
-            yield self.encode(model, inputs)
+        """Yields wid `[n, E]`, `frames` in all, without the gain; see `words`."""
+        inputs, encode = self.words(model)
+        return map(encode, inputs)
+
+    def _normalised(self, model: Davs, encoded: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        raw = []
+        with progress(total=self.frames, desc="encoding", unit="frame", leave=False) as bar:
+            for block in encoded:
+                raw.append(block)
+                bar.update(len(block))
+        if raw:
+            yield model.normalised(np.concatenate(raw))
 
     def audio(self) -> Iterator[np.ndarray] | None:
         """Its audio from the first frame's time, in blocks float32 `[N]`, mono, at `rate`; None where it has none."""
@@ -173,7 +199,7 @@ class DrivingVideo(Driver):
                 waiting = 0
 
     def encode(self, model: Davs, inputs: np.ndarray) -> np.ndarray:
-        return model.wid_from_video(inputs)
+        return model.raw_wid_from_video(inputs)
 
     def audio(self) -> Iterator[np.ndarray] | None:
         return video.read_audio_blocks(self.path, self.rate, track=self.track) if self.has_audio else None

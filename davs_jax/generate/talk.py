@@ -1,7 +1,7 @@
 """Generates the images of a talking face from a source (a photo, or a video) and a driver."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -56,8 +56,10 @@ def photos_and_crops(
         if not model.has(network):
             raise GenerationError(f"the weights have no {network}", "use those of a stage that generates")
     stages = stages or Stages()
-    read = stages.each("decode", _inputs(model, source, driver))
-    generated = _generated(model, source, driver, ahead(read) if overlap else read, stages)
+    inputs, encode = driver.words(model)
+    read = stages.each("decode", _with_photos(model, source, driver, inputs))
+    gain = model.gains[driver.network]
+    generated = _generated(model, source, lambda part: gain * encode(part), ahead(read) if overlap else read, stages)
     return ahead(generated, 2 * _group(model)) if overlap else generated
 
 
@@ -94,22 +96,26 @@ def _group(model: Davs) -> int:
     return max(model.batch, GROUP)
 
 
-def _inputs(model: Davs, source: Source, driver: Driver) -> Iterator[tuple[np.ndarray, list[Photo]]]:
+def _with_photos(
+    model: Davs, source: Source, driver: Driver, inputs: Iterator[np.ndarray]
+) -> Iterator[tuple[np.ndarray, list[Photo]]]:
     """The driver's inputs, a group at a time, and as many photos of the source."""
-    inputs = driver.inputs(model.image_size)
     photos = source.photos(driver.frames) if isinstance(source, Footage) else itertools.repeat(source)
     for batch in inputs if driver.live else _regrouped(inputs, _group(model)):
         yield batch, list(itertools.islice(photos, len(batch)))
 
 
 def _generated(
-    model: Davs, source: Source, driver: Driver, read: Iterable[tuple[np.ndarray, list[Photo]]], stages: Stages
+    model: Davs,
+    source: Source,
+    words: Callable[[np.ndarray], np.ndarray],
+    read: Iterable[tuple[np.ndarray, list[Photo]]],
+    stages: Stages,
 ) -> Iterator[tuple[Photo, np.ndarray]]:
-    gain = model.gains[driver.network]
     person = model.encode_person(source.crop) if isinstance(source, Photo) else None
     for inputs, photos in read:
         with stages.spent("network"):
-            wid = gain * driver.encode(model, inputs)
+            wid = words(inputs)
             if person is not None:
                 crops = model.decode(person, wid)
             else:

@@ -4,6 +4,7 @@ import operator
 from typing import Any
 
 from davs_jax.errors import ConfigError
+from davs_jax.models import word_vectors
 from davs_jax.training import losses
 from davs_jax.training.optimizer import SCHEDULES
 
@@ -40,6 +41,7 @@ FRACTIONS = ("model.dropout", "optim.b1", "optim.b2", "optim.ema_decay")  # 0 or
 DTYPES = ("float32", "bfloat16", "float64")  # float64 where JAX has it enabled: for parity tests
 CHOICES = {
     "model.dtype": DTYPES,
+    "model.wid_norm": word_vectors.KINDS,
     "optim.schedule": SCHEDULES,
     "contrastive": tuple(losses.CONTRASTIVE),
     "bn_grouping": ("batch", "official"),

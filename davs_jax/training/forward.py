@@ -11,6 +11,7 @@ import numpy as np
 
 from davs_jax import models
 from davs_jax.models import syncnet
+from davs_jax.models.word_vectors import normalised
 from davs_jax.training import losses
 from davs_jax.training.stage import Stage
 
@@ -123,21 +124,23 @@ def _words(networks: Networks, batch: Batch) -> dict[str, Array]:
     outputs, calls, shape = {}, {}, ()
     if terms & (losses.WORD_TERMS | losses.GENERATION_TERMS):
         inputs = {m: batch[key] for m, key in (("video", "frames"), ("audio", "mfcc")) if m in stage.modalities}
-        if not terms & losses.WORD_TERMS:  # only the generated frames need word vectors
+        kind = stage.model.wid_norm
+        if not terms & losses.WORD_TERMS and kind == "none":  # only the generated frames need word vectors
             length = stage.model.sequence_frames
             inputs = {modality: select(x, batch["generate_start"], length) for modality, x in inputs.items()}
         shape = (*next(iter(inputs.values())).shape[:2], -1)
         if "video" in inputs:
             calls["wid_video"] = images(models.flatten_time(inputs["video"]))
         if "audio" in inputs:
-            outputs["wid_audio"] = networks("audio_encoder", models.flatten_time(inputs["audio"])).reshape(shape)
+            wid = networks("audio_encoder", models.flatten_time(inputs["audio"])).reshape(shape)
+            outputs["wid_audio"] = normalised(wid, kind)
     if "wid_uniform" in terms:
         calls["face_wid"] = images(batch["faces"])
     if calls:
         encoded = networks.each("visual_encoder", [(x,) for x in calls.values()])
         outputs |= dict(zip(calls, encoded, strict=True))
     if "wid_video" in outputs:
-        outputs["wid_video"] = outputs["wid_video"].reshape(shape)
+        outputs["wid_video"] = normalised(outputs["wid_video"].reshape(shape), kind)
     if "word_ce" in terms:
         for modality in stage.modalities:
             outputs[f"word_{modality}"] = networks("word_classifier", outputs[f"wid_{modality}"])

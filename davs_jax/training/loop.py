@@ -244,8 +244,8 @@ def _show_generated(config, mesh, now: DavsState, source: ClipSource, monitor: M
     rows = []
     for frames, mfcc in zip(batch["frames"], batch["mfcc"], strict=True):
         person, shown = model.encode_person(frames[0]), slice(2, None, 3)
-        from_audio = model.decode(person, model.wid_from_audio(mfcc[shown]))
-        from_video = model.decode(person, model.wid_from_video(frames[shown]))
+        from_audio = model.decode(person, model.wid_from_audio(mfcc)[shown])
+        from_video = model.decode(person, model.wid_from_video(frames)[shown])
         rows += [[frames[0], *row] for row in (frames[shown], from_audio, from_video)]
     monitor.image(number, "generated", plots.sheet(rows))
 

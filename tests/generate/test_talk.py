@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from davs_jax.generate import footage
-from davs_jax.generate.drivers import DrivingVideo, Speech
+from davs_jax.generate.drivers import DrivingVideo, Live, Speech
 from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.face_track import describe
 from davs_jax.generate.footage import Footage, read_source
@@ -69,6 +69,24 @@ def test_every_frame_of_a_video_is_generated_with_its_own_word_vector(model, tmp
     made = np.stack(list(generate(model, source, speech)))
     assert np.abs(made.astype(int) - np.stack(one_by_one)).max() <= 1
     assert [p.shape for p in whole_images(model, source, speech)] == [(300, 300, 3)] * 5
+
+
+@pytest.mark.parametrize("kind", ["mean", "mean_variance"])
+def test_word_vectors_are_normalised_over_the_whole_file_and_live_over_what_has_come(joint_config, kind):
+    joint_config.model.wid_norm = kind
+    model, samples = random_model(joint_config, batch=4), talking_files.sound(0.4)
+    speech = Speech(samples)
+    raw = model.raw_wid_from_audio(np.concatenate(list(speech.inputs(64))))
+    (wid,) = speech.wid(model)
+    np.testing.assert_allclose(wid, model.normalised(raw), rtol=1e-4, atol=1e-4)
+    live = np.concatenate(list(Live([samples]).wid(model)))
+    np.testing.assert_allclose(live[-1], wid[-1], rtol=1e-3, atol=1e-3)
+    assert not np.allclose(live[1], wid[1], atol=0.1)
+    crop = talking_files.portrait()[:64, :64]
+    source = Photo(crop, None, crop)
+    made = np.stack(list(generate(model, source, speech)))
+    expected = model.decode(model.encode_person(source.crop), wid)
+    assert np.abs(made.astype(int) - expected).max() <= 1
 
 
 def test_a_frame_without_its_face_stays_as_it_is(model, tmp_path):
