@@ -18,6 +18,7 @@ from davs_jax.errors import CheckpointError
 from davs_jax.parallel import sharding
 from davs_jax.training.stage import Stage
 from davs_jax.training.state import DavsState, abstract_state, init_state
+from support.steps import random_state
 
 NETWORKS = ("visual_encoder", "audio_encoder", "word_classifier", "modality_discriminator")
 
@@ -265,17 +266,17 @@ def test_init_from_leaves_fresh_what_it_does_not_find(exported, word_config):
     assert origins["modality_discriminator"] == "fresh"
 
 
-def test_a_first_state_holds_what_is_given_and_is_fresh_elsewhere(word_config):
-    word_config.optim.ema_decay = 0.9
-    mesh = sharding.make_mesh(word_config.mesh, jax.devices()[:1])
-    fresh = init_state(Stage.from_config(word_config), mesh)
+def test_a_first_state_holds_what_is_given_and_is_fresh_elsewhere(audio_config):
+    audio_config.optim.ema_decay = 0.9
+    mesh = sharding.make_mesh(audio_config.mesh, jax.devices()[:1])
+    fresh = init_state(Stage.from_config(audio_config), mesh)
     given = {
         "audio_encoder": {
             "params": jax.tree.map(lambda leaf: leaf + 1, fresh.params["audio_encoder"]),
             "batch_stats": fresh.batch_stats["audio_encoder"],
         }
     }
-    state = init_state(Stage.from_config(word_config), mesh, given)
+    state = init_state(Stage.from_config(audio_config), mesh, given)
     expected = fresh.params | {"audio_encoder": given["audio_encoder"]["params"]}
     assert_equal(state.params, expected)
     assert_equal(state.batch_stats, fresh.batch_stats)
@@ -327,16 +328,17 @@ def test_the_command_line_says_in_one_sentence_what_is_wrong(tmp_path):
 def test_saved_on_eight_devices_restored_on_one(tmp_path, word_config):
     (tmp_path / "config.json").write_text(word_config.to_json())
     code = f"""
-import json
+import json, sys
 import jax
 from ml_collections import ConfigDict
 from davs_jax import checkpoint
 from davs_jax.parallel import sharding
-from davs_jax.training import state
 from davs_jax.training.stage import Stage
+sys.path.insert(0, "tests")
+from support.steps import random_state
 config = ConfigDict(json.load(open({str(tmp_path / "config.json")!r})))
 config.mesh.fsdp = 4
-now = state.init_state(Stage.from_config(config), sharding.make_mesh(config.mesh))
+now = random_state(Stage.from_config(config), sharding.make_mesh(config.mesh))
 assert any(len(leaf.sharding.device_set) == 8 and not leaf.is_fully_replicated for leaf in jax.tree.leaves(now))
 checkpoints = checkpoint.Checkpoints({str(tmp_path)!r}, 1, "")
 checkpoints.save(1, now, config)
@@ -347,4 +349,4 @@ checkpoints.close()
     mesh = sharding.make_mesh(word_config.mesh, jax.devices()[:1])
     checkpoints = Checkpoints(tmp_path, 1, "")
     state, _ = checkpoints.restore_latest(word_config, abstract_state(Stage.from_config(word_config), mesh))
-    assert_equal(state, init_state(Stage.from_config(word_config), mesh))
+    assert_equal(state, random_state(Stage.from_config(word_config), mesh))

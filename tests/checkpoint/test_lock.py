@@ -98,11 +98,11 @@ def no_flock(monkeypatch):
     monkeypatch.setattr(lock, "SETTLE", 0.1)
 
 
-def test_a_second_run_is_refused_in_one_sentence_and_changes_nothing(word_config, tmp_path):
+def test_a_second_run_is_refused_in_one_sentence_and_changes_nothing(audio_config, tmp_path):
     workdir = tmp_path / "run"
-    (tmp_path / "stage.json").write_text(word_config.to_json())
+    (tmp_path / "stage.json").write_text(audio_config.to_json())
     file = tmp_path / "stage.py"
-    settings = f"ConfigDict({word_config.to_dict()!r})"
+    settings = f"ConfigDict({audio_config.to_dict()!r})"
     file.write_text(f"from ml_collections import ConfigDict\n\ndef get_config():\n    return {settings}\n")
     with start("-c", STALLING, tmp_path / "stage.json", workdir) as first:
         wait_for((workdir / "checkpoints" / "3" / "metrics").exists, first)

@@ -1,6 +1,7 @@
 """Run by test_scale.py: the same global batch gives the same losses, statistics and gradients on any devices.
 
-    tests/support/device_counts.py [COUNTS]                 numbers of devices of a process, default 2,4,8, against one
+    tests/support/device_counts.py [COUNTS]                 numbers of devices of a process, default 2,4,8, against one;
+                                                            "" is none
     tests/support/device_counts.py process ADDRESS I SAVED  process I of two with two devices each, against one device
 
 The first command ends by running the second. With four devices or more, parameters are sharded over some of them. SGD
@@ -32,9 +33,9 @@ import optax
 from configs.common import NETWORKS
 from davs_jax.checkpoint.export import leaves
 from davs_jax.parallel import sharding
-from davs_jax.training import state, step
+from davs_jax.training import step
 from davs_jax.training.stage import Stage
-from support.steps import random_batch, tiny
+from support.steps import random_batch, random_state, tiny
 
 
 def result(config, devices, fsdp: int) -> dict[str, np.ndarray]:
@@ -48,7 +49,7 @@ def result(config, devices, fsdp: int) -> dict[str, np.ndarray]:
     }
     sgd = dict.fromkeys(("generator", "discriminator"), optax.sgd(1e-3, momentum=0.9))
     stage = dataclasses.replace(Stage.from_config(config), optimizers=sgd)
-    after, metrics = step.make_train_step(stage, mesh)(state.init_state(stage, mesh), batch)
+    after, metrics = step.make_train_step(stage, mesh)(random_state(stage, mesh), batch)
     shared = [x for x in jax.tree.leaves((after.params, after.opt, after.ema)) if not x.is_fully_replicated]
     assert bool(shared) == (fsdp > 1), f"{len(shared)} arrays are divided over {fsdp} devices"
     assert all(x.sharding.shard_shape(x.shape) != x.shape and len(x.sharding.device_set) == mesh.size for x in shared)
@@ -88,7 +89,7 @@ def main() -> None:
             compare(result(config, jax.devices(), fsdp=2), dict(expected), "2 processes with 2 devices")
         return
     one = result(config, jax.devices()[:1], fsdp=1)
-    for devices in map(int, (sys.argv[1] if sys.argv[1:] else "2,4,8").split(",")):
+    for devices in map(int, filter(None, (sys.argv[1] if sys.argv[1:] else "2,4,8").split(","))):
         fsdp = devices // 2
         compare(result(config, jax.devices()[:devices], fsdp), one, f"{devices} devices, {fsdp} shares,")
     with socket.socket() as free, tempfile.TemporaryDirectory() as folder:

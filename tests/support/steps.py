@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from configs import common
 from davs_jax.training.stage import Stage
-from davs_jax.training.state import DavsState, first_state
+from davs_jax.training.state import DavsState, abstract_state, first_state
 from support.tiny_model import random_like
 
 
@@ -31,12 +32,19 @@ def random_batch(config, seed: int = 0) -> dict[str, np.ndarray]:
     return {key: random(spec) for key, spec in Stage.from_config(config).batch.items()}
 
 
-def random_state(stage: Stage) -> DavsState:
-    """The state before the first step, from weights that no compiled initialization makes."""
+def random_state(stage: Stage, mesh: Mesh | None = None) -> DavsState:
+    """The state before the first step, from weights that no compiled initialization makes; on a mesh, placed there."""
     shapes = jax.eval_shape(lambda: first_state(stage, {}))
     rng = np.random.default_rng(0)
     given = {
         name: random_like({"params": params, "batch_stats": shapes.batch_stats.get(name, {})}, rng)
         for name, params in shapes.params.items()
     }
-    return jax.jit(lambda given: first_state(stage, given))(given)
+    state = jax.jit(lambda given: first_state(stage, given))(given)
+    if mesh is None:
+        return state
+
+    def place(leaf, wanted):
+        return jax.make_array_from_callback(leaf.shape, wanted.sharding, np.asarray(leaf).__getitem__)
+
+    return jax.tree.map(place, state, abstract_state(stage, mesh))

@@ -116,10 +116,10 @@ def test_a_checkpoint_without_checksums_is_noted(finished, tmp_path, capsys):
     assert "checksums" not in finished.said
 
 
-def test_sigterm_finishes_the_step_and_saves(word_config, tmp_path):
-    word_config.steps = word_config.checkpoint.every = 1_000_000
+def test_sigterm_finishes_the_step_and_saves(audio_config, tmp_path):
+    audio_config.steps = audio_config.checkpoint.every = 1_000_000
     file, workdir = tmp_path / "stage.py", tmp_path / "run"
-    settings = f"ConfigDict({word_config.to_dict()!r})"
+    settings = f"ConfigDict({audio_config.to_dict()!r})"
     file.write_text(f"from ml_collections import ConfigDict\n\ndef get_config():\n    return {settings}\n")
     command = [sys.executable, "-m", "davs_jax.main", f"--config={file}", f"--workdir={workdir}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -132,7 +132,7 @@ def test_sigterm_finishes_the_step_and_saves(word_config, tmp_path):
     (step,) = checkpoint.checkpoint_steps(workdir)
     assert said.splitlines()[-1].startswith(f"step {step} of 1000000, saved in {workdir}/checkpoints/{step}: stopped")
     assert events(workdir)[-1]["step"] == step
-    assert int(final_state(workdir, word_config).step) == step
+    assert int(final_state(workdir, audio_config).step) == step
     assert not (workdir / "run.lock").exists()  # another host may resume at once
 
 
@@ -164,8 +164,8 @@ def test_a_second_ctrl_c_ends_the_process_at_once(interruptible):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_validation_chooses_the_best_and_counts_every_clip(word_config, tmp_path, monkeypatch):
-    word_config.log.eval_every = 2
+def test_validation_chooses_the_best_and_counts_every_clip(audio_config, tmp_path, monkeypatch):
+    audio_config.log.eval_every = 2
     told = iter([0.25, 0.75, 0.5])
     seen = []
 
@@ -174,8 +174,8 @@ def test_validation_chooses_the_best_and_counts_every_clip(word_config, tmp_path
         return {"video_accuracy": next(told)}
 
     monkeypatch.setattr("davs_jax.training.loop.recognise", recognise)
-    word_config.checkpoint.keep = 1
-    assert train(word_config, tmp_path)
+    audio_config.checkpoint.keep = 1
+    assert train(audio_config, tmp_path)
     assert seen == [5, 5, 5]
     assert checkpoint.checkpoint_steps(tmp_path) == [4, 6]
     figures = [event for event in events(tmp_path, "video_accuracy") if "video_accuracy" in event]
@@ -216,15 +216,15 @@ def test_a_stage_starts_from_the_weights_of_another(finished, word_config, tmp_p
     assert carried["loss/total"] < fresh["loss/total"]  # the same first batch after six steps of training
 
 
-def test_a_nan_stops_the_run_before_it_is_saved(word_config, tmp_path):
+def test_a_nan_stops_the_run_before_it_is_saved(audio_config, tmp_path):
     clips = [clip_record(i) for i in range(8)]
     clips[5]["mfcc"][:] = np.nan
     (tmp_path / "clips").mkdir()
     features = records.clip_features(WORDS, SPEAKERS)
-    word_config.data.clips = write_shards(tmp_path / "clips", "clips", features, {"train": clips})
-    word_config.checkpoint.every = 2  # one epoch: the clip has been read
+    audio_config.data.clips = write_shards(tmp_path / "clips", "clips", features, {"train": clips})
+    audio_config.checkpoint.every = 2  # one epoch: the clip has been read
     with pytest.raises(NotFiniteError, match=r"step [12]: .*loss/word_ce_audio is nan"):
-        train(word_config, tmp_path / "run")
+        train(audio_config, tmp_path / "run")
     assert checkpoint.checkpoint_steps(tmp_path / "run") == []
 
 
