@@ -122,7 +122,7 @@ class _AnyWayUp:
     """A detector that also finds faces in photos that lie on their side or upside down."""
 
     def __init__(self, detector: detectors.Detector):
-        self._detector, self.SURE = detector, detector.SURE
+        self._detector, self.SURE, self.CLEAR = detector, detector.SURE, detector.CLEAR
 
     def detect(self, image: np.ndarray) -> list[detectors.Face]:
-        return turned.detect(image, self._detector.detect, self.SURE)
+        return turned.detect(image, self._detector.detect, self.SURE, self.CLEAR)

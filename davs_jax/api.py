@@ -129,10 +129,12 @@ class Model:
             log.warning(source.warning)
         if audio is None:
             driver, _ = read_driving_video(Path(video), fps, track=audio_track)
+            if driver.has_audio:
+                _log_choice(video, audio_track)
         else:
             driver = _speech(audio, sample_rate, fps, audio_track)
-        if isinstance(driver, Recording) and (note := files.choose(audio, audio_track).note):
-            log.warning(note)
+            if isinstance(driver, Recording):
+                _log_choice(audio, audio_track)
         steps = adapt.default_steps(self.davs) if adapt_steps is None else adapt_steps
         davs = adapt.adapt(self.davs, source, driver, steps)[0] if steps else self.davs
         if crop:
@@ -185,7 +187,9 @@ class Model:
         driver, _ = read_driving_video(Path(video), or_speech=False)
         samples = audio
         if not isinstance(audio, np.ndarray):
-            samples = files.read_audio(video if audio is None else audio, track=audio_track)
+            heard = video if audio is None else audio
+            samples = files.read_audio(heard, track=audio_track)
+            _log_choice(heard, audio_track)
         mfcc = windows(clip_mfcc(samples, driver.frames), np.arange(driver.frames))
         reach = min(REACH, (driver.frames - 1) // 2)
         if not reach:
@@ -203,6 +207,12 @@ def load(path: File | None = None, batch: int | None = None) -> Model:
 def _each(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     with _in_python():
         yield from frames
+
+
+def _log_choice(path: File, track: int | None) -> None:
+    """Logs which audio of a file is used, where that is not the mix of its first track."""
+    if note := files.choose(path, track).note:
+        log.warning(note)
 
 
 def _speech(audio: File | np.ndarray | Iterable[np.ndarray], sample_rate: int, fps: int, track: int | None) -> Driver:

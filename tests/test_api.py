@@ -1,8 +1,10 @@
+import itertools
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,6 +17,7 @@ from davs_jax.generate.drivers import Live, Speech, read_speech
 from davs_jax.generate.errors import GenerationError
 from davs_jax.media import video
 from support import talking_files
+from support.audio_files import write_tracks
 from support.tiny_model import random_model
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", Path(__file__).parents[1].joinpath("docs/python.md").read_text(), re.S)
@@ -163,6 +166,43 @@ def test_audio_that_was_moved_against_its_video_matches_at_that_offset(model, fo
     monkeypatch.setattr(model.davs, "raw_wid_from_video", lambda crops: vectors[: len(crops)])
     found = model.match(folder / "driver.mp4")
     assert found.offset == 2 and found.distance < 0.01 and found.confidence > 1
+
+
+@pytest.fixture
+def second_track_heard(folder, tmp_path) -> Path:
+    """The driver's video with two audio tracks, the first of them silent."""
+    speech = talking_files.sound(0.68)
+    tracks = write_tracks(tmp_path / "tracks.mka", [0 * speech, speech], "aac", 16_000, "mono")
+    with (
+        av.open(str(folder / "driver.mp4")) as images,
+        av.open(str(tracks)) as audio,
+        av.open(str(tmp_path / "two.mkv"), "w") as written,
+    ):
+        streams = [*images.streams.video, *audio.streams.audio]
+        copies = {stream: written.add_stream_from_template(stream) for stream in streams}
+        for packet in itertools.chain(images.demux(streams[0]), audio.demux(*streams[1:])):
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream]
+                written.mux(packet)
+    return tmp_path / "two.mkv"
+
+
+def test_the_choice_of_audio_is_logged(model, second_track_heard, folder, caplog):
+    path, photo = second_track_heard, talking_files.portrait()
+    said = f"{path}: audio track 2 is used, because what comes before it is silent"
+    options = {"points": talking_files.POINTS, "crop": True}
+    for call in (
+        lambda: model.match(path),
+        lambda: model.match(folder / "driver.mp4", path),
+        lambda: model.talk(photo, path, **options),
+        lambda: model.talk(photo, video=path, **options),
+    ):
+        caplog.clear()
+        call()
+        assert caplog.messages == [said]
+    caplog.clear()
+    model.match(path, audio_track=2)
+    assert not caplog.messages
 
 
 def test_a_speech_of_no_samples_gives_no_frame(model, monkeypatch):

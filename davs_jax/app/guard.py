@@ -12,7 +12,7 @@ from davs_jax.app.origins import Origins
 from davs_jax.app.uploads import confined, uploaded
 
 UPLOAD, LOGIN = "/gradio_api/upload", "/login"  # their bodies are forms; all others are JSON
-READY = "/gradio_api/startup-events"  # which Gradio asks to find out that it serves
+READY = "/gradio_api/startup-events"  # which Gradio asks once, to find out that it serves
 FILE = re.compile(r"/file[=/](?P<path>.*)", re.DOTALL)  # in the address of a request
 FORM_BYTES = 2**16  # of an upload, without its files
 JSON_BYTES = 2**20  # without files, which come by uploads, requests are short
@@ -48,6 +48,7 @@ class Guard:
     def __init__(self, app: Callable[..., Awaitable], rules: Rules):
         self._app = app
         self._rules = rules
+        self.starting = True  # until the caller knows that the page serves
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":  # the page uses no other protocol
@@ -72,7 +73,8 @@ class Guard:
           Refusal: neither, because the visitor is not logged in.
         """
         path, asks = scope["path"], scope["method"] in ("GET", "HEAD")
-        if not self._rules.login or login.signed_in(scope) or (path == READY and asks) or path.rstrip("/") == LOGIN:
+        ready = self.starting and path == READY and asks
+        if not self._rules.login or login.signed_in(scope) or ready or path.rstrip("/") == LOGIN:
             return True
         if path == "/" and asks:
             return False

@@ -95,6 +95,7 @@ def served(
         try:
             if not isinstance(server.middleware_stack, Guard):
                 raise AppError("this version of Gradio cannot be guarded", "install the one in constraints.txt")
+            server.middleware_stack.starting = False
             with swept(folder, limits.keep):
                 yield address
         finally:

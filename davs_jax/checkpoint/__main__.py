@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from davs_jax import command_line
 from davs_jax.checkpoint import checksums, reading
-from davs_jax.checkpoint.export import leaves
+from davs_jax.checkpoint.export import WEIGHTS, as_path, leaves
 from davs_jax.errors import DavsError
 
 
@@ -47,11 +47,13 @@ def _size(path: epath.Path) -> int:
     return sum(map(_size, path.iterdir())) if path.is_dir() else path.stat().length
 
 
-def _verify(workdir: str) -> int:
-    """Prints one line per checkpoint, newest first; 1 where one is damaged."""
-    found = {folder: reading.damage(folder) for folder in reading.finished(workdir)}
+def _verify(path: str) -> int:
+    """Prints one line per checkpoint, newest first, or one for an exported folder; 1 where one is damaged."""
+    folder = as_path(path)
+    alone = (folder / WEIGHTS).exists() or (folder / "state").exists()
+    found = {folder: reading.damage(folder) for folder in ([folder] if alone else reading.finished(path))}
     if not found:
-        reading.find_checkpoint(workdir)
+        reading.find_checkpoint(path)
     for folder, what in found.items():
         verified = "undamaged" if checksums.complete(folder) else "not verified: it has no checksums of all its files"
         print(f"{folder.name:>10}  {f'damaged: {what}' if what else verified}")
@@ -79,8 +81,8 @@ def main(argv: list[str] | None = None) -> int:
     show = commands.add_parser("show", help="the configuration, and the networks' parameter counts")
     export = commands.add_parser("export", help="write a folder for inference: config.json, weights.npz and checksums")
     verify = commands.add_parser("verify", help="read every checkpoint, and compare it with its checksums")
-    for command in (ls, verify):
-        command.add_argument("path", metavar="W", help="workdir of a training run")
+    ls.add_argument("path", metavar="W", help="workdir of a training run")
+    verify.add_argument("path", metavar="W", help="a workdir, one checkpoint in it, or an exported folder")
     for command in (show, export):
         command.add_argument("path", metavar="W", help="a workdir (its latest checkpoint), or one checkpoint in it")
     export.add_argument("folder", metavar="OUT", help="folder to write")

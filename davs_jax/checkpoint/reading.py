@@ -181,7 +181,7 @@ def unfinished(workdir: str) -> list[epath.Path]:
 
 
 def damage(folder: epath.Path, verify: bool = True, index: int = 0, count: int = 1) -> str | None:
-    """What is damaged in a checkpoint, in words; None where nothing is known to be.
+    """What is damaged in a checkpoint or an exported folder, in words; None where nothing is known to be.
 
     Args:
       verify: whether to read all files and compare their checksums; else only missing and empty parts are reported.
@@ -190,7 +190,7 @@ def damage(folder: epath.Path, verify: bool = True, index: int = 0, count: int =
     Raises:
       CheckpointError: it cannot be read at all.
     """
-    if not _is_whole(folder):
+    if not ((folder / WEIGHTS).exists() or _is_whole(folder)):
         return "a part is missing or unreadable"
     with reading(folder):
         return checksums.damage(folder, index, count) if verify else None

@@ -1,9 +1,11 @@
 """Image files of any format as RGB arrays."""
 
+import contextlib
 import io
 import os
 import stat
 import warnings
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,11 +60,7 @@ def read_still(path: Path, data: bytes | None = None) -> Still:
         raise PhotoError(f"{path}: is a pipe or a device", "save it to a file first")
     heic = _register_heic() if _is_heic(path, data) else True
     try:
-        # Pillow warns above 89 megapixels and refuses above 179.
-        with (
-            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(path if data is None else io.BytesIO(data)) as image,
-        ):
+        with _quietly_opened(path if data is None else io.BytesIO(data)) as image:
             if image.format == "EPS":  # a program, which Pillow would have Ghostscript run
                 raise UnidentifiedImageError("EPS")
             factor = _bounded(path, image)
@@ -97,10 +95,20 @@ def is_still(path: Path) -> bool:
     if _is_special(path):
         return False
     try:
-        with Image.open(path, formats=STILLS) as image:
+        with _quietly_opened(path, STILLS) as image:
             return image.format == "MPO" or not getattr(image, "is_animated", False)
     except Exception:  # as above
         return False
+
+
+@contextlib.contextmanager
+def _quietly_opened(file: Path | io.BytesIO, formats: Collection[str] | None = None) -> Iterator[Image.Image]:
+    """Opens an image without Pillow's warning above 89 megapixels; above 179 Pillow refuses."""
+    with (
+        warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+        Image.open(file, formats=formats) as image,
+    ):
+        yield image
 
 
 def _is_special(path: Path) -> bool:

@@ -87,7 +87,7 @@ def find_faces(image: np.ndarray) -> list[detectors.Face]:
 
     Detections below MIN_CONFIDENCE are left out: they are often animals, and their points are arbitrary.
     """
-    faces = turned.detect(image, _upright_faces, detectors.Mtcnn.SURE)
+    faces = turned.detect(image, _upright_faces, detectors.Mtcnn.SURE, detectors.Mtcnn.CLEAR)
     return sorted(faces, key=lambda f: -f.box[2] * f.box[3])
 
 

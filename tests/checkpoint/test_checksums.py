@@ -198,6 +198,18 @@ def test_the_command_line_verifies_every_checkpoint(workdir, capsys):
     assert "3  is damaged, and is not used: a part is missing" in capsys.readouterr().out
 
 
+def test_the_command_line_verifies_one_checkpoint_or_an_exported_folder(workdir, exported, capsys):
+    for folder, name in ((workdir / "checkpoints" / "6", "6"), (exported, exported.name)):
+        assert main(["verify", str(folder)]) == 0
+        assert capsys.readouterr().out.split() == [name, "undamaged"]
+    flip(exported / WEIGHTS, 0.5, 3)
+    assert main(["verify", str(exported)]) == 1
+    assert capsys.readouterr().out.strip().endswith(f"damaged: {WEIGHTS} is not as it was written")
+    (exported / LIST).unlink()
+    assert main(["verify", str(exported)]) == 0
+    assert "not verified: it has no checksums" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, LIST])
 @pytest.mark.parametrize("source", ["exported", "demo"])
 def test_a_flipped_bit_in_exported_weights_is_seen(request, tmp_path, source, name):

@@ -20,7 +20,7 @@ class OneFace:
     def __init__(self, times):
         self.left = times
 
-    SURE = 0.5
+    SURE = CLEAR = 0.5
 
     def detect(self, image):
         self.left -= 1

@@ -112,6 +112,18 @@ def test_the_times_at_which_a_face_is_out_of_sight_are_reported():
     assert "out of sight at 1.0–2.0 s, 3.8–4.0 s" in said[1]
 
 
+@pytest.mark.parametrize(
+    ("quarters", "remedy"), [(1, "90° clockwise first (FFmpeg: -vf transpose=1)"), (2, "180° "), (3, "270° ")]
+)
+def test_a_video_whose_face_lies_is_refused_with_the_turn_that_it_needs(tmp_path, quarters, remedy):
+    with video.Writer(tmp_path / "a.mp4") as writer:
+        for _ in range(3):
+            writer.write(np.ascontiguousarray(np.rot90(talking_files.portrait(), quarters)))
+    with pytest.raises(GenerationError) as refused:
+        read_source(tmp_path / "a.mp4", 64, 1920)
+    assert f"a.mp4: its face lies, and nothing in the file says so; turn it by {remedy}" in str(refused.value)
+
+
 def test_a_source_is_a_photo_or_a_video(folder, tmp_path):
     assert isinstance(read_source(folder / "photo.png", 64, 1920), Photo)
     assert isinstance(read_source(folder / "driver.mp4", 64, 1920), Footage)

@@ -30,9 +30,15 @@ class Face(NamedTuple):
 
 
 class Detector(Protocol):
-    """Anything that detects faces; `SURE` is the confidence from which its faces are trusted in any orientation."""
+    """Anything that detects faces.
+
+    Attributes:
+      SURE: confidence from which a face is trusted in an image that was turned.
+      CLEAR: confidence that false faces do not reach; an image that shows such a face is upright.
+    """
 
     SURE: float
+    CLEAR: float
 
     def detect(self, image: np.ndarray) -> Sequence[Face]:
         """image uint8 `[H, W, 3]` RGB → the faces in it, in any order."""
@@ -45,7 +51,7 @@ class Mtcnn:
       longest: a larger image is reduced to this many pixels on its longer side before detection.
     """
 
-    SURE = 0.99  # confidence of a face that is not false, for `turned.detect`
+    SURE, CLEAR = 0.99, 0.9995  # docs/decisions.md has the measurement
     SMALLEST = 40  # side of the smallest face to detect, in pixels of the reduced image
 
     def __init__(self, longest: int = LONGEST):
@@ -70,7 +76,7 @@ class CenterFace:
 
     STRIDE = 4  # pixels of the image per cell of the heat map
     MULTIPLE = 32  # pixels, of which both sides must be multiples
-    LEAST = SURE = 0.5  # confidence from which a detection counts
+    LEAST = SURE = CLEAR = 0.5  # confidence from which a detection counts
     OVERLAP = 0.3  # intersection over union from which two boxes are the same face
 
     def __init__(self, weights: Path):

@@ -13,23 +13,24 @@ from davs_jax.media.faces.detectors import Face
 LYING = 30.0  # degrees: a face this near to a quarter turn lies on its side or upside down
 
 
-def detect(image: np.ndarray, detector: Callable[[np.ndarray], Sequence[Face]], sure: float) -> list[Face]:
-    """The faces in an image uint8 `[H, W, 3]`; where none is sure, those of the orientation that has the surest.
+def detect(
+    image: np.ndarray, detector: Callable[[np.ndarray], Sequence[Face]], sure: float, clear: float
+) -> list[Face]:
+    """The faces in an image uint8 `[H, W, 3]`; where none is clear, those of the orientation that has the surest.
 
     Args:
-      detector: finds upright faces.
-      sure: confidence of a face that needs no comparison with other orientations. MTCNN finds false faces in upside
-        down ones, with confidences below.
+      detector: finds upright faces; in images that are turned it finds false ones.
+      sure, clear: the detector's confidences `SURE` and `CLEAR`.
 
     Returns:
       faces in the coordinates of the image as it is.
     """
     upright = list(detector(image))
-    if _surest(upright) >= sure:
+    if _surest(upright) >= clear:
         return upright
     found = {quarters: detector(np.ascontiguousarray(np.rot90(image, quarters))) for quarters in (1, 2, 3)}
     best = max(found, key=lambda quarters: _surest(found[quarters]))
-    if _surest(found[best]) < sure:
+    if _surest(found[best]) < sure or _surest(found[best]) <= _surest(upright):
         return upright
     height, width = image.shape[:2] if best == 2 else image.shape[1::-1]
     return [_turned_face(face, (height, width), -best) for face in found[best]]
