@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from davs_jax.data.sources import ClipSource, open_clips
-from davs_jax.evaluate import __main__, context, generated
+from davs_jax.evaluate import __main__, context, generated, swap
 from support.tiny_model import random_model
 
 
@@ -36,3 +36,4 @@ def same_weights_as_untrained(monkeypatch):
     """Fresh weights take half a minute to compile; the one test that needs them undoes this."""
     monkeypatch.setattr(context, "untrained", lambda model, seed: model)
     monkeypatch.setattr(generated, "SCORED_CLIPS", 2)  # detecting faces takes seconds
+    monkeypatch.setattr(swap, "PAIRS", 6)  # of 200

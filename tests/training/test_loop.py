@@ -164,8 +164,8 @@ def test_a_second_ctrl_c_ends_the_process_at_once(interruptible):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_validation_chooses_the_best_and_counts_every_clip(audio_config, tmp_path, monkeypatch):
-    audio_config.log.eval_every = 2
+def test_validation_chooses_the_best_and_counts_every_clip(word_config, tmp_path, monkeypatch):
+    word_config.log.eval_every = 2
     told = iter([0.25, 0.75, 0.5])
     seen = []
 
@@ -174,8 +174,8 @@ def test_validation_chooses_the_best_and_counts_every_clip(audio_config, tmp_pat
         return {"video_accuracy": next(told)}
 
     monkeypatch.setattr("davs_jax.training.loop.recognise", recognise)
-    audio_config.checkpoint.keep = 1
-    assert train(audio_config, tmp_path)
+    word_config.checkpoint.keep = 1
+    assert train(word_config, tmp_path)
     assert seen == [5, 5, 5]
     assert checkpoint.checkpoint_steps(tmp_path) == [4, 6]
     figures = [event for event in events(tmp_path, "video_accuracy") if "video_accuracy" in event]

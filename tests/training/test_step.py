@@ -183,12 +183,11 @@ def test_a_frozen_network_keeps_weights_and_statistics_and_the_average_follows_t
 
 
 @pytest.mark.parametrize("name", ["lrw_person", "lrw_word", "lrw_generator", "lrw"])
-def test_the_full_recipe_lowers_at_256_px_500_words_and_all_identities(name):
+def test_the_full_recipe_traces_at_256_px_500_words_and_all_identities(name):
     config = importlib.import_module(f"configs.{name}").get_config()
     mesh = sharding.make_mesh(config.mesh)
     stage = Stage.from_config(config)
     abstract = state.abstract_state(stage, mesh)
-    lowered = step.make_train_step(stage, mesh).lower(abstract, dict(stage.batch))
-    after, metrics = lowered.out_info
+    after, metrics = step.make_train_step(stage, mesh).trace(abstract, dict(stage.batch)).out_info
     assert jax.tree.map(lambda leaf: leaf.shape, after) == jax.tree.map(lambda leaf: leaf.shape, abstract)
     assert metrics["loss/total"].shape == ()
