@@ -14,7 +14,10 @@ from davs_jax.evaluate.recognition import Vectors
 from davs_jax.inference import Davs
 
 MAJORITY = 0.5  # of the clips with one person: with more, a guess already names the person
-PROBES = ("word_from_pid", "word_from_maps", "person_from_pid", "person_from_video_wid", "person_from_audio_wid")
+PROBES = (
+    *("word_from_pid", "word_from_maps", "person_from_pid"),
+    *(f"person_from_{side}_wid{view}" for side in ("video", "audio") for view in ("", "_frames", "_moments")),
+)
 
 
 def measure(model: Davs, source: ClipSource) -> dict[str, float]:
@@ -48,12 +51,12 @@ def measure(model: Davs, source: ClipSource) -> dict[str, float]:
 
 
 def _modality(vectors: Vectors) -> dict[str, float]:
-    """Can a probe tell whether a clip's mean wid came from audio or video? In a common space it cannot: 50 %.
+    """Can a probe tell whether a clip's wid came from audio or video? In a common space it cannot: 50 %.
 
     Raises:
       NotMeasurable: too few clips or people.
     """
-    wid = np.concatenate([vectors.audio.mean(1), vectors.video.mean(1)])
+    wid = recognition.frames(np.concatenate([vectors.audio, vectors.video]))
     from_audio = np.repeat([1, 0], len(vectors.index))
     people = None if vectors.people is None else np.tile(vectors.people, 2)
     probes = both_probes(wid, from_audio, people, people)

@@ -19,8 +19,12 @@ READ = {
     "match/r1": "R@1, audio → video",
     "match/shifts_found": "known shifts found exactly",
     "probe/modality_from_wid_mlp": "modality from wid (50 % is best)",
-    "probe/person_from_video_wid": "person from visual wid",
-    "probe/person_from_audio_wid": "person from audio wid",
+    "probe/person_from_video_wid": "person from visual wid, mean",
+    "probe/person_from_video_wid_frames": "… all frames",
+    "probe/person_from_video_wid_moments": "… how far each feature moves",
+    "probe/person_from_audio_wid": "person from audio wid, mean",
+    "probe/person_from_audio_wid_frames": "… all frames",
+    "probe/person_from_audio_wid_moments": "… how far each feature moves",
 }
 GENERATED = {
     "motion/correlation_audio": "mouth opening: correlation",

@@ -213,11 +213,28 @@ def synchronisation(vectors: Vectors, seed: int) -> Synchronisation:
     )
 
 
+def mean(vectors: np.ndarray) -> np.ndarray:
+    """`[N, T, E]` → the mean over the frames, `[N, E]`."""
+    return vectors.mean(1)
+
+
+def frames(vectors: np.ndarray) -> np.ndarray:
+    """`[N, T, E]` → all frames, `[N, T·E]`."""
+    return vectors.reshape(len(vectors), -1)
+
+
+def moments(vectors: np.ndarray) -> np.ndarray:
+    """`[N, T, E]` → how far each feature moves about its mean, absolute and squared: `[N, 2·E]`."""
+    moved = vectors - vectors.mean(1, keepdims=True)
+    return np.concatenate([np.abs(moved).mean(1), moved.std(1)], 1)
+
+
 def probes(vectors: Vectors, seed: int, only: Sequence[str] = ()) -> tuple[dict[str, Probes], dict[str, str]]:
     """Probes for words and for people on each representation.
 
-    Words are read from the concatenated vectors of the 12 frames, by folds of people; people from the mean over the
-    frames, by folds of words.
+    Words are read from the concatenated vectors of the 12 frames, by folds of people. People are read by folds of
+    words: from the mean over the frames, and from wid also from the concatenated frames (`…_frames`) and from how far
+    each feature moves (`…_moments`), since a mean of nothing, as normalised word vectors have, hides nothing else.
 
     Args:
       only: the names of the probes to fit; all by default.
@@ -225,22 +242,24 @@ def probes(vectors: Vectors, seed: int, only: Sequence[str] = ()) -> tuple[dict[
     Returns:
       probes by `what_from_where`, and the reasons why others could not be computed.
     """
-    where = {"audio_wid": vectors.audio, "video_wid": vectors.video, "pid": vectors.pid, "maps": vectors.maps}
-    tasks = {f"word_from_{name}": (value, vectors.word, vectors.people) for name, value in where.items()}
-    tasks |= {f"person_from_{name}": (value, vectors.speaker, vectors.word) for name, value in where.items()}
-    del tasks["person_from_maps"]  # pid is what carries the person, and must
+    wid = {"audio_wid": vectors.audio, "video_wid": vectors.video}
+    pid = {"pid": vectors.pid, "maps": vectors.maps}
+    views = {"": mean, "_frames": frames, "_moments": moments}
+    tasks = {f"word_from_{name}": (v, frames, vectors.word, vectors.people) for name, v in (wid | pid).items()}
+    for name, value in wid.items():
+        tasks |= {f"person_from_{name}{v}": (value, view, vectors.speaker, vectors.word) for v, view in views.items()}
+    tasks["person_from_pid"] = (vectors.pid, mean, vectors.speaker, vectors.word)  # pid carries the person, and must
     figures, skipped = {}, {}
     for name in only or tasks:
-        value, labels, held_out = tasks[name]
+        value, view, labels, held_out = tasks[name]
         if value is None:
-            encoder = {"audio_wid": "audio", "video_wid": "visual"}.get(name.split("_from_")[1], "person")
+            encoder = {"audio": "audio", "video": "visual"}.get(name.split("_from_")[1].split("_")[0], "person")
             skipped[name] = f"the weights have no {encoder} encoder"
         elif (labels < 0).any():
             skipped[name] = f"the {name.split('_')[0]} of some clips is not known"
         else:
-            features = value.mean(1) if name.startswith("person") else value.reshape(len(value), -1)
             try:
-                figures[name] = both_probes(features, labels, held_out, vectors.people, seed)
+                figures[name] = both_probes(view(value), labels, held_out, vectors.people, seed)
             except NotMeasurable as reason:
                 skipped[name] = str(reason)
     return figures, skipped

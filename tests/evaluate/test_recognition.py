@@ -147,6 +147,17 @@ def test_probes_find_what_a_representation_holds_and_no_more(vectors):
     assert set(skipped) == {"word_from_pid", "word_from_maps", "person_from_pid"}
 
 
+def test_a_person_in_how_far_features_move_is_found_where_the_mean_says_nothing(vectors):
+    """As normalised over time by the mean alone: each person moves other features."""
+    rng = np.random.default_rng(1)
+    moved = rng.normal(size=(80, 12, 256)) * (1 + 0.5 * rng.normal(size=(5, 1, 256))[vectors.speaker])
+    hidden = dataclasses.replace(vectors, video=moved - moved.mean(1, keepdims=True))
+    asked = [f"person_from_video_wid{view}" for view in ("", "_frames", "_moments")]
+    found, _ = probes(hidden, 0, asked)
+    assert found["person_from_video_wid_moments"].accuracy > 0.9
+    assert found["person_from_video_wid"].low < 0.2 + 0.1
+
+
 def test_unknown_people_leave_out_their_probes_and_say_so(vectors):
     unknown = Vectors(vectors.index, vectors.word, np.full(80, -1), vectors.mouth_opening, vectors.audio, vectors.video)
     figures, skipped = probes(unknown, seed=0)

@@ -23,6 +23,11 @@ MODALITIES = {"audio": "from audio", "video": "from video", "both": "from both (
 PLACES = {
     "audio_wid": "word vectors of the audio",
     "video_wid": "word vectors of the video",
+    **{
+        f"{modality}_wid_{view}": f"word vectors of the {modality}, {text}"
+        for modality in ("audio", "video")
+        for view, text in (("frames", "all frames"), ("moments", "how far each feature moves"))
+    },
     "pid": "person vectors",
     "maps": "person map that the word adversary reads",
 }
@@ -168,7 +173,7 @@ def disentanglement(figures: Figures) -> str:
 
 def _probe(name: str, found: Probes, other: Probes | None, beside: bool, unit: str, label: str) -> tuple[str, ...]:
     what, place = name.split("_from_")
-    wanted = (what == "word") == place.endswith("wid")
+    wanted = (what == "word") == ("wid" in place)
     return (
         f"{what} from {PLACES[place]}{label}",
         "high" if wanted else "at chance",
