@@ -13,7 +13,7 @@ import numpy as np
 Vectors = TypeVar("Vectors", np.ndarray, jax.Array)
 
 KINDS = ("none", "mean", "mean_variance")  # of `config.model.wid_norm`
-FLOOR = 0.01  # added to a feature's variance, so that one that does not move is not blown up
+FLOOR = 1e-6  # of the variance of a feature: what moves less is not blown up
 
 
 def normalised(wid: Vectors, kind: str) -> Vectors:
@@ -27,7 +27,7 @@ def normalised(wid: Vectors, kind: str) -> Vectors:
     centred = wid - wid.mean(-2, keepdims=True)
     if kind == "mean":
         return centred
-    return centred / ((centred**2).mean(-2, keepdims=True) + FLOOR) ** 0.5
+    return centred / (centred**2).mean(-2, keepdims=True).clip(FLOOR) ** 0.5
 
 
 class Running:
@@ -53,5 +53,5 @@ class Running:
         self._variance = (1 - weight) * (self._variance + weight * change**2)
         centred = vector - self._mean
         if self._kind == "mean_variance":
-            centred = centred / np.sqrt(self._variance + FLOOR)
+            centred = centred / np.sqrt(np.maximum(self._variance, FLOOR))
         return centred.astype(vector.dtype)
