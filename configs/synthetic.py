@@ -9,9 +9,9 @@
     python -m davs_jax.main --config configs/synthetic.py:generator --workdir runs/synthetic/generator
     python -m davs_jax.main --config configs/synthetic.py --workdir runs/synthetic/joint
 
-It adds our options for small images and few clips to the published system: finer skip maps, the word at finer strides,
-the blend head, the contrastive loss over frames, a squared loss at the mouth, and no dropout. The reasons are in
-docs/decisions.md.
+It adds our options for small images and few clips to the published system: word vectors normalised over time, finer
+skip maps, the word at finer strides, the blend head, the contrastive loss over frames, a squared loss at the mouth, and
+no dropout. The reasons are in docs/decisions.md.
 """
 
 from configs import common
@@ -34,6 +34,7 @@ def get_config(stage: str = "joint"):
     m.skips = (8, 4, 2)
     m.word_skips = (8, 4)
     m.blend = True
+    m.wid_norm = "mean_variance"
     m.dropout = 0.0
     m.align_corners = False
 

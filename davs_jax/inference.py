@@ -73,7 +73,7 @@ class Davs:
     ):
         self.config = config
         self.image_size: int = config.model.image_size
-        self.wid_norm: str = config.model.get("wid_norm", "none")  # the first version's weights do not name it
+        self.wid_norm: str = config.model.wid_norm
         self.gains: dict[str, float] = {name: config.get(key, 1.0) for name, key in GAINS.items()}
         share = batch or (images_in_cache(config.model) if jax.default_backend() == "cpu" else BATCH)
         self.batch = share * (mesh.size if mesh is not None else 1)

@@ -109,7 +109,7 @@ class Study:
 
     def _check(self, path: Path, config) -> None:
         found = json.loads(path.read_text())["config"]
-        if changed := checkpoint.changes(type(config)(found), config):
+        if changed := checkpoint.changes(checkpoint.completed(type(config)(found)), config):
             raise StudyError(
                 f"{path.parent} was made with other settings ({'; '.join(changed[:3])} now)",
                 "name another --output, or delete that folder to run it again",

@@ -5,7 +5,7 @@ validated at that step, its figures. The position in the data is the step itself
 that holds the workdir.
 """
 
-from davs_jax.checkpoint.export import as_path, save_weights
+from davs_jax.checkpoint.export import as_path, completed, save_weights
 from davs_jax.checkpoint.reading import (
     changes,
     checkpoint_steps,
@@ -24,6 +24,7 @@ __all__ = [
     "changes",
     "checkpoint_steps",
     "checkpoints_folder",
+    "completed",
     "export_weights",
     "find_checkpoint",
     "find_damaged",

@@ -21,6 +21,7 @@ from davs_jax.checkpoint import checksums
 from davs_jax.errors import CheckpointError, first_line
 
 CONFIG, WEIGHTS = "config.json", "weights.npz"
+LATER = {"wid_norm": "none"}  # settings of `config.model` that came after the first checkpoints
 DEMO = str(Path(__file__).parents[1] / "demo")  # the exported folder that comes with the package
 Tree = Mapping[str, Any]
 
@@ -89,6 +90,14 @@ def save_weights(
         checksums.write(place, (CONFIG, WEIGHTS))
 
 
+def completed(config: ConfigDict) -> ConfigDict:
+    """The configuration of an earlier version with the settings of `config.model` that it lacks, as it behaved."""
+    for key, value in LATER.items():
+        if key not in config.model:
+            config.model[key] = value
+    return config
+
+
 def load_exported(folder: epath.Path) -> tuple[ConfigDict, dict[str, Tree], dict[str, Tree]]:
     """The inverse of `save_weights`: the configuration, and by network params and batch statistics in float32.
 
@@ -101,7 +110,7 @@ def load_exported(folder: epath.Path) -> tuple[ConfigDict, dict[str, Tree], dict
     if what:
         raise damaged(folder, what)
     with reading(folder):
-        config = ConfigDict(json.loads((folder / CONFIG).read_text()))
+        config = completed(ConfigDict(json.loads((folder / CONFIG).read_text())))
         with np.load(io.BytesIO((folder / WEIGHTS).read_bytes()), allow_pickle=False) as stored:
             for name in stored.files:
                 *parents, leaf = name.split("/")

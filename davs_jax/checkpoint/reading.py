@@ -17,6 +17,7 @@ from davs_jax.checkpoint.export import (
     Tree,
     as_path,
     check_finite,
+    completed,
     damaged,
     leaves,
     load_exported,
@@ -29,6 +30,7 @@ from davs_jax.models import ADVERSARIES
 
 log = logging.getLogger(__name__)
 
+READ_WORDS = ("visual_encoder", "audio_encoder", "word_classifier", "decoder")
 PARTS = ("_CHECKPOINT_METADATA", "config/metadata", "state/_METADATA", "state/manifest.ocdbt")
 
 
@@ -54,7 +56,7 @@ def metadata(folder: epath.Path) -> dict:
 def read_config(folder: epath.Path) -> ConfigDict:
     """The configuration that made a checkpoint; CheckpointError where it cannot be read."""
     with reading(folder):
-        return ConfigDict(ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(folder / "config"))
+        return completed(ConfigDict(ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(folder / "config")))
 
 
 def load_weights(path: str) -> tuple[ConfigDict, dict[str, Tree], dict[str, Tree]]:
@@ -148,8 +150,10 @@ def init_from(config: ConfigDict, state: Any) -> tuple[dict[str, dict[str, Tree]
     """
     given, origins = {}, dict.fromkeys(state.params, "fresh")
     for place in filter(None, map(str.strip, config.init_from.split(","))):
-        _, *found = load_weights(place)
-        for name in [n for n in state.params if n not in given and n in found[0]]:
+        its_config, *found = load_weights(place)
+        taken = [name for name in state.params if name not in given and name in found[0]]
+        _check_wid_norm(place, its_config, config, taken)
+        for name in taken:
             wanted = {"params": state.params[name], "batch_stats": state.batch_stats[name]}
             given[name] = {
                 kind: placed(f"{place}: {name}", tree, values[name])
@@ -162,6 +166,16 @@ def init_from(config: ConfigDict, state: Any) -> tuple[dict[str, dict[str, Tree]
             "name a workdir or an exported folder that holds them",
         )
     return given, origins
+
+
+def _check_wid_norm(place: str, its_config: ConfigDict, config: ConfigDict, taken: list[str]) -> None:
+    """Networks that make or read word vectors have learnt them as they were normalised there, which no shape shows."""
+    wanted, found = (c.model.wid_norm for c in (config, its_config))
+    if wanted != found and (names := [name for name in taken if name in READ_WORDS]):
+        raise CheckpointError(
+            f"{place}: its {names[0]} was trained with config.model.wid_norm {found!r}, and this stage has {wanted!r}",
+            f"set --config.model.wid_norm={found}, or take the folder out of config.init_from",
+        )
 
 
 def checkpoint_steps(workdir: str) -> list[int]:

@@ -202,6 +202,12 @@ def export_checkpoint(source: str, path: Path) -> None:
       CheckpointError: there are no weights, their model differs from the published one, or the file cannot be written.
     """
     config, params, batch_stats = checkpoint.load_weights(source)
+    if config.model.wid_norm != "none":
+        raise CheckpointError(
+            f"{source}: its config.model.wid_norm is {config.model.wid_norm!r}, and the official code does not "
+            "normalise word vectors",
+            "export a model that was trained with wid_norm 'none'",
+        )
     try:
         state_dicts = export({name: tree for name, tree in params.items() if name in LAYERS}, batch_stats)
         problems = _convert(state_dicts, None)[2]

@@ -259,6 +259,28 @@ def test_init_from_takes_each_network_from_the_first_place_that_has_it(workdir, 
     assert_equal({n: given[n]["batch_stats"] for n in given}, six.batch_stats)
 
 
+def test_init_from_refuses_encoders_that_learnt_other_word_vectors(exported, word_config):
+    word_config.init_from, word_config.model.wid_norm = str(exported), "mean"
+    says = r"exported: its \w+ was trained with config.model.wid_norm 'none', and this stage has 'mean'; set --config"
+    with pytest.raises(CheckpointError, match=says):
+        checkpoint.init_from(word_config, small_state(9))
+
+
+def test_weights_of_the_first_version_do_not_normalise_word_vectors(tmp_path, word_config):
+    """Their configurations do not know the setting."""
+    old = word_config.copy_and_resolve_references()
+    del old.model["wid_norm"]
+    save(tmp_path / "run", old, 1)
+    assert checkpoint.load_weights(tmp_path / "run")[0].model.wid_norm == "none"
+    checkpoint.export_weights(tmp_path / "run", tmp_path / "out")
+    assert checkpoint.load_weights(tmp_path / "out")[0].model.wid_norm == "none"
+    checkpoints = Checkpoints(tmp_path / "run", 1, "")
+    assert int(checkpoints.restore_latest(word_config, abstract(small_state(1, 1)))[0].step) == 1
+    word_config.model.wid_norm = "mean"
+    with pytest.raises(CheckpointError, match=r"made with another model \(wid_norm: none → mean now\)"):
+        checkpoints.restore_latest(word_config, abstract(small_state(1, 1)))
+
+
 def test_init_from_leaves_fresh_what_it_does_not_find(exported, word_config):
     word_config.init_from = str(exported)
     given, origins = checkpoint.init_from(word_config, small_state(9))

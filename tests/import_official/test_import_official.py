@@ -148,6 +148,13 @@ def test_another_model_than_the_published_one_is_not_exported(published, weights
     assert "\n" not in str(stopped.value)
 
 
+def test_normalised_word_vectors_are_not_exported(published, weights, tmp_path):
+    published.model.wid_norm = "mean"
+    checkpoint.save_weights(tmp_path / "ours", published, *weights)
+    with pytest.raises(SystemExit, match=r"ours: its config.model.wid_norm is 'mean', and the official code does not"):
+        main(["--export", str(tmp_path / "ours"), str(tmp_path / "official.pth.tar")])
+
+
 def test_export_without_pytorch_names_its_extra(published, weights, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     checkpoint.save_weights(tmp_path / "ours", published, *weights)
