@@ -96,6 +96,10 @@ def get_config(stage: str = "joint") -> ConfigDict:
 
     c.data = d = ConfigDict()
     d.clips = ""  # folder of clip shards, written by data_prep
+    # Ours: a folder of clip shards whose words are not known or not used, such as VoxCeleb2's, and its share of each
+    # batch. They train everything but the word loss; "" is none.
+    d.unlabelled = ""
+    d.unlabelled_share = 0.5
     d.faces = ""  # folder of identity shards; required by person_ce and wid_uniform
     d.split = "train"
     d.batch_size = 16  # clips per optimizer step, on all devices together

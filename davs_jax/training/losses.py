@@ -74,13 +74,22 @@ def full_name(key: Key) -> str:
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Mean cross-entropy of logits `[N, K]` and integer labels `[N]`."""
-    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+    """Mean cross-entropy of logits `[N, K]` and integer labels `[N]`, over those with a label; 0 where none has one.
+
+    A label of −1 is unknown: that row has no loss and no gradient.
+    """
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
+    return _mean_of_labelled(losses, labels)
 
 
 def accuracy(logits: Array, labels: Array) -> Array:
-    """Fraction of logits `[N, K]` whose largest entry is the label `[N]`."""
-    return jnp.mean(jnp.argmax(logits, -1) == labels)
+    """Fraction of logits `[N, K]` whose largest entry is the label `[N]`, of those with one, as `cross_entropy`."""
+    return _mean_of_labelled(jnp.argmax(logits, -1) == labels, labels)
+
+
+def _mean_of_labelled(values: Array, labels: Array) -> Array:
+    known = labels >= 0
+    return jnp.sum(jnp.where(known, values, 0)) / jnp.maximum(jnp.sum(known), 1)
 
 
 def products(a: Array, b: Array) -> Array:

@@ -48,6 +48,19 @@ def test_frame_contrastive_does_not_reward_telling_clips_apart_when_their_frames
     assert losses_[0] < 0.5 < np.log(5) - 1e-3 < losses_[1]
 
 
+def test_rows_without_a_label_have_no_loss_no_gradient_and_no_share_in_the_mean():
+    logits, labels = jax.random.normal(jax.random.key(0), (5, 3)), jnp.array([2, -1, 0, -1, 1])
+    known = jnp.array([0, 2, 4])
+    for of in (losses.cross_entropy, losses.accuracy):
+        np.testing.assert_allclose(of(logits, labels), of(logits[known], labels[known]), rtol=1e-6)
+    gradient = jax.grad(losses.cross_entropy)(logits, labels)
+    np.testing.assert_array_equal(gradient[jnp.array([1, 3])], 0)
+    assert np.abs(gradient[known]).min() > 0
+    nothing = jnp.full(5, -1)
+    assert losses.cross_entropy(logits, nothing) == losses.accuracy(logits, nothing) == 0
+    assert np.all(jax.grad(losses.cross_entropy)(logits, nothing) == 0)
+
+
 def test_the_uniformity_weight_is_1e6_at_500_words_and_keeps_the_terms_maximum():
     assert losses.uniformity_weight(500) == pytest.approx(1e6)
     assert losses.uniformity_weight(10) == pytest.approx(2.2e4, rel=0.01)
