@@ -143,6 +143,9 @@ def get_config(stage: str = "joint") -> ConfigDict:
     # thirds of clips, in both directions (published word pretraining); frames: ours, symmetric InfoNCE over all frames
     # of the batch.
     c.contrastive = "chunks" if stage == "word" else "clip"
+    # Ours: Transductive Centroid Projection (Liu et al. 2018): in the word loss, a clip without a word is a class of
+    # its own, whose weights are the centroid of its audio's and its video's features. False: it has no word loss.
+    c.tcp = False
     c.margin = 1.0  # of the L2 contrastive forms, clip and chunks
     c.label_softness = 0.1  # upper bound of the random smoothing of the discriminators' real/fake labels
     # Scale of the image losses' gradient at the word vectors. 1 as published; our small models lower it: on the 0…255

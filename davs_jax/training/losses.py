@@ -92,6 +92,32 @@ def _mean_of_labelled(values: Array, labels: Array) -> Array:
     return jnp.sum(jnp.where(known, values, 0)) / jnp.maximum(jnp.sum(known), 1)
 
 
+def centroid_logits(features: Array, centroids: Array, kernel: Array) -> Array:
+    """Logits `[N, C]` of features `[N, H]` against centroids `[C, H]`, as further columns of a last layer `[H, K]`.
+
+    Transductive Centroid Projection (Liu et al. 2018, eq. 5): a cluster without a label is a class of its own while its
+    batch lasts. Its column is the centroid of its features, as long as the mean column of the layer. Like a weight, it
+    receives no gradient through the features.
+    """
+    length = jnp.mean(jnp.linalg.norm(kernel, axis=0))
+    return products(features, jax.lax.stop_gradient(length * l2_normalised(centroids)))
+
+
+def transductive_cross_entropy(logits: Array, centroids: Array, labels: Array) -> Array:
+    """`cross_entropy` in which a row without a label has to find its own centroid among words and centroids.
+
+    Args:
+      logits: `[N, K]` of the words.
+      centroids: logits `[N, N]` of `centroid_logits`; column j is row j's own centroid, which counts where row j has no
+        label.
+      labels: `[N]`, −1 where unknown.
+    """
+    unknown = labels < 0
+    columns = jnp.where(unknown[None], centroids, -jnp.inf)
+    own = logits.shape[-1] + jnp.arange(len(labels))
+    return cross_entropy(jnp.concatenate([logits, columns], 1), jnp.where(unknown, own, labels))
+
+
 def products(a: Array, b: Array) -> Array:
     """Inner products `[N, M]` of rows, in full float32.
 
