@@ -5,8 +5,8 @@
 The official way: a clip is 25 JPEG files and 25 files of the double-precision MFCC of a frame; a sample opens and
 decodes all of them, mirrors, and converts to float64. Ours: records, of which the frames of the sample's windows are
 decoded. Both give 256 px; the images are the same, with as much detail as a photo's; all of it lies in the page
-cache, and rounds alternate. Clips per second of CPU, all threads together, are what to compare on a machine that does
-other things too; those of the clock stand beside them.
+cache, and rounds alternate. On a busy machine, compare clips per second of CPU time, all threads together; clips per
+second of wall-clock time are printed as well.
 """
 
 import argparse
