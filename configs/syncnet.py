@@ -6,7 +6,7 @@
 
 It is valid only for videos that resemble its training data; scores comparable with published ones need the released
 weights. The quickstart form finds a known shift to within one frame for half of the clips of unseen people
-(docs/results.md, Evaluation); tests/benchmarks/known_shifts.py measures yours. A clip has 24 windows, so a batch needs
+(docs/results.md); tests/benchmarks/known_shifts.py measures yours. A clip has 24 windows, so a batch needs
 few clips.
 """
 

@@ -81,7 +81,7 @@ def _show_faces(args: argparse.Namespace) -> None:
     faces = find_faces(photo)
     _write_png(args.faces, plots.numbered(photo, [face.box for face in faces]))
     what = "numbered for --face from the largest" if faces else f"none of a human; give --points ({POINTS})"
-    print(f"{args.faces}: {len(faces)} faces, {what}")
+    print(f"{args.faces}: {len(faces)} {'face' if len(faces) == 1 else 'faces'}, {what}")
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:

@@ -41,9 +41,9 @@ def follow(
         track = tracking.track(frames)
     except tracking.NoFace as error:
         missing = error
-    # The detector takes some faces that lie for upright ones with wrong points, so a track alone proves nothing.
+    # The detector takes some turned faces for upright ones with wrong points, so a track alone proves nothing.
     if quarters := _quarters_to_upright(frames.kept):
-        reason = f"{path}: its face lies, and nothing in the file says so"
+        reason = f"{path}: its face is not upright, and nothing in the file says so"
         turn = f"turn it by {360 - 90 * quarters}° clockwise first (FFmpeg: -vf {FILTERS[quarters]})"
         raise GenerationError(reason, turn) from missing
     if missing:

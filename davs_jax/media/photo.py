@@ -54,7 +54,7 @@ def photo_of(
     face: int = 1,
     name: str = "the photo",
 ) -> Photo:
-    """Finds and aligns the face in an image uint8 `[H, W, 3]`; an image in which it lies is turned upright.
+    """Finds and aligns the face in an image uint8 `[H, W, 3]`; an image in which it is not upright is turned.
 
     Args:
       image_size: S, side of the crop in pixels.
@@ -78,7 +78,7 @@ def photo_of(
     if quarters := turned.quarters_to_upright(points):
         points = turned.turned_points(points, image.shape[:2], quarters)
         image = np.ascontiguousarray(np.rot90(image, quarters))
-        lies = f"{name}: its face lies, so the photo is turned by {360 - 90 * quarters}° clockwise"
+        lies = f"{name}: its face is not upright, so the photo is turned by {360 - 90 * quarters}° clockwise"
     return Photo(image, points, aligned_crop(image, points, image_size), warning).with_warning(lies)
 
 

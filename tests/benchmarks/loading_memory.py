@@ -1,4 +1,4 @@
-"""How much memory reading, and the report of a preparation, take as the corpus grows: they should not care.
+"""Memory that reading, and the report of a preparation, take as the corpus grows: it should stay the same.
 
     PYTHONPATH=tests python tests/benchmarks/loading_memory.py [--counts 100 1000 10000]
 

@@ -1,4 +1,4 @@
-"""Confidences of faces that lie, and the orientations that are chosen: upright photos and videos, and turned copies.
+"""Confidences of faces that are not upright, and the orientations that are chosen, in files and turned copies of them.
 
     python tests/benchmarks/orientation.py FILES
 
@@ -49,7 +49,7 @@ def refused(frames: list[np.ndarray], folder: str) -> bool:
     try:
         follow(path)
     except GenerationError as error:
-        return "its face lies" in str(error)
+        return "its face is not upright" in str(error)
     return False
 
 

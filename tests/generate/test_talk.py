@@ -121,7 +121,7 @@ def test_a_video_whose_face_lies_is_refused_with_the_turn_that_it_needs(tmp_path
             writer.write(np.ascontiguousarray(np.rot90(talking_files.portrait(), quarters)))
     with pytest.raises(GenerationError) as refused:
         read_source(tmp_path / "a.mp4", 64, 1920)
-    assert f"a.mp4: its face lies, and nothing in the file says so; turn it by {remedy}" in str(refused.value)
+    assert f"a.mp4: its face is not upright, and nothing in the file says so; turn it by {remedy}" in str(refused.value)
 
 
 def test_a_source_is_a_photo_or_a_video(folder, tmp_path):
