@@ -10,20 +10,17 @@ from etils import epath
 
 from configs import common
 from davs_jax.data import records
-from support import talking_files
+from support import quick_compilation, talking_files
 from support.bucket import served
 from support.tiny_data import CLIPS, FACES, SPEAKERS, WORDS, clip_record, face_record, tiny, write_shards
-
-# Most of the tests' time is compilation, which these make several times faster; what the environment gives wins.
-QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
 
 def pytest_configure(config):
     """Tests, and the processes that they start, compile each step once, and not again in the next run; what a user's
     home folder would hold, a certificate, stays in the cache too."""
     given = os.environ.get("XLA_FLAGS", "")
-    if not given.startswith(QUICK_COMPILATION):  # a worker inherits them
-        os.environ["XLA_FLAGS"] = f"{QUICK_COMPILATION} {given}".strip()
+    if not given.startswith(quick_compilation.FLAGS):  # a worker inherits them; what the environment gives wins
+        os.environ["XLA_FLAGS"] = f"{quick_compilation.FLAGS} {given}".strip()
     if hasattr(config, "cache"):  # absent under `-p no:cacheprovider`
         os.environ["XDG_CONFIG_HOME"] = str(config.cache.mkdir("home"))
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("xla")))

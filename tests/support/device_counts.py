@@ -17,14 +17,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support import quick_compilation
+
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_ENABLE_X64"] = "1"
 os.environ["XLA_FLAGS"] = (
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
-    f"--xla_force_host_platform_device_count={2 if sys.argv[1:2] == ['process'] else 8}"
+    f"{quick_compilation.FLAGS} --xla_force_host_platform_device_count={2 if sys.argv[1:2] == ['process'] else 8}"
 )
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import jax
 import numpy as np

@@ -11,13 +11,15 @@ import os
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support import quick_compilation
+
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
-    f"--xla_force_host_platform_device_count={8 // int(os.environ.get('JAX_NUM_PROCESSES', '1'))} "
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    f"{quick_compilation.FLAGS} "
+    f"--xla_force_host_platform_device_count={8 // int(os.environ.get('JAX_NUM_PROCESSES', '1'))}"
 )
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import jax
 import numpy as np
