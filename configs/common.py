@@ -96,6 +96,10 @@ def get_config(stage: str = "joint") -> ConfigDict:
 
     c.data = d = ConfigDict()
     d.clips = ""  # folder of clip shards, written by data_prep
+    # Ours: a folder of clip shards whose words are not known or not used, such as VoxCeleb2's, and its share of each
+    # batch. They train everything but the word loss; "" is none.
+    d.unlabelled = ""
+    d.unlabelled_share = 0.5
     d.faces = ""  # folder of identity shards; required by person_ce and wid_uniform
     d.split = "train"
     d.batch_size = 16  # clips per optimizer step, on all devices together
@@ -139,6 +143,9 @@ def get_config(stage: str = "joint") -> ConfigDict:
     # thirds of clips, in both directions (published word pretraining); frames: ours, symmetric InfoNCE over all frames
     # of the batch.
     c.contrastive = "chunks" if stage == "word" else "clip"
+    # Ours: Transductive Centroid Projection (Liu et al. 2018): in the word loss, a clip without a word is a class of
+    # its own, whose weights are the centroid of its audio's and its video's features. False: it has no word loss.
+    c.tcp = False
     c.margin = 1.0  # of the L2 contrastive forms, clip and chunks
     c.label_softness = 0.1  # upper bound of the random smoothing of the discriminators' real/fake labels
     # Scale of the image losses' gradient at the word vectors. 1 as published; our small models lower it: on the 0…255

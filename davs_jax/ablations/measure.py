@@ -33,8 +33,8 @@ def measure(model: Davs, source: ClipSource) -> dict[str, float]:
     vectors = recognition.encode(model, batches, persons=model.has("person_encoder"), every_frame=both)
     figures = {}
     if model.has("word_classifier"):
-        read = recognition.logits(model, vectors)
-        figures |= {f"read/{name}": float((v.argmax(1) == vectors.word).mean()) for name, v in read.items()}
+        read = recognition.accuracies(recognition.logits(model, vectors), vectors, 0)
+        figures |= {f"read/{name}": found.accuracy for name, found in read.items()}
     if both:
         figures["match/r1"] = recognition.retrieval(vectors).audio_to_video.r1
         figures["match/shifts_found"] = recognition.synchronisation(vectors, 0).exact.accuracy

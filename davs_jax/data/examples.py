@@ -82,7 +82,7 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     Returns:
       with W = `config.model.word_frames` and A = `config.model.adversary_frames`, those of
 
-      * `frames` uint8 `[W, S, S, 3]`, `mfcc` float32 `[W, 20, 12]`, `word` int32
+      * `frames` uint8 `[W, S, S, 3]`, `mfcc` float32 `[W, 20, 12]`, `word` int32, −1 where it is unknown
       * `generate_start` int32, index in `frames` at which the generated run begins
       * `identity_frame` uint8 `[S, S, 3]`, `adversary_frames` uint8 `[A, S, S, 3]`
       * `sync_frames` uint8 `[28, S, S, 3]`, `sync_mfcc` float32 `[24, 20, 13]`
@@ -90,12 +90,9 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
       that are in `keys`.
 
     Raises:
-      DataError: a frame is damaged, or the clip has no word label and `keys` has `word`.
+      DataError: a frame is damaged.
     """
-    name = f"clip {text(record['clip_id'])}"
-    if "word" in keys and record["word"] < 0:
-        raise DataError(f"{name} has no word label, which this stage needs", "leave such clips out of the split")
-    model = config.model
+    name, model = f"clip {text(record['clip_id'])}", config.model
     start = constants.FIRST_FRAME + int(rng.integers(2))
     generate_start = rng.integers(model.word_frames - model.sequence_frames + 1)
     identity = int(rng.integers(constants.CLIP_FRAMES))

@@ -27,11 +27,15 @@ from davs_jax.errors import ConfigError, DataError
 from davs_jax.media.audio import windows
 from davs_jax.parallel import sharding
 
-ORDER, EXAMPLE = 0, 1  # purposes of random numbers: the order of an epoch, one example
+# Purposes of random numbers: the order of an epoch, one example, the order of the clips without words.
+ORDER, EXAMPLE, UNLABELLED = 0, 1, 2
 
 
 def open_sources(config, keys: Sequence[str]) -> dict[str, ClipSource | FaceSource]:
-    """Opens what a batch with these keys needs, `clips`, `faces` or both, and checks it against the model's sizes.
+    """Opens what a batch with these keys needs, and checks it against the model's sizes.
+
+    Returns:
+      of `clips`, `unlabelled` and `faces` those that are needed.
 
     Raises:
       ConfigError: the model's windows do not fit into a clip.
@@ -41,7 +45,10 @@ def open_sources(config, keys: Sequence[str]) -> dict[str, ClipSource | FaceSour
     if set(keys) - FACE_KEYS:
         _check_windows(config.model)
         sources["clips"] = clips = open_clips(config.data.clips, config.data.split)
-        _check_size(clips, "words", len(clips.words), config.model, "num_words")
+        if "word" in keys:
+            _check_words(clips, config.model)
+        if config.data.unlabelled:
+            sources["unlabelled"] = open_clips(config.data.unlabelled, config.data.split)
     if FACE_KEYS & set(keys):
         sources["faces"] = faces = open_faces(config.data.faces, config.data.split)
         _check_size(faces, "identities", len(faces.identities), config.model, "num_identities")
@@ -57,6 +64,16 @@ def _check_windows(model) -> None:
             raise ConfigError(f"config.model.{name} is {model[name]}", f"a clip allows 1…{limit}")
 
 
+def _check_words(clips: ClipSource, model) -> None:
+    if not clips.words:
+        raise DataError(
+            f"{clips.folder} has no words, and this stage reads them",
+            "name it as config.data.unlabelled beside labelled config.data.clips, or set config.loss.word_ce and "
+            "config.loss.pid_uniform to 0",
+        )
+    _check_size(clips, "words", len(clips.words), model, "num_words")
+
+
 def _check_size(source: ClipSource | FaceSource, what: str, found: int, model, name: str) -> None:
     if found != model[name]:
         raise DataError(
@@ -66,24 +83,50 @@ def _check_size(source: ClipSource | FaceSource, what: str, found: int, model, n
         )
 
 
-def _stream(config, number: int, source, example, first: int, batch_size: int, rows: Sequence[int]):
+class Order:
+    """The endless order of a source's records; each epoch has its own."""
+
+    def __init__(self, seed: tuple[int, ...], source):
+        order_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
+        self._source, self._order = source, grain.MapDataset.range(len(source)).shuffle(seed=order_seed).repeat()
+
+    def __getitem__(self, i: int) -> dict:
+        return self._source.record(self._order[i])
+
+
+class Mixed:
+    """The records of two orders: `share` of a batch are of the second, evenly spread over its rows, and unlabelled."""
+
+    def __init__(self, labelled: Order, unlabelled: Order, batch_size: int, share: float):
+        self._orders = labelled, unlabelled
+        ends = np.floor(np.arange(batch_size + 1) * share + 0.5).astype(int)  # of each row, how many before it
+        self._from = np.diff(ends)  # 0 or 1
+        self._place = np.where(self._from, ends[:-1], np.arange(batch_size) - ends[:-1])
+        self._counts = batch_size - ends[-1], ends[-1]
+
+    def __getitem__(self, i: int) -> dict:
+        step, row = divmod(i, len(self._from))
+        which = self._from[row]
+        record = self._orders[which][step * self._counts[which] + self._place[row]]
+        return record | {"word": -1} if which else record
+
+
+def _stream(config, number: int, records, example, first: int, batch_size: int, rows: Sequence[int]):
     """An endless, reshuffled stream of examples, read ahead by threads and stacked.
 
     Args:
       number: of the stream; every stream has its own random numbers.
-      source: of the records.
+      records: by the number of the example.
       example: function (record, random generator) → one example.
       first: step at which to start.
       batch_size: examples per step, over all processes.
       rows: of each batch, those that this process loads.
     """
-    order_seed = int(np.random.SeedSequence((config.seed, number, ORDER)).generate_state(1)[0])
-    order = grain.MapDataset.range(len(source)).shuffle(seed=order_seed).repeat()  # each epoch has its own order
 
     def load(position: int) -> dict[str, np.ndarray]:
         step, place = divmod(position, len(rows))
         i = step * batch_size + rows[place]
-        return example(source.record(order[i]), np.random.default_rng((config.seed, number, EXAMPLE, i)))
+        return example(records[i], np.random.default_rng((config.seed, number, EXAMPLE, i)))
 
     threads = config.data.threads
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * threads, len(rows)))
@@ -110,8 +153,13 @@ def host_batches(
         "faces": (functools.partial(face_example, config=config), config.data.face_batch_size),
     }
     sources = open_sources(config, keys)
+    numbers = {"clips": (0, ORDER), "faces": (1, ORDER), "unlabelled": (0, UNLABELLED)}
+    records = {name: Order((config.seed, *numbers[name]), source) for name, source in sources.items()}
+    if "unlabelled" in records:
+        share = config.data.unlabelled_share
+        records["clips"] = Mixed(records["clips"], records["unlabelled"], config.data.batch_size, share)
     streams = [
-        _stream(config, number, sources[name], example, first, size, rows(size))
+        _stream(config, number, records[name], example, first, size, rows(size))
         for number, (name, (example, size)) in enumerate(examples.items())
         if name in sources
     ]

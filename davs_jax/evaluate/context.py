@@ -96,10 +96,16 @@ class Context:
 
     @functools.cached_property
     def confusions(self) -> dict[str, np.ndarray]:
-        """`metrics.confusion` by modality."""
-        answers = {name: values.argmax(1) for name, values in self.logits.items()}
+        """`metrics.confusion` by modality, of the clips whose word is known.
+
+        Raises:
+          NotMeasurable: there are none.
+        """
+        if not (known := self.vectors.word >= 0).any():
+            raise NotMeasurable("no clip's word is known")
+        answers = {name: values.argmax(1)[known] for name, values in self.logits.items()}
         words = len(self.source.words)
-        return {name: metrics.confusion(answer, self.vectors.word, words) for name, answer in answers.items()}
+        return {name: metrics.confusion(answer, self.vectors.word[known], words) for name, answer in answers.items()}
 
     @functools.cached_property
     def generated(self) -> Generated:

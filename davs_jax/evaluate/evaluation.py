@@ -251,7 +251,7 @@ def _measured(part: Part, context: Context) -> Any:
 
 
 def _check_fit(model: Davs, source: ClipSource) -> None:
-    found = {"image_size": source.image_size, "num_words": len(source.words)}
+    found = {"image_size": source.image_size} | ({"num_words": len(source.words)} if source.words else {})
     for name, value in found.items():
         if value != model.config.model[name]:
             raise DataError(

@@ -37,7 +37,8 @@ class Generated:
       index: of the clips in the source, `[N]`.
       figures: by variant and name (those of `metrics.image_figures`, jitter, identity, read), `[N]`: means over the
         frames of a clip except the photo's own; `jitter` is their change outside the mouth, `identity` the cosine of
-        their pid and the photo's, and `read` whether the model's own lip reader reads the clip's word in them.
+        their pid and the photo's, and `read`, where all words are known, whether the model's own lip reader
+        reads the clip's word in them.
       activity: of the mouth, from frame to frame (`metrics.movement`), by variant, and under "real", `[N, 28]`.
       opening: estimated curves by variant, and of the real frames under "real", `[N, 29]`; empty without an estimator.
       examples: by clip index, the frames of every variant and the real ones, uint8 `[29, S, S, 3]`.
@@ -106,7 +107,7 @@ def measure(
     Raises:
       DataError: while reading, a damaged record.
     """
-    several_words = len(np.unique(words)) > 1
+    several_words = len(np.unique(words)) > 1 or (len(words) > 1 and words[0] < 0)
     scored_clips = SCORED_CLIPS if scored_clips is None else scored_clips
     kept, scored, compared = (_spread(len(words), count) for count in (EXAMPLES, scored_clips, perceptual.CLIPS))
     rows, examples, scores, corners, extremes = [], {}, [], [], {1: [], -1: []}
@@ -114,7 +115,7 @@ def measure(
         i, real = int(clip["index"]), clip["frames"]
         other = windows(source.record(partner(i, words))["mfcc"], np.arange(len(real))) if several_words else None
         variants = generate_variants(model, untrained, clip, other)
-        figures = _figures(model, variants, real, clip["word"])
+        figures = _figures(model, variants, real, clip["word"] if (words >= 0).all() else None)
         variants["real"] = real
         opening = {name: estimator(frames) for name, frames in variants.items()} if estimator else {}
         activity = {name: metrics.movement(frames)["mouth"] for name, frames in variants.items()}
@@ -205,8 +206,10 @@ def opening_curves(generated: Generated, true: np.ndarray) -> list[dict[str, np.
     return [{"true": true[row]} | {name: curve[row] for name, curve in generated.opening.items()} for row in rows]
 
 
-def _figures(model: Davs, variants: dict[str, np.ndarray], real: np.ndarray, word: int) -> dict[str, dict[str, float]]:
-    """One clip's figures by variant."""
+def _figures(
+    model: Davs, variants: dict[str, np.ndarray], real: np.ndarray, word: int | None
+) -> dict[str, dict[str, float]]:
+    """One clip's figures by variant; without `read` where the word is None."""
     others = np.arange(len(real)) != PHOTO_FRAME
     figures = {}
     for name, frames in variants.items():
@@ -219,7 +222,7 @@ def _figures(model: Davs, variants: dict[str, np.ndarray], real: np.ndarray, wor
     for name, part in zip(variants, parts, strict=True):
         lengths = np.linalg.norm(part, axis=1) * np.linalg.norm(photo)
         figures[name]["identity"] = float(np.mean(part @ photo[0] / np.maximum(lengths, 1e-12)))
-    if model.has("word_classifier", "visual_encoder"):
+    if word is not None and model.has("word_classifier", "visual_encoder"):
         spoken = [frames[model.word_frames] for frames in variants.values()]
         read = model.word_logits(model.wid_from_video(np.stack(spoken))).argmax(1)
         for name, answer in zip(variants, read, strict=True):

@@ -91,14 +91,15 @@ def recognise(model: Davs, batches: Iterable[dict]) -> dict[str, float]:
       batches: of `data.eval_batches`; padding is left out, so every clip counts once.
 
     Returns:
-      figures by name; no accuracies where the weights have no word classifier.
+      figures by name; no accuracies where the weights have no word classifier, or no clip has a known word.
     """
     vectors = encode(model, batches)
     found = retrieval(vectors, model.mesh)
     figures = {"audio_to_video_r1": found.audio_to_video.r1, "video_to_audio_r1": found.video_to_audio.r1}
-    if model.has("word_classifier"):
+    known = vectors.word >= 0
+    if model.has("word_classifier") and known.any():
         read = logits(model, vectors)
-        figures |= {f"{name}_accuracy": float((v.argmax(1) == vectors.word).mean()) for name, v in read.items()}
+        figures |= {f"{k}_accuracy": float((v.argmax(1) == vectors.word)[known].mean()) for k, v in read.items()}
     return figures
 
 
@@ -118,16 +119,23 @@ def retrieval(vectors: Vectors, mesh: Mesh | None = None) -> Retrieval:
 
 
 def accuracies(read: dict[str, np.ndarray], vectors: Vectors, seed: int) -> dict[str, Accuracy]:
-    """Word accuracies by modality.
+    """Word accuracies by modality, of the clips whose word is known.
 
     Args:
       read: as from `logits`.
+
+    Raises:
+      NotMeasurable: no clip's word is known.
     """
+    known = vectors.word >= 0
+    if not known.any():
+        raise NotMeasurable("no clip's word is known")
+    people = None if vectors.people is None else vectors.people[known]
 
     def accuracy(values: np.ndarray) -> Accuracy:
-        ranks = metrics.label_ranks(values, vectors.word)
-        low, high = metrics.interval(ranks < 1, vectors.people, seed=seed)
-        top5_low, top5_high = metrics.interval(ranks < 5, vectors.people, seed=seed)
+        ranks = metrics.label_ranks(values[known], vectors.word[known])
+        low, high = metrics.interval(ranks < 1, people, seed=seed)
+        top5_low, top5_high = metrics.interval(ranks < 5, people, seed=seed)
         return Accuracy(
             accuracy=float((ranks < 1).mean()),
             low=low,
@@ -143,11 +151,14 @@ def accuracies(read: dict[str, np.ndarray], vectors: Vectors, seed: int) -> dict
 def partner(i: int, words: np.ndarray) -> int:
     """The clip whose audio replaces that of clip i: the first from i + N/2 on, cyclically, that says another word.
 
+    Args:
+      words: of all clips `[N]`; an unknown one, −1, counts as another word than any.
+
     Raises:
       NotMeasurable: every clip says the same word.
     """
     others = (i + len(words) // 2 + np.arange(len(words))) % len(words)
-    different = others[words[others] != words[i]]
+    different = others[(others != i) & ((words[others] != words[i]) | (words[i] < 0))]
     if not len(different):
         raise NotMeasurable("all clips say one word, so no clip can get the audio of another word")
     return int(different[0])

@@ -14,11 +14,16 @@ class WordClassifier(nn.Module):
     num_words: int
     width: float = 1.0
 
-    @nn.compact
+    def setup(self):
+        self.hidden = nn.Dense(scaled(512, self.width), kernel_init=nearly_zero)
+        self.logits = nn.Dense(self.num_words, kernel_init=torch_default)
+
     def __call__(self, wid: Array, train: bool) -> Array:
-        x = wid.reshape(wid.shape[0], -1)
-        x = nn.relu(nn.Dense(scaled(512, self.width), kernel_init=nearly_zero, name="hidden")(x))
-        return nn.Dense(self.num_words, kernel_init=torch_default, name="logits")(x)
+        return self.logits(self.features(wid, train))
+
+    def features(self, wid: Array, train: bool) -> Array:
+        """What the last layer reads: wid `[B, 12, E]` → `[B, H]`."""
+        return nn.relu(self.hidden(wid.reshape(wid.shape[0], -1)))
 
 
 class PersonClassifier(nn.Module):

@@ -30,14 +30,18 @@ class Networks:
         self.stage, self.params, self.training, self.key = stage, params, training, key
         self.batch_stats = dict(batch_stats)
 
-    def __call__(self, name: str, *inputs) -> Any:
-        """Applies one network once."""
+    def __call__(self, name: str, *inputs, method: str | None = None) -> Any:
+        """Applies one network once, or a method of it."""
         train = name in self.training
         self.key, dropout = jax.random.split(self.key)
         variables = {"params": self.params[name], "batch_stats": self.batch_stats[name]}
         module, remat = self.stage.modules[name], self.stage.remat[name]
         apply = functools.partial(
-            module.apply, train=train, rngs={"dropout": dropout}, mutable=["batch_stats"] if train else []
+            module.apply,
+            train=train,
+            rngs={"dropout": dropout},
+            mutable=["batch_stats"] if train else [],
+            method=method,
         )
         outputs, updates = remat(apply)(variables, *inputs)
         self.batch_stats[name] = updates.get("batch_stats", self.batch_stats[name])
@@ -88,6 +92,7 @@ def forward(networks: Networks, batch: Batch) -> dict[str, Array]:
 
     Returns:
       as the terms need them: `wid_video`, `wid_audio` `[B, 12, E]`, `word_video`, `word_audio` logits `[B, words]`,
+      with `config.tcp` also `centroid_video`, `centroid_audio` logits `[B, B]`,
       `adversary_maps` `[B, T, S/4, S/4, C]`, `face_logits` `[I, identities]`, `face_wid` `[I, E]`, generated frames
       `fake_video`, `fake_audio` `[B, 6, S, S, 3]`, and SyncNet's `sync_face`, `sync_audio` `[B, 24, 1024]`.
     """
@@ -144,7 +149,20 @@ def _words(networks: Networks, batch: Batch) -> dict[str, Array]:
     if "word_ce" in terms:
         for modality in stage.modalities:
             outputs[f"word_{modality}"] = networks("word_classifier", outputs[f"wid_{modality}"])
+        if stage.tcp:
+            outputs |= _centroid_logits(networks, outputs)
     return outputs
+
+
+def _centroid_logits(networks: Networks, outputs: dict[str, Array]) -> dict[str, Array]:
+    """Of each modality, logits `[B, B]` of the clips against the batch's centroids; see `losses.centroid_logits`."""
+    features = {
+        modality: networks("word_classifier", outputs[f"wid_{modality}"], method="features")
+        for modality in networks.stage.modalities
+    }
+    centroids = sum(features.values()) / len(features)  # a clip's audio and video are a cluster
+    kernel = networks.params["word_classifier"]["logits"]["kernel"]
+    return {f"centroid_{m}": losses.centroid_logits(x, centroids, kernel) for m, x in features.items()}
 
 
 def _persons(networks: Networks, batch: Batch) -> dict[str, tuple]:

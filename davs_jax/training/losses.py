@@ -74,13 +74,48 @@ def full_name(key: Key) -> str:
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Mean cross-entropy of logits `[N, K]` and integer labels `[N]`."""
-    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+    """Mean cross-entropy of logits `[N, K]` and integer labels `[N]`, over those with a label; 0 where none has one.
+
+    A label of −1 is unknown: that row has no loss and no gradient.
+    """
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
+    return _mean_of_labelled(losses, labels)
 
 
 def accuracy(logits: Array, labels: Array) -> Array:
-    """Fraction of logits `[N, K]` whose largest entry is the label `[N]`."""
-    return jnp.mean(jnp.argmax(logits, -1) == labels)
+    """Fraction of logits `[N, K]` whose largest entry is the label `[N]`, of those with one, as `cross_entropy`."""
+    return _mean_of_labelled(jnp.argmax(logits, -1) == labels, labels)
+
+
+def _mean_of_labelled(values: Array, labels: Array) -> Array:
+    known = labels >= 0
+    return jnp.sum(jnp.where(known, values, 0)) / jnp.maximum(jnp.sum(known), 1)
+
+
+def centroid_logits(features: Array, centroids: Array, kernel: Array) -> Array:
+    """Logits `[N, C]` of features `[N, H]` against centroids `[C, H]`, as further columns of a last layer `[H, K]`.
+
+    Transductive Centroid Projection (Liu et al. 2018, eq. 5): a cluster without a label is a class of its own while its
+    batch lasts. Its column is the centroid of its features, as long as the mean column of the layer. Like a weight, it
+    receives no gradient through the features.
+    """
+    length = jnp.mean(jnp.linalg.norm(kernel, axis=0))
+    return products(features, jax.lax.stop_gradient(length * l2_normalised(centroids)))
+
+
+def transductive_cross_entropy(logits: Array, centroids: Array, labels: Array) -> Array:
+    """`cross_entropy` in which a row without a label has to find its own centroid among words and centroids.
+
+    Args:
+      logits: `[N, K]` of the words.
+      centroids: logits `[N, N]` of `centroid_logits`; column j is row j's own centroid, which counts where row j has no
+        label.
+      labels: `[N]`, −1 where unknown.
+    """
+    unknown = labels < 0
+    columns = jnp.where(unknown[None], centroids, -jnp.inf)
+    own = logits.shape[-1] + jnp.arange(len(labels))
+    return cross_entropy(jnp.concatenate([logits, columns], 1), jnp.where(unknown, own, labels))
 
 
 def products(a: Array, b: Array) -> Array:

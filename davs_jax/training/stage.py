@@ -44,6 +44,7 @@ class Stage:
       optimizers: by player, `generator` and `discriminator`.
       remat: by network, wraps its forward to choose what the backward pass recomputes.
       contrastive: (wid_video, wid_audio) `[B, T, E]` → loss.
+      tcp: clips without a word are classes of their own in the word loss.
       label_softness: the discriminators' labels are softened by up to this much.
       wid_gradient: scale of the image losses' gradient at the word vectors.
       ema_decay: of the averaged weights; 0 is none.
@@ -62,6 +63,7 @@ class Stage:
     optimizers: Mapping[str, optax.GradientTransformation]
     remat: Mapping[str, Callable]
     contrastive: Callable[[Array, Array], Array]
+    tcp: bool
     label_softness: float
     wid_gradient: float
     ema_decay: float
@@ -96,6 +98,7 @@ class Stage:
             optimizers=make_optimizers(config.optim, config.steps),
             remat=_remat(config, modules),
             contrastive=functools.partial(losses.CONTRASTIVE[config.contrastive], margin=config.margin),
+            tcp=config.tcp and "word_ce" in active,
             label_softness=config.label_softness,
             wid_gradient=config.wid_gradient,
             ema_decay=config.optim.ema_decay,

@@ -218,7 +218,11 @@ def generator_losses(networks: Networks, outputs: Tree, batch: Batch) -> tuple[T
     if "word_ce" in active:
         for modality in stage.modalities:
             logits = outputs[f"word_{modality}"]
-            terms["word_ce", modality] = losses.cross_entropy(logits, batch["word"])
+            if stage.tcp:
+                centroids = outputs[f"centroid_{modality}"]
+                terms["word_ce", modality] = losses.transductive_cross_entropy(logits, centroids, batch["word"])
+            else:
+                terms["word_ce", modality] = losses.cross_entropy(logits, batch["word"])
             metrics[f"accuracy/word_{modality}"] = losses.accuracy(logits, batch["word"])
     if "contrastive" in active:
         terms["contrastive", ""] = stage.contrastive(outputs["wid_video"], outputs["wid_audio"])

@@ -69,6 +69,35 @@ def test_every_epoch_visits_every_clip_once_in_a_new_order(word_config):
     assert clips[:16] != clips[16:]
 
 
+@pytest.fixture
+def unlabelled(tmp_path):
+    """Five clips of a corpus without a vocabulary; their audio is told apart by its first number."""
+    (tmp_path / "u").mkdir()
+    clips = [clip_record(40 + i) | {"word": -1} for i in range(5)]
+    for i, clip in enumerate(clips):
+        clip["mfcc"][:, 0] = 1000 + i
+    return write_shards(tmp_path / "u", "u", records.clip_features([], SPEAKERS), {"train": clips})
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.5, [0, 2]), (0.75, [0, 1, 3]), (0.25, [1])])
+def test_unlabelled_clips_have_their_share_of_every_batch_and_no_word(word_config, unlabelled, share, rows):
+    word_config.data.update(unlabelled=unlabelled, unlabelled_share=share)
+    batches = take(10, word_config, ("mfcc", "word"))
+    for batch in batches:
+        np.testing.assert_array_equal(np.flatnonzero(batch["mfcc"][:, 0, 0, 0] >= 1000), rows)
+        np.testing.assert_array_equal(np.flatnonzero(batch["word"] < 0), rows)
+    seen = [int(clip[0, 0, 0]) for batch in batches for clip in batch["mfcc"] if clip[0, 0, 0] >= 1000]
+    assert sorted(seen[:5]) == list(range(1000, 1005))  # an epoch of its own
+    assert_equal(take(3, word_config, ("mfcc", "word"), first=7), batches[7:])
+
+
+def test_a_corpus_without_words_alone_is_refused_where_words_are_read(word_config, unlabelled):
+    word_config.data.clips = unlabelled
+    with pytest.raises(DataError, match=r"u has no words, and this stage reads them; name it as config\.data"):
+        take(1, word_config, ("mfcc", "word"))
+    assert take(1, word_config, ("mfcc",))[0]["mfcc"].shape == (4, 12, 20, 12)
+
+
 def test_the_person_stage_needs_no_clips(joint_config):
     joint_config.data.clips = ""
     (batch,) = take(1, joint_config, ("faces", "face_id"))

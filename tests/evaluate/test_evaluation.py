@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import socket
@@ -71,6 +72,14 @@ def test_a_stage_is_evaluated_as_far_as_its_networks_go(joint_config, clips_fold
     assert "decoder" in result.skipped["generated frames"]
     assert result.skipped["word_from_pid"] == "the weights have no person encoder"
     assert result.generated is None
+
+
+def test_a_corpus_without_words_is_evaluated_as_far_as_that_goes(model, clips_folder):
+    stored = open_clips(clips_folder, "test")
+    clips = [stored.record(i) | {"word": -1} for i in range(len(stored))]
+    result = evaluate(model, dataclasses.replace(stored, data=clips, words=()))
+    assert result.skipped["accuracy"] == result.skipped["words"] == "no clip's word is known"
+    assert result.figures.retrieval and result.figures.likeness["shuffled"].read is None
 
 
 def test_every_section_has_one_part():

@@ -75,8 +75,18 @@ def test_accuracy_is_the_share_of_words_named_correctly(model, source):
 def test_a_partner_says_another_word():
     words = np.array([0, 0, 1, 1, 0, 2])
     assert all(words[partner(i, words)] != words[i] for i in range(len(words)))
+    assert partner(1, np.full(4, -1)) == 3  # where no word is known, any other clip
     with pytest.raises(NotMeasurable, match="one word"):
         partner(0, np.zeros(4))
+
+
+def test_words_are_counted_where_they_are_known(vectors):
+    known = np.arange(80) % 2 == 0
+    half = dataclasses.replace(vectors, word=np.where(known, vectors.word, -1))
+    read = {"audio": np.eye(WORDS)[vectors.word]}
+    assert accuracies(read, half, 0)["audio"].accuracy == 1.0
+    with pytest.raises(NotMeasurable, match="no clip's word is known"):
+        accuracies(read, dataclasses.replace(vectors, word=np.full(80, -1)), 0)
 
 
 def test_a_perfect_audio_encoder_never_reads_its_word_from_exchanged_audio(model, source):

@@ -48,6 +48,51 @@ def test_frame_contrastive_does_not_reward_telling_clips_apart_when_their_frames
     assert losses_[0] < 0.5 < np.log(5) - 1e-3 < losses_[1]
 
 
+def test_rows_without_a_label_have_no_loss_no_gradient_and_no_share_in_the_mean():
+    logits, labels = jax.random.normal(jax.random.key(0), (5, 3)), jnp.array([2, -1, 0, -1, 1])
+    known = jnp.array([0, 2, 4])
+    for of in (losses.cross_entropy, losses.accuracy):
+        np.testing.assert_allclose(of(logits, labels), of(logits[known], labels[known]), rtol=1e-6)
+    gradient = jax.grad(losses.cross_entropy)(logits, labels)
+    np.testing.assert_array_equal(gradient[jnp.array([1, 3])], 0)
+    assert np.abs(gradient[known]).min() > 0
+    nothing = jnp.full(5, -1)
+    assert losses.cross_entropy(logits, nothing) == losses.accuracy(logits, nothing) == 0
+    assert np.all(jax.grad(losses.cross_entropy)(logits, nothing) == 0)
+
+
+def test_transductive_centroids_are_further_columns_of_the_softmax():
+    rng = np.random.default_rng(0)
+    features, centroids, kernel = rng.normal(size=(4, 6)), rng.normal(size=(4, 6)), rng.normal(size=(6, 3))
+    labels = np.array([2, -1, 0, -1])
+    length = np.mean([np.sqrt((kernel[:, k] ** 2).sum()) for k in range(3)])
+    expected = []
+    for i, label in enumerate(labels):
+        columns = [features[i] @ kernel[:, k] for k in range(3)]
+        for j in (1, 3):
+            columns.append(length * features[i] @ centroids[j] / np.sqrt((centroids[j] ** 2).sum()))
+        right = label if label >= 0 else {1: 3, 3: 4}[i]
+        expected.append(np.log(np.sum(np.exp(columns))) - columns[right])
+    logits, own = (
+        jnp.asarray(features @ kernel),
+        losses.centroid_logits(*map(jnp.asarray, (features, centroids, kernel))),
+    )
+    found = losses.transductive_cross_entropy(logits, own, jnp.asarray(labels))
+    np.testing.assert_allclose(found, np.mean(expected), rtol=1e-5)
+
+
+def test_without_unlabelled_rows_centroids_change_nothing():
+    logits, labels = jax.random.normal(jax.random.key(0), (4, 3)), jnp.array([2, 1, 0, 0])
+    found = losses.transductive_cross_entropy(logits, jnp.full((4, 4), 5.0), labels)
+    np.testing.assert_allclose(found, losses.cross_entropy(logits, labels), rtol=1e-6)
+
+
+def test_a_centroid_receives_no_gradient():
+    vectors = jax.random.normal(jax.random.key(0), (3, 4))
+    gradient = jax.grad(lambda c: losses.centroid_logits(vectors, c, jnp.ones((4, 2))).sum())(vectors)
+    np.testing.assert_array_equal(gradient, 0)
+
+
 def test_the_uniformity_weight_is_1e6_at_500_words_and_keeps_the_terms_maximum():
     assert losses.uniformity_weight(500) == pytest.approx(1e6)
     assert losses.uniformity_weight(10) == pytest.approx(2.2e4, rel=0.01)

@@ -182,6 +182,19 @@ def test_a_frozen_network_keeps_weights_and_statistics_and_the_average_follows_t
     assert set(metrics) == {"loss/total", "loss/person_ce", "accuracy/person", f"gradient_norm/{C}"}
 
 
+@pytest.mark.parametrize("tcp", [False, True])
+def test_clips_without_a_word_move_the_word_networks_only_as_centroids(tcp):
+    config = tiny("word")
+    config.update(modalities=("audio",), trained=(A, W), tcp=tcp)
+    config.loss.update(contrastive=0.0, modality=0.0)
+    stage = Stage.from_config(config)
+    batch = random_batch(config) | {"word": np.full(8, -1, np.int32)}
+    _, metrics = jax.jit(step.TrainStep(stage))(random_state(stage), batch)
+    moved = [float(metrics[f"gradient_norm/{name}"]) > 0 for name in (A, W)]
+    assert moved == [tcp, tcp]
+    assert (float(metrics["loss/word_ce_audio"]) > 0) is tcp
+
+
 @pytest.mark.parametrize("name", ["lrw_person", "lrw_word", "lrw_generator", "lrw"])
 def test_the_full_recipe_traces_at_256_px_500_words_and_all_identities(name):
     config = importlib.import_module(f"configs.{name}").get_config()
