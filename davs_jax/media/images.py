@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from davs_jax.errors import DavsError
-from davs_jax.media.profiles import to_srgb
+from davs_jax.media.icc import to_srgb
 
 HEIC = (".heic", ".heif")
 HEIC_BRANDS = (b"ftyphei", b"ftyphev")  # how HEIC files begin, after their first four bytes, whatever their name

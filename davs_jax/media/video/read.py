@@ -14,7 +14,7 @@ import numpy as np
 
 from davs_jax.constants import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from davs_jax.errors import MediaError
-from davs_jax.media.video.shown import Picture
+from davs_jax.media.video.shown import Shown
 from davs_jax.media.video.stated import check_complete, stated_duration
 from davs_jax.media.video.streams import (
     audio_pieces,
@@ -69,8 +69,8 @@ def probe(path: str | Path) -> Media:
         duration, rate = stated_duration(path, container), audio.rate if audio else 0
         if first is None:
             return Media(False, True, duration, 0.0, 0, 0, rate, time_of(heard) or 0.0)
-        start, picture = first[0], Picture(path, video, first[1])
-        return Media(True, audio is not None, duration, frame_rate(video), picture.width, picture.height, rate, start)
+        start, shown = first[0], Shown(path, video, first[1])
+        return Media(True, audio is not None, duration, frame_rate(video), shown.width, shown.height, rate, start)
 
 
 def read_clip(path: str | Path, audio: str | Path | None = None, track: int | None = None) -> Clip:
@@ -110,10 +110,10 @@ def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
         ticks = 0  # frames yielded
         for time, frame in timed_frames(path, container, stream):
             if held is None:
-                start, picture = time, Picture(path, stream, frame)
+                start, shown = time, Shown(path, stream, frame)
             else:
                 while ticks < ((held[0] + time) / 2 - start) * fps:
-                    yield picture.rgb(held[1])
+                    yield shown.rgb(held[1])
                     ticks += 1
             held = time, frame
         if held is None:
@@ -121,7 +121,7 @@ def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
         end = held[0] + shown_for(held[1], stream)
         check_complete(path, stream, end, max(0.1, 2 / frame_rate(stream)))
         for _ in range(ticks, max(1, round((end - start) * fps))):
-            yield picture.rgb(held[1])
+            yield shown.rgb(held[1])
 
 
 def read_audio(path: str | Path, origin: float | None = None, track: int | None = None) -> np.ndarray:

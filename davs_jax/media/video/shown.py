@@ -44,7 +44,7 @@ def deinterlaced(frames: Iterable) -> Iterator:
         yield from _pulled(graph, None)
 
 
-class Picture:
+class Shown:
     """Converts the frames of one stream to RGB, each to the size at which the first one is shown.
 
     Args:
