@@ -29,6 +29,30 @@ QUESTIONS = {
         Comparison("read/video", "video-long", "video", 1),
         Comparison("read/video", "joint-both", "video-long", 1),
     ),
+    "Does normalising word vectors over time improve lip reading?": (
+        *(
+            Comparison(f"read/{name}", f"{arm}-normalised", arm, 1)
+            for name, arms in (("video", ("video", "joint", "joint-contrastive", "joint-both")), ("audio", ("audio",)))
+            for arm in arms
+        ),
+        Comparison("read/video", "video-normalised", "video-mean", 1),
+    ),
+    "Does joint training improve lip reading over the best baseline, and over it with twice the steps?": (
+        *(
+            Comparison("read/video", f"{arm}-normalised", baseline, 1)
+            for baseline in ("video-normalised", "video-normalised-long")
+            for arm in ("joint", "joint-contrastive", "joint-both")
+        ),
+        Comparison("read/audio", "joint-both-normalised", "audio-normalised", 1),
+    ),
+    "Does normalising word vectors remove the person from wid?": (
+        *(
+            Comparison(f"probe/person_from_video_wid_{view}{kind}", f"{arm}-normalised", arm, -1)
+            for arm in ("joint-contrastive", "joint-both")
+            for view in ("frames", "moments")
+            for kind in ("", "_mlp")
+        ),
+    ),
     "Does the modality adversary improve lip reading?": (
         Comparison("read/video", "joint-modality", "joint", 1),
         Comparison("read/video", "joint-both", "joint-contrastive", 1),
