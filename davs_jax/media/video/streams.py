@@ -99,7 +99,7 @@ def decode(path, container, stream, quiet: bool = False) -> Iterator:
     for packet in container.demux(stream):
         try:
             yield from packet.decode()
-        except av.error.InvalidDataError:
+        except (av.error.InvalidDataError, ValueError):  # the latter of PyAV 19, whose decoder did not open before
             damaged += 1
     if damaged and not quiet:
         log.warning("%s: %d damaged packets of %s were skipped", path, damaged, stream.type)
