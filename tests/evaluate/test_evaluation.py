@@ -103,7 +103,8 @@ def test_untrained_weights_are_fresh_ones_of_the_same_sizes(joint_config, monkey
     assert not np.array_equal(fresh.wid_from_audio(mfcc), model.wid_from_audio(mfcc))
 
 
-@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.cluster), 2])
+@pytest.mark.cluster
+@pytest.mark.parametrize("processes", [1, 2])
 def test_one_device_and_eight_devices_give_the_same_figures(clips_folder, processes):
     command = [sys.executable, "tests/support/eight_devices_evaluate.py", clips_folder]
     with socket.socket() as free:

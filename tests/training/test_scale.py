@@ -172,7 +172,8 @@ def test_parts_of_a_joined_batch_come_back(sizes):
         np.testing.assert_array_equal(share, np.concatenate(own))
 
 
-@pytest.mark.parametrize("counts", ["", pytest.param("2,4,8", marks=pytest.mark.cluster)])
+@pytest.mark.cluster
+@pytest.mark.parametrize("counts", ["", "2,4,8"])
 def test_losses_statistics_and_gradients_agree_on_any_devices_and_processes(counts):
     """Run in a process of its own, since a process cannot change how many devices it has."""
     command = [sys.executable, "tests/support/device_counts.py", counts]
