@@ -43,7 +43,9 @@ class Running:
 
     def __call__(self, wid: np.ndarray) -> np.ndarray:
         """The next frames `[n, E]` → normalised `[n, E]`."""
-        return np.stack([self._next(vector) for vector in wid]) if self._kind != "none" else wid
+        if self._kind == "none" or not len(wid):
+            return wid
+        return np.stack([self._next(vector) for vector in wid])
 
     def _next(self, vector: np.ndarray) -> np.ndarray:
         self._seen += 1

@@ -42,6 +42,7 @@ def test_the_last_live_frame_of_a_short_recording_is_that_of_the_file(kind, bloc
     running = Running(kind, window=50)
     live = np.concatenate([running(wid[start : start + block]) for start in range(0, 50, block)])
     assert live.shape == wid.shape and live.dtype == wid.dtype
+    assert running(wid[:0]).shape == (0, 8)  # a block that completes no frame
     np.testing.assert_array_equal(live[0], 0)
     np.testing.assert_allclose(live[-1], normalised(wid, kind)[-1], rtol=1e-4, atol=1e-5)
 
