@@ -96,6 +96,8 @@ def get_config(stage: str = "joint") -> ConfigDict:
 
     c.data = d = ConfigDict()
     d.clips = ""  # folder of clip shards, written by data_prep
+    # Ours: the share of these clips that is used, chosen by the seed; below 1 it shows what more of them would bring.
+    d.share = 1.0
     # Ours: a folder of clip shards whose words are not known or not used, such as VoxCeleb2's, and its share of each
     # batch. They train everything but the word loss; "" is none.
     d.unlabelled = ""

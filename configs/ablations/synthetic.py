@@ -27,6 +27,9 @@ class Arm(NamedTuple):
       after: the arm whose word encoders it uses, frozen; "" is none.
       times: a factor for the number of steps; 1 except for controls.
       wid_norm: as `config.model.wid_norm`.
+      labels: the share of the clips whose word is known.
+      unlabelled: how clips without a word train: "" not at all, "masked" with all but the word loss, "tcp" also as
+        classes of their own.
     """
 
     about: str
@@ -35,6 +38,8 @@ class Arm(NamedTuple):
     after: str = ""
     times: int = 1
     wid_norm: str = "none"
+    labels: float = 1.0
+    unlabelled: str = ""
 
 
 WORDS, BOTH = {"word_ce": 1.0}, {"word_ce": 1.0, "contrastive": 1.0, "modality": 0.2}
@@ -59,6 +64,11 @@ NORMALISED = {
 }
 PERSONS = {
     "joint-both-wid": Arm("… and both, and the person adversary on wid", BOTH | {"wid_uniform": 1.0}),
+    "joint-both-normalised-wid": Arm(
+        "… and both, and the person adversary on wid, word vectors normalised",
+        BOTH | {"wid_uniform": 1.0},
+        wid_norm="mean_variance",
+    ),
     "talk": Arm("a face over joint-both, no word adversary", IMAGE_LOSSES | {"person_ce": 1.0}, after="joint-both"),
     "talk-pid": Arm(
         "a face over joint-both, with the word adversary on pid",
@@ -70,6 +80,12 @@ PERSONS = {
         IMAGE_LOSSES | {"person_ce": 1.0, "pid_uniform": 1.0},
         after="joint-both-wid",
     ),
+    "talk-pid-normalised": Arm(
+        "a face over joint-both-normalised, with the word adversary on pid",
+        IMAGE_LOSSES | {"person_ce": 1.0, "pid_uniform": 1.0},
+        after="joint-both-normalised",
+        wid_norm="mean_variance",
+    ),
     "talk-direct": Arm("image to image: identity encoder, audio encoder, decoder", IMAGE_LOSSES, ("audio",)),
 }
 # "Joint training helps" says little if video alone would learn the same with more steps.
@@ -78,7 +94,16 @@ CONTROLS = {
     "video-mean": Arm("video alone, word vectors without their mean", WORDS, ("video",), wid_norm="mean"),
     "video-normalised-long": NORMALISED["video-normalised"]._replace(about="… twice the steps (a control)", times=2),
 }
-ARMS = READING | NORMALISED | PERSONS | CONTROLS
+# One clip in ten has its word.
+LABELS = {
+    name: NORMALISED["joint-contrastive-normalised"]._replace(about=about, labels=0.1, unlabelled=unlabelled)
+    for name, about, unlabelled in (
+        ("tenth", "joint-contrastive-normalised on a tenth of the clips", ""),
+        ("tenth-masked", "… and on all clips, without their words", "masked"),
+        ("tenth-tcp", "… and clips without a word are classes of their own", "tcp"),
+    )
+}
+ARMS = READING | NORMALISED | PERSONS | CONTROLS | LABELS
 
 
 def get_config(arm: str = "joint-both", root: str = "runs/ablations/synthetic/0"):
@@ -120,6 +145,9 @@ def _plain(c, arm: Arm):
     """The arm's terms and normalisation; no validation and no images during training; the last checkpoint is kept."""
     c.loss.update(dict.fromkeys(c.loss, 0.0) | arm.loss)
     c.model.wid_norm = arm.wid_norm
+    c.data.share = arm.labels
+    if arm.unlabelled:
+        c.data.unlabelled, c.tcp = c.data.clips, arm.unlabelled == "tcp"
     c.log.update(every=50, images_every=0, eval_every=0)
     c.checkpoint.update(every=100, keep=1, best="")
     return c

@@ -53,6 +53,14 @@ QUESTIONS = {
             for kind in ("", "_mlp")
         ),
     ),
+    "With a tenth of the words known, do clips without a word improve lip reading?": (
+        *(
+            Comparison(f"read/{side}", arm, "tenth", 1)
+            for arm in ("tenth-masked", "tenth-tcp", "joint-contrastive-normalised")
+            for side in ("video", "audio")
+        ),
+        *(Comparison(f"read/{side}", "tenth-tcp", "tenth-masked", 1) for side in ("video", "audio")),
+    ),
     "Does the modality adversary improve lip reading?": (
         Comparison("read/video", "joint-modality", "joint", 1),
         Comparison("read/video", "joint-both", "joint-contrastive", 1),
@@ -74,10 +82,16 @@ QUESTIONS = {
         Comparison("probe/person_from_video_wid", "joint-both-wid", "joint-both", -1),
         Comparison("probe/person_from_video_wid_mlp", "joint-both-wid", "joint-both", -1),
         Comparison("read/video", "joint-both-wid", "joint-both", 0),
+        *(
+            Comparison(f"probe/person_from_video_wid_{view}", "joint-both-normalised-wid", "joint-both-normalised", -1)
+            for view in ("frames", "moments")
+        ),
+        Comparison("read/video", "joint-both-normalised-wid", "joint-both-normalised", 0),
     ),
     "Does disentanglement improve lip motion at equal image quality?": (
         *(Comparison("motion/correlation_audio", arm, "talk-direct", 1) for arm in ("talk", "talk-pid-wid")),
         Comparison("motion/correlation_audio", "talk-pid", "talk", 1),
+        Comparison("motion/correlation_audio", "talk-pid-normalised", "talk-pid", 1),
         Comparison("motion/correlation_audio", "talk-pid-wid", "talk", 1),
         Comparison("motion/amplitude_audio", "talk-pid-wid", "talk-direct", 1),
         Comparison("picture/psnr_audio", "talk-pid-wid", "talk-direct", 0),

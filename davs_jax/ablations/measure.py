@@ -7,7 +7,7 @@ import numpy as np
 from davs_jax.data.pipeline import eval_batches
 from davs_jax.data.sources import ClipSource
 from davs_jax.errors import NotMeasurable
-from davs_jax.evaluate import generated, recognition, swap
+from davs_jax.evaluate import disentanglement, generated, recognition, swap
 from davs_jax.evaluate.context import BATCH, fit_estimator
 from davs_jax.evaluate.probes import both_probes
 from davs_jax.evaluate.recognition import Vectors
@@ -40,7 +40,7 @@ def measure(model: Davs, source: ClipSource) -> dict[str, float]:
         figures["match/shifts_found"] = recognition.synchronisation(vectors, 0).exact.accuracy
         with contextlib.suppress(NotMeasurable):
             figures |= _modality(vectors)
-    found, _ = recognition.probes(vectors, 0, PROBES)
+    found, _ = disentanglement.probes(vectors, 0, PROBES)
     for name, probes in found.items():
         if name.startswith("person") and probes.chance > MAJORITY:
             continue
@@ -56,7 +56,7 @@ def _modality(vectors: Vectors) -> dict[str, float]:
     Raises:
       NotMeasurable: too few clips or people.
     """
-    wid = recognition.frames(np.concatenate([vectors.audio, vectors.video]))
+    wid = disentanglement.frames(np.concatenate([vectors.audio, vectors.video]))
     from_audio = np.repeat([1, 0], len(vectors.index))
     people = None if vectors.people is None else np.tile(vectors.people, 2)
     probes = both_probes(wid, from_audio, people, people)

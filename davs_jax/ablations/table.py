@@ -39,9 +39,14 @@ GENERATED = {
     "swap/person": "swap test: person of A",
 }
 READING, GENERATING = "Reading arms", "Generating arms"
-PLOTS = {READING: "read.png", GENERATING: "generate.png"}
+PERSONS = "Person from wid against words read"
+PLOTS = {READING: "read.png", GENERATING: "generate.png", PERSONS: "persons.png"}
 NAME, TITLE = "ablations", "Ablations: testing the paper's claims"
 SHARES = ("read/", "match/", "probe/", "swap/")
+PERSONS_READ = (
+    "Every dot is one seed. The best of six probes counts: linear and with a hidden layer, on the mean, on all frames "
+    "and on how far each feature moves. Good word vectors lie at the lower right."
+)
 LIMITS = (
     "Each mean is over seeds (weights, order, crops); ± is their standard deviation. Differences are taken seed by "
     "seed, with a 95 % t interval; “undecided” means that it contains 0, “opposite” that the difference is significant "
@@ -81,6 +86,8 @@ def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: 
     tables = _tables(arms, figures, answers, records)
     write_text(output / f"{NAME}.md", _markdown(_progress(arms, seeds, records), tables))
     plotted = {title: _plot(figures, *kind) for title, kind in _kinds(figures).items()}
+    if points := _persons(figures):
+        plotted[PERSONS] = plots.scatter(points, "words read, %", "persons that the best probe reads, %")
     for title, plot in plotted.items():
         with replacing(output / PLOTS[title]) as draft:
             draft.write_bytes(plot)
@@ -89,10 +96,25 @@ def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: 
         section(html.escape(title), "", shown.get(title, "") + table(*_escaped(headers, rows)))
         for title, headers, rows in tables
     ]
+    if PERSONS in shown:
+        parts.insert(-1, section(PERSONS, PERSONS_READ, shown[PERSONS]))
     lead = f'<p class="soft">{html.escape(_progress(arms, seeds, records))}</p><p>{html.escape(LIMITS)}</p>'
     page = output / f"{NAME}.html"
     write_text(page, document(TITLE, lead + "".join(parts)))
     return page
+
+
+def _persons(figures: Figures) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """By modality and arm, every seed's percentage of words read, and of persons that the best probe reads from wid."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for side in ("video", "audio"):
+        for arm, seeds in figures.items():
+            for seed in seeds.values():
+                probes = [seed[name] for name in seed if name.startswith(f"probe/person_from_{side}_wid")]
+                if probes and f"read/{side}" in seed:
+                    points = found.setdefault(f"from {side}", {}).setdefault(arm, [])
+                    points.append((100 * seed[f"read/{side}"], 100 * max(probes)))
+    return found
 
 
 def _plain(value):

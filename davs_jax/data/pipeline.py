@@ -13,6 +13,7 @@ This module is the only one that uses Grain.
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import grain
@@ -84,14 +85,17 @@ def _check_size(source: ClipSource | FaceSource, what: str, found: int, model, n
 
 
 class Order:
-    """The endless order of a source's records; each epoch has its own."""
+    """The endless order of the records, or of a `share` that the seed chooses; each epoch has its own."""
 
-    def __init__(self, seed: tuple[int, ...], source):
+    def __init__(self, seed: tuple[int, ...], source, share: float = 1.0):
         order_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
-        self._source, self._order = source, grain.MapDataset.range(len(source)).shuffle(seed=order_seed).repeat()
+        self._source, self._used = source, range(len(source))
+        if share < 1:
+            self._used = np.random.default_rng(seed).permutation(len(source))[: math.ceil(share * len(source))].tolist()
+        self._order = grain.MapDataset.range(len(self._used)).shuffle(seed=order_seed).repeat()
 
     def __getitem__(self, i: int) -> dict:
-        return self._source.record(self._order[i])
+        return self._source.record(self._used[self._order[i]])
 
 
 class Mixed:
@@ -154,7 +158,10 @@ def host_batches(
     }
     sources = open_sources(config, keys)
     numbers = {"clips": (0, ORDER), "faces": (1, ORDER), "unlabelled": (0, UNLABELLED)}
-    records = {name: Order((config.seed, *numbers[name]), source) for name, source in sources.items()}
+    shares = {"clips": config.data.share}
+    records = {
+        name: Order((config.seed, *numbers[name]), source, shares.get(name, 1.0)) for name, source in sources.items()
+    }
     if "unlabelled" in records:
         share = config.data.unlabelled_share
         records["clips"] = Mixed(records["clips"], records["unlabelled"], config.data.batch_size, share)

@@ -68,6 +68,12 @@ class FaceSource:
         return _read(self, i)
 
 
+def has_split(folder: str, split: str) -> bool:
+    """Whether the shards in a folder have this split, with at least one record."""
+    splits = tfds.builder_from_directory(folder).info.splits
+    return split in splits and splits[split].num_examples > 0
+
+
 def open_clips(folder: str, split: str) -> ClipSource:
     """Opens clip shards made by `data_prep`.
 

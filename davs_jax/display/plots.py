@@ -176,6 +176,28 @@ def seeds(figures: dict[str, dict[str, Sequence[float]]]) -> bytes:
     return _encoded(figure)
 
 
+def scatter(figures: dict[str, dict[str, Sequence[tuple[float, float]]]], x: str, y: str) -> bytes:
+    """One plot per title, of every arm's shares (x, y) in percent: a dot for every seed, the name at their mean → PNG.
+
+    Args:
+      figures: by title and arm.
+      x, y: names of the axes.
+    """
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    for axes, (title, by_arm) in zip(figure.subplots(1, len(figures), squeeze=False)[0], figures.items(), strict=True):
+        for arm, points in by_arm.items():
+            dots = axes.plot(*zip(*points, strict=True), "o", alpha=0.6, markersize=5)
+            axes.annotate(
+                arm, np.mean(points, 0), (4, 3), textcoords="offset points", fontsize=7, color=dots[0].get_color()
+            )
+        axes.set_xlim(-4, 104)
+        axes.set_ylim(-4, 104)
+        axes.set_xlabel(x, fontsize=8)
+        axes.set_ylabel(y, fontsize=8)
+        _plain(axes, title)
+    return _encoded(figure)
+
+
 def _plain(axes, title: str) -> None:
     axes.set_title(title, fontsize=9, loc="left")
     axes.tick_params(labelsize=7)

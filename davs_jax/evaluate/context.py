@@ -3,27 +3,28 @@
 import functools
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from davs_jax.data.pipeline import eval_batches
-from davs_jax.data.sources import ClipSource, FaceSource, open_clips
+from davs_jax.data.sources import ClipSource, FaceSource, has_split, open_clips
 from davs_jax.display.progress import progress
 from davs_jax.errors import NotMeasurable
-from davs_jax.evaluate import generated, metrics, mouth_opening, recognition
+from davs_jax.evaluate import fusion, generated, metrics, mouth_opening, recognition
 from davs_jax.evaluate.generated import Generated
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.evaluate.perceptual import PerceptualMetrics
 from davs_jax.evaluate.recognition import Vectors
-from davs_jax.evaluate.sections import Figures
+from davs_jax.evaluate.sections import Figures, Fusion
 from davs_jax.inference import Davs
 from davs_jax.models.initialization import fresh_weights
 from davs_jax.parallel import sharding
 
 BATCH = 16  # clips
+VALIDATION, FITTED_ON = "val", 2000  # the split, and the most clips of it, on which the weights of logits are fitted
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,24 @@ class Context:
     def logits(self) -> dict[str, np.ndarray]:
         """Word logits by modality; needs the word classifier."""
         return recognition.logits(self.model, self.vectors)
+
+    @functools.cached_property
+    def fusion_weights(self) -> Fusion:
+        """The weights of the two modalities' logits, fitted on the validation split; needs both word encoders.
+
+        Raises:
+          NotMeasurable: there is no other split to fit them on, or no clip of it has a known word.
+          DataError: it cannot be read.
+        """
+        if self.source.split == VALIDATION or not has_split(self.source.folder, VALIDATION):
+            raise NotMeasurable(f"{self.source.folder} has no split {VALIDATION!r} besides the evaluated one")
+        source = open_clips(self.source.folder, VALIDATION)
+        other = replace(self, source=source, count=min(len(source), FITTED_ON))
+        vectors = recognition.encode(self.model, other.batches_with_progress("weighting audio and video"))
+        if not (known := vectors.word >= 0).any():
+            raise NotMeasurable(f"no clip's word is known in the split {VALIDATION!r}")
+        read = recognition.logits(self.model, vectors)
+        return fusion.fit(read["audio"][known], read["video"][known], vectors.word[known])
 
     @functools.cached_property
     def confusions(self) -> dict[str, np.ndarray]:

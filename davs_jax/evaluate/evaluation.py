@@ -1,5 +1,6 @@
 """An evaluation: a list of parts, each with its requirements, that turn a shared context into typed sections."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -8,8 +9,9 @@ import numpy as np
 
 from davs_jax.data.sources import ClipSource, FaceSource
 from davs_jax.errors import DataError, NotMeasurable
-from davs_jax.evaluate import generated, landmarks, recognition, swap
+from davs_jax.evaluate import disentanglement, generated, landmarks, recognition, swap
 from davs_jax.evaluate.context import Context
+from davs_jax.evaluate.fusion import fused
 from davs_jax.evaluate.generated import Generated
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.evaluate.perceptual import PerceptualMetrics
@@ -17,6 +19,7 @@ from davs_jax.evaluate.sections import (
     Accuracy,
     Control,
     Figures,
+    Fusion,
     Landmarks,
     Likeness,
     LipSync,
@@ -110,8 +113,16 @@ def synchronisation(context: Context) -> Synchronisation:
     return recognition.synchronisation(context.vectors, context.seed)
 
 
+def fusion(context: Context) -> Fusion:
+    return context.fusion_weights
+
+
 def accuracy(context: Context) -> dict[str, Accuracy]:
-    return recognition.accuracies(context.logits, context.vectors, context.seed)
+    read = dict(context.logits)
+    if context.both_encoders:
+        with contextlib.suppress(NotMeasurable):  # the part `fusion` says why
+            read["weighted"] = fused(read["audio"], read["video"], context.fusion_weights)
+    return recognition.accuracies(read, context.vectors, context.seed)
 
 
 def accuracy_baselines(context: Context) -> dict[str, dict[str, Accuracy]]:
@@ -124,7 +135,7 @@ def words(context: Context) -> dict[str, Word]:
 
 
 def probes(context: Context) -> dict[str, Probes]:
-    found, left_out = recognition.probes(context.vectors, context.seed)
+    found, left_out = disentanglement.probes(context.vectors, context.seed)
     context.left_out.update(left_out)
     return found
 
@@ -135,7 +146,7 @@ def control(context: Context) -> Control:
 
 
 def face_probes(context: Context) -> dict[str, Probes]:
-    found, left_out = recognition.face_probes(context.model, context.faces, context.seed)
+    found, left_out = disentanglement.face_probes(context.model, context.faces, context.seed)
     context.left_out.update(left_out)
     return found
 
@@ -175,6 +186,7 @@ def motion(context: Context) -> MouthMotion:
 PARTS = (
     Part("retrieval", retrieval, (ENCODER, BOTH_ENCODERS)),
     Part("sync", synchronisation, (ENCODER, BOTH_ENCODERS)),
+    Part("fusion", fusion, (ENCODER, BOTH_ENCODERS, CLASSIFIER)),
     Part("accuracy", accuracy, (ENCODER, CLASSIFIER)),
     Part("accuracy_baselines", accuracy_baselines, (ENCODER, CLASSIFIER)),
     Part("words", words, (ENCODER, CLASSIFIER)),

@@ -64,6 +64,15 @@ class Accuracy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """Factors of the word logits where a word is read from both; fitted on `clips` of the validation split."""
+
+    audio: float
+    video: float
+    clips: Annotated[int, HIDDEN]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Word:
     """One word's clips, the share of them that is read from each modality, and what it is most often taken for."""
 
@@ -285,6 +294,7 @@ class Figures:
     accuracy_baselines: Annotated[
         dict[str, dict[str, Accuracy]] | None, Shown("… with fresh weights, and with audio exchanged")
     ] = None
+    fusion: Annotated[Fusion | None, Shown("Weights of the logits, fitted on the validation split")] = None
     words: Annotated[dict[str, Word] | None, HIDDEN] = None
     probes: Annotated[dict[str, Probes] | None, Shown("Disentanglement: probes for words and people")] = None
     control: Annotated[Control | None, HIDDEN] = None

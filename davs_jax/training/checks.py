@@ -66,6 +66,8 @@ def check(config, policies: tuple[str, ...]) -> None:
     for key in FRACTIONS:
         if not 0 <= (value := _value(config, key)) < 1:
             raise ConfigError(f"config.{key} is {value}", "it must be at least 0 and below 1")
+    if not 0 < config.data.share <= 1:
+        raise ConfigError(f"config.data.share is {config.data.share}", "it must be above 0 and at most 1")
     if not 0 <= config.label_softness <= 1:
         raise ConfigError(f"config.label_softness is {config.label_softness}", "it must be from 0 to 1")
     for key, allowed in CHOICES.items():

@@ -69,6 +69,13 @@ def test_every_epoch_visits_every_clip_once_in_a_new_order(word_config):
     assert clips[:16] != clips[16:]
 
 
+def test_a_share_of_the_clips_is_the_same_in_every_epoch(word_config):
+    word_config.data.share = 0.2
+    batches = take(6, word_config, ("mfcc", "word"))  # 4 of 16 clips, one batch
+    assert all(sorted(batch["word"]) == sorted(batches[0]["word"]) for batch in batches)
+    assert len({clip.tobytes() for batch in batches for clip in batch["mfcc"]}) <= 8  # each has two first frames
+
+
 @pytest.fixture
 def unlabelled(tmp_path):
     """Five clips of a corpus without a vocabulary; their audio is told apart by its first number."""

@@ -39,6 +39,11 @@ def test_confusions_of_any_vocabulary_make_a_plot():
         assert plots.confusions(counts, [f"W{i}" for i in range(words)]).startswith(b"\x89PNG")
 
 
+def test_a_scatter_plot_names_every_arm():
+    figures = {"from video": {"joint": [(90.0, 20.0), (92.0, 25.0)], "video": [(10.0, 99.0)]}, "from audio": {}}
+    assert plots.scatter(figures, "words, %", "persons, %").startswith(b"\x89PNG")
+
+
 def test_seeds_make_a_plot_even_where_an_arm_has_none():
     long = "a figure with so long a name that it has to be broken"
     figures = {"words, %": {"video": [10.0, 12.0], "joint": []}, long: {"video": [0.2], "joint": [0.3, 0.1]}}

@@ -28,7 +28,7 @@ from configs import common
 from davs_jax.api import Model
 from davs_jax.data.pipeline import eval_batches
 from davs_jax.data.sources import open_clips
-from davs_jax.evaluate import generated, mouth_opening, probes, recognition, swap
+from davs_jax.evaluate import disentanglement, generated, mouth_opening, probes, recognition, swap
 from davs_jax.evaluate.report.record import encoded
 from davs_jax.inference import Davs
 from davs_jax.parallel import processes, sharding
@@ -63,7 +63,7 @@ def figures(model: Davs, folder: str) -> dict:
         estimator,
         scored_clips=0,
     )
-    found, skipped = recognition.probes(vectors, seed=0)
+    found, skipped = disentanglement.probes(vectors, seed=0)
     assert not skipped, skipped
     sections = {
         "clips": vectors.index.tolist(),

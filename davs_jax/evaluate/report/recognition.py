@@ -20,6 +20,7 @@ from davs_jax.media.offsets import SHIFTS
 
 BASELINES = {"untrained": "fresh weights", "shuffled": "audio exchanged"}
 MODALITIES = {"audio": "from audio", "video": "from video", "both": "from both (summed logits)"}
+WEIGHTED = "from both (logits weighted by {audio:.2f}, {video:.2f})"
 PLACES = {
     "audio_wid": "word vectors of the audio",
     "video_wid": "word vectors of the video",
@@ -43,6 +44,8 @@ def accuracy(figures: Figures, words: int, confusions: bytes | None) -> str:
     if not figures.accuracy:
         return ""
     rows = [_accuracy(name, figures.accuracy[key]) for key, name in MODALITIES.items() if key in figures.accuracy]
+    if figures.fusion and "weighted" in figures.accuracy:
+        rows.append(_accuracy(WEIGHTED.format(**vars(figures.fusion)), figures.accuracy["weighted"]))
     rows += [
         _accuracy(f"{name}, {BASELINES[key]}", row[modality])
         for key, row in (figures.accuracy_baselines or {}).items()
@@ -56,7 +59,8 @@ def accuracy(figures: Figures, words: int, confusions: bytes | None) -> str:
         "Lip reading and speech recognition",
         f"The share of clips whose word, one of {words:,}, is recognised. Guessing reaches {percent(1 / words)} at "
         f"once and {percent(min(1, 5 / words))} in five. “Both” can hide a video encoder that does not work: look at "
-        "video alone. Where “audio is exchanged”, each clip gets the audio of a clip that says another word.",
+        "video alone. Weights of the logits are fitted on the validation split. Where “audio is exchanged”, each clip "
+        "gets the audio of a clip that says another word.",
         body + _words(figures.words or {}),
     )
 
