@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 
+from configs import common
 from davs_jax import checkpoint, inference
 from davs_jax.ablations import measure, table
 from davs_jax.data.sources import open_clips
@@ -108,8 +109,10 @@ class Study:
         return True
 
     def _check(self, path: Path, config) -> None:
-        found = json.loads(path.read_text())["config"]
-        if changed := checkpoint.changes(checkpoint.completed(type(config)(found)), config):
+        found = common.get_config()  # settings that came after the record are off there, as they were then
+        with found.unlocked(), found.ignore_type():
+            found.update(json.loads(path.read_text())["config"])
+        if changed := checkpoint.changes(found, config):
             raise StudyError(
                 f"{path.parent} was made with other settings ({'; '.join(changed[:3])} now)",
                 "name another --output, or delete that folder to run it again",

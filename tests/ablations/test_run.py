@@ -44,6 +44,9 @@ def test_a_stopped_study_resumes_and_leaves_what_is_finished(command, tmp_path, 
     assert first.stat().st_mtime_ns == finished
     summary = json.loads((tmp_path / "out" / "ablations.json").read_text())
     assert [(r["arm"], r["seed"]) for r in summary["runs"]] == [("audio", 0), ("audio", 1)]
+    earlier = {key: value for key, value in record["config"].items() if key != "tcp"}  # of a version without it
+    first.write_text(json.dumps(record | {"config": earlier}))
+    assert main([*command, "--seeds", "0"]) == 0
     first.write_text(json.dumps(record | {"config": record["config"] | {"steps": 9}}))
     with pytest.raises(SystemExit, match=r"made with other settings \(steps: 9 → 2 now\)"):
         main(command)
