@@ -92,6 +92,9 @@ def get_config(stage: str = "joint") -> ConfigDict:
     # Word vectors are normalised per feature over the frames of a clip, before everything that reads them: none (as
     # published), mean (subtracts it), or mean_variance (also divides by the deviation).
     m.wid_norm = "none"
+    # Side in pixels of SyncNet's images: 224 sees whole images, as published; 48, 96 and 192 the lower part of aligned
+    # faces of 64, 128 and 256 px, without resizing.
+    m.sync_size = 224
     m.blend = False  # the decoder also outputs a mask: frame = mask · generated + (1 − mask) · photo
 
     c.data = d = ConfigDict()

@@ -19,7 +19,7 @@ from davs_jax.evaluate.sections import LipSync
 from davs_jax.import_official import syncnet as import_syncnet
 from davs_jax.media.audio import syncnet_features
 from davs_jax.media.faces import detectors, tracking
-from davs_jax.models.syncnet import COLUMNS, FRAMES, SIZE, SyncNet
+from davs_jax.models.syncnet import COLUMNS, FRAMES, SIZE, SyncNet, mouth_part
 
 REACH = 15  # frames of offset, to either side
 BATCH = 8  # windows per call; the last is padded
@@ -51,11 +51,14 @@ class Scorer:
 
     Args:
       params, batch_stats: as `import_syncnet.convert` returns them.
-      width: of the network.
+      network: ours; None is the published one, whose vectors are compared as they are. Those of ours are scaled to
+        length 1, since training compares their directions.
     """
 
-    def __init__(self, params: dict, batch_stats: dict, width: float = 1.0):
-        variables, network = {"params": params, "batch_stats": batch_stats}, SyncNet(width)
+    def __init__(self, params: dict, batch_stats: dict, network: SyncNet | None = None):
+        variables = {"params": params, "batch_stats": batch_stats}
+        self._released, network = network is None, network or SyncNet()
+        self._size = network.size
 
         def embed(method: str):
             return jax.jit(lambda v, x: network.apply(v, x, train=False, method=method))
@@ -75,22 +78,22 @@ class Scorer:
         config, params, batch_stats = checkpoint.load_weights(str(path))
         if "syncnet" not in params:
             raise CheckpointError(f"{path} holds {', '.join(params)}, no syncnet", "train one with configs/syncnet.py")
-        return cls(params["syncnet"], batch_stats["syncnet"], config.model.width)
+        return cls(params["syncnet"], batch_stats["syncnet"], SyncNet(config.model.width, config.model.sync_size))
 
     def vectors(self, frames: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """frames uint8 RGB `[T, 224, 224, 3]`, samples int16 `[N]` → face and audio vectors, `[W, 1024]` twice.
+        """frames uint8 RGB `[T, S, S, 3]`, samples int16 `[N]` → face and audio vectors, `[W, 1024]` twice.
 
-        W = min(T, ⌊N / 640⌋) − 5: the official code leaves the last possible window out.
+        W = min(T, ⌊N / 640⌋) − 5: the official code leaves the last possible window out. Frames are resized to what the
+        network takes; ours takes the lower part of aligned faces.
 
         Raises:
-          ValueError: frames of another size.
           NotMeasurable: fewer than six frames with audio.
         """
-        if frames.shape[1:] != (SIZE, SIZE, 3):
-            raise ValueError(f"SyncNet takes images of {SIZE} × {SIZE}, got {list(frames.shape)}")
         count = min(len(frames), len(samples) // SAMPLES_PER_FRAME) - FRAMES
         if count < 1:
             raise NotMeasurable(f"a clip of {count + FRAMES} frames with audio is too short for SyncNet, which takes 6")
+        frames = frames if self._size == SIZE else mouth_part(frames)
+        frames = np.stack([cv2.resize(frame, (self._size, self._size)) for frame in frames])
         mfcc = syncnet_features.mfcc(samples).astype(np.float32)
         faces, audio = [], []
         for start in range(0, count, BATCH):
@@ -100,12 +103,15 @@ class Scorer:
             at = np.minimum(start + np.arange(BATCH), count - 1)
             columns = mfcc[MFCC_PER_FRAME * at[:, None] + np.arange(COLUMNS)]
             audio.append(np.asarray(self._audio(self._variables, columns)))
-        return np.concatenate(faces)[:count], np.concatenate(audio)[:count]
+        both = np.concatenate(faces)[:count], np.concatenate(audio)[:count]
+        if self._released:
+            return both
+        faces, audio = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12) for vectors in both)
+        return faces, audio
 
     def __call__(self, frames: np.ndarray, samples: np.ndarray) -> dict[str, Score]:
         """The scores of a clip in the variants whole-frame and valid-only; see `vectors`."""
-        images = np.stack([cv2.resize(frame, (SIZE, SIZE)) for frame in frames])
-        vectors = self.vectors(images, samples)
+        vectors = self.vectors(frames, samples)
         return {"whole-frame": score(*vectors), "valid-only": score(*vectors, valid_only=True)}
 
     def face_track(self, frames: np.ndarray, samples: np.ndarray) -> Score:

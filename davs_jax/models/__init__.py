@@ -22,7 +22,7 @@ from davs_jax.models.decoder import Decoder
 from davs_jax.models.discriminators import Discriminator
 from davs_jax.models.layers import flatten_time
 from davs_jax.models.person_encoder import PersonEncoder
-from davs_jax.models.syncnet import COEFFICIENTS, COLUMNS, FRAMES, SIZE, SyncNet
+from davs_jax.models.syncnet import COEFFICIENTS, COLUMNS, FRAMES, SyncNet
 from davs_jax.models.visual_encoder import VisualEncoder
 
 __all__ = ["ADVERSARIES", "STRIDES", "Module", "build", "example_inputs", "flatten_time"]
@@ -69,7 +69,7 @@ def build(model) -> dict[str, Module]:
         "modality_discriminator": ModalityDiscriminator(model.embed_dim),
         "sequence_discriminator": discriminator,
         "frame_discriminator": discriminator,
-        "syncnet": SyncNet(model.width),
+        "syncnet": SyncNet(model.width, model.sync_size),
     }
 
 
@@ -97,5 +97,5 @@ def example_inputs(model, batch: int = 1) -> dict[str, tuple]:
         "person_adversary": (vector,),
         "modality_discriminator": (vector,),
         **{name: (array(t, size, size, 3), array(t, MFCC_LENGTH, MFCC_WIDTH)) for name, t in frames.items()},
-        "syncnet": (array(FRAMES, SIZE, SIZE, 3), array(COLUMNS, COEFFICIENTS)),
+        "syncnet": (array(FRAMES, model.sync_size, model.sync_size, 3), array(COLUMNS, COEFFICIENTS)),
     }

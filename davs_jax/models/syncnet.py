@@ -1,4 +1,8 @@
-"""SyncNet (Chung & Zisserman 2016): embeds 0.2 s of a face and of its audio; synchronous pairs are close."""
+"""SyncNet (Chung & Zisserman 2016): embeds 0.2 s of a face and of its audio; synchronous pairs are close.
+
+The published network sees whole images of 224 px. Ours is smaller and sees the lower part of an aligned face at its own
+resolution: small images that are enlarged to 224 px cost ten times as much, and training did not leave chance.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -12,11 +16,21 @@ from davs_jax.constants import CLIP_FRAMES
 from davs_jax.models.convolution import convolve
 from davs_jax.models.layers import CONVOLUTION, Array, BatchNorm, conv, flatten_time, scaled, torch_default
 
-SIZE = 224  # side of its images in pixels
+SIZE = 224  # side of the published network's images in pixels
+SIZES = (SIZE, 48, 96, 192)  # ours: three quarters of an aligned face's side, for faces of 64, 128 and 256 px
+LOWER = 0.75  # the part of an aligned face's side that ours sees: the middle of the lower edge
 FRAMES = 5  # images of one window
 COLUMNS, COEFFICIENTS = 20, 13  # MFCC of one window
 EMBED_DIM = 1024
 CLIP_WINDOWS = CLIP_FRAMES - FRAMES  # windows of a clip whose audio ends within it
+
+
+def mouth_part(images: Array) -> Array:
+    """The part of aligned faces `[…, S, S, 3]` that our network sees, `[…, LOWER·S, LOWER·S, 3]`."""
+    side = images.shape[-2]
+    part = round(LOWER * side)
+    left = (side - part) // 2
+    return images[..., side - part :, left : left + part, :]
 
 
 class _VideoConv(nn.Module):
@@ -30,6 +44,7 @@ class _VideoConv(nn.Module):
     features: int
     kernel: int
     stride: int
+    padding: int
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -38,7 +53,7 @@ class _VideoConv(nn.Module):
         kernel = self.param("kernel", torch_default, (side, side, FRAMES * channels, features), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
         parts = kernel.reshape(side, side, FRAMES, channels, features).swapaxes(2, 3).reshape(side, side, channels, -1)
-        y = convolve(flatten_time(x), parts, (self.stride, self.stride), ((0, 0), (0, 0)))
+        y = convolve(flatten_time(x), parts, (self.stride, self.stride), ((self.padding, self.padding),) * 2)
         y = y.reshape(batch, time, *y.shape[1:3], FRAMES, features)
         y = sum(y[:, i : i + windows, ..., i, :] for i in range(FRAMES)) + bias
         return checkpoint_name(flatten_time(y), CONVOLUTION)
@@ -72,7 +87,7 @@ class _Tower(nn.Module):
         for i, (channels, kernel, stride, padding, pooling) in enumerate(self.layers, start=1):
             channels, name = scaled(channels, self.width), f"conv{i}"
             if x.ndim == 5:
-                x = _VideoConv(channels, kernel, stride, name=name)(x)
+                x = _VideoConv(channels, kernel, stride, padding, name=name)(x)
             else:
                 x = conv(channels, kernel, stride, padding, name=name)(x)
             x = nn.relu(BatchNorm(name=f"{name}_norm")(x, train))
@@ -80,6 +95,17 @@ class _Tower(nn.Module):
         x = nn.Dense(scaled(512, self.width), kernel_init=torch_default, name="hidden")(x.reshape(len(x), -1))
         x = nn.relu(BatchNorm(name="hidden_norm")(x, train))
         return nn.Dense(EMBED_DIM, kernel_init=torch_default, name="vector")(x)
+
+
+def _face_layers(size: int) -> tuple[tuple, ...]:
+    """Channels, kernel, stride, padding and pooling of the face's convolutions; the last covers its map, 6 × 6."""
+    middle = ((256, 3, 1, 1, None), (256, 3, 1, 1, None))
+    if size == SIZE:
+        half = ((2, 2), 0)
+        return (96, 7, 2, 0, half), (256, 5, 2, 1, ((2, 2), 1)), *middle, (256, 3, 1, 1, half), (512, 6, 1, 0, None)
+    half = ((2, 2), 1)
+    second, last = 2 if size > 96 else 1, half if size > 48 else None
+    return (96, 5, 2, 2, half), (256, 5, second, 2, half), *middle, (256, 3, 1, 1, last), (512, 6, 1, 0, None)
 
 
 class SyncNet(nn.Module):
@@ -90,21 +116,18 @@ class SyncNet(nn.Module):
 
     Attributes:
       width: multiplies every hidden channel count; 1 is the published network.
+      size: side of the images, one of SIZES; 224 is the published network.
     """
 
     width: float = 1.0
+    size: int = SIZE
 
     def setup(self):
-        half = ((2, 2), 0)
-        middle = [(256, 3, 1, 1, None), (256, 3, 1, 1, None)]
-        self.face = _Tower(
-            ((96, 7, 2, 0, half), (256, 5, 2, 1, ((2, 2), 1)), *middle, (256, 3, 1, 1, half), (512, 6, 1, 0, None)),
-            self.width,
-        )
+        self.face = _Tower(_face_layers(self.size), self.width)
         self.sound = _Tower(
             (
                 *((64, 3, 1, 1, None), (192, 3, 1, 1, ((1, 2), 0)), (384, 3, 1, 1, None), (256, 3, 1, 1, None)),
-                *((256, 3, 1, 1, half), (512, (5, 4), 1, 0, None)),
+                *((256, 3, 1, 1, ((2, 2), 0)), (512, (5, 4), 1, 0, None)),
             ),
             self.width,
         )

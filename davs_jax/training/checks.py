@@ -4,7 +4,7 @@ import operator
 from typing import Any
 
 from davs_jax.errors import ConfigError
-from davs_jax.models import word_vectors
+from davs_jax.models import syncnet, word_vectors
 from davs_jax.training import losses
 from davs_jax.training.optimizer import SCHEDULES
 
@@ -42,6 +42,7 @@ DTYPES = ("float32", "bfloat16", "float64")  # float64 where JAX has it enabled:
 CHOICES = {
     "model.dtype": DTYPES,
     "model.wid_norm": word_vectors.KINDS,
+    "model.sync_size": syncnet.SIZES,
     "optim.schedule": SCHEDULES,
     "contrastive": tuple(losses.CONTRASTIVE),
     "bn_grouping": ("batch", "official"),
@@ -72,7 +73,7 @@ def check(config, policies: tuple[str, ...]) -> None:
         raise ConfigError(f"config.label_softness is {config.label_softness}", "it must be from 0 to 1")
     for key, allowed in CHOICES.items():
         if (value := _value(config, key)) not in allowed:
-            listed = ", ".join(filter(None, allowed)) + (" or empty" if "" in allowed else "")
+            listed = ", ".join(str(each) for each in allowed if each != "") + (" or empty" if "" in allowed else "")
             raise ConfigError(f"config.{key} is {value!r}", f"it must be one of {listed}")
     for name, policy in config.remat.items():
         if policy not in policies:

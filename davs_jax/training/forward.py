@@ -116,8 +116,10 @@ def forward(networks: Networks, batch: Batch) -> dict[str, Array]:
 
 def _sync(networks: Networks, batch: Batch) -> dict[str, Array]:
     """SyncNet's face and audio vectors of every window of every clip; the faces prepared as for its scores."""
+    size = networks.stage.model.sync_size
     frames = batch["sync_frames"][..., ::-1].astype(float)  # BGR, 0…255
-    frames = jax.image.resize(frames, (*frames.shape[:2], syncnet.SIZE, syncnet.SIZE, 3), "linear", antialias=False)
+    frames = frames if size == syncnet.SIZE else syncnet.mouth_part(frames)
+    frames = jax.image.resize(frames, (*frames.shape[:2], size, size, 3), "linear", antialias=False)
     vectors = networks("syncnet", frames, models.flatten_time(batch["sync_mfcc"]))
     face, audio = (v.reshape(len(frames), syncnet.CLIP_WINDOWS, -1) for v in vectors)
     return {"sync_face": face, "sync_audio": audio}

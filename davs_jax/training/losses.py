@@ -62,7 +62,7 @@ TERMS = {
     "gan_frame": Term(GENERATION, adversary="frame_discriminator", parts=HEADS),
     "sync": Term(("syncnet",)),
 }
-TEMPERATURE = 0.1  # of the cosines in `frame_contrastive`
+TEMPERATURE = 0.1  # of the cosines in `frame_contrastive` and `sync_matching`
 WORD_TERMS = frozenset({"word_ce", "contrastive", "modality"})
 GENERATION_TERMS = frozenset({"l1", "mouth", "mouth_l2", "temporal", "gan_sequence", "gan_frame"})
 FACE_TERMS = frozenset({"person_ce", "wid_uniform"})
@@ -172,16 +172,16 @@ def frame_contrastive(wid_video: Array, wid_audio: Array, margin: float) -> Arra
 def sync_matching(face: Array, audio: Array) -> tuple[Array, Array]:
     """Matches SyncNet's face and audio vectors `[B, N, E]` of the N windows of each clip, in both directions.
 
-    N-way cross-entropy whose logits are negative Euclidean distances, of which SyncNet's scores are made. All negatives
-    come from the same clip, so only time distinguishes them (N-way matching: Chung, Chung & Kang 2019). SyncNet's own
-    loss, with one negative per face and a margin, is near its minimum where all vectors are half a margin apart, and
-    training stayed there (docs/decisions.md).
+    N-way cross-entropy over cosines at a fixed temperature. All negatives come from the same clip, so only time
+    distinguishes them (N-way matching: Chung, Chung & Kang 2019). SyncNet's own loss, with one negative per face and a
+    margin, is near its minimum where all vectors are half a margin apart, and training stayed there
+    (docs/decisions.md).
 
     Returns:
       the loss, and the fraction of faces whose nearest audio vector is their own.
     """
-    squared = jnp.sum((face[:, :, None] - audio[:, None]) ** 2, -1)
-    logits = -jnp.sqrt(jnp.maximum(squared, 1e-12))  # the floor keeps the root's gradient finite
+    cosines = jnp.einsum("bne,bme->bnm", l2_normalised(face), l2_normalised(audio), precision="highest")
+    logits = cosines / TEMPERATURE
     own = jnp.tile(jnp.arange(face.shape[1]), len(face))
     to_audio, to_face = flatten_time(logits), flatten_time(logits.swapaxes(1, 2))
     return (cross_entropy(to_audio, own) + cross_entropy(to_face, own)) / 2, accuracy(to_audio, own)

@@ -8,19 +8,17 @@ that none is padded. Prints what is found exactly and within a frame, beside wha
 
 import argparse
 
-import cv2
 import numpy as np
 
 from davs_jax.data.examples import View
 from davs_jax.data.sources import open_clips
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.media import offsets
-from davs_jax.models.syncnet import SIZE
 
 
 def distances(scorer: Scorer, record: dict, view: View) -> np.ndarray:
     """Euclidean distances `[24, 24]` between a clip's video and audio windows."""
-    frames = np.stack([cv2.resize(view(jpeg, "a frame"), (SIZE, SIZE)) for jpeg in record["frames"][:29]])
+    frames = np.stack([view(jpeg, "a frame") for jpeg in record["frames"][:29]])
     faces, audio = scorer.vectors(frames, record["audio"])
     return np.linalg.norm(faces[:, None] - audio[None], axis=-1)
 

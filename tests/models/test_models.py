@@ -11,6 +11,7 @@ from configs import common
 from davs_jax import models
 from davs_jax.constants import IMAGE_SIZES
 from davs_jax.errors import ConfigError
+from davs_jax.models import syncnet
 from davs_jax.models.__main__ import table
 from davs_jax.models.layers import BatchNorm, upsample
 from support.tiny_model import random_weights
@@ -34,6 +35,20 @@ def shapes(model, name: str, batch: int = 1):
     """(outputs, variables) of a network as shapes."""
     module, inputs = models.build(model)[name], models.example_inputs(model, batch)[name]
     return jax.eval_shape(lambda *x: module.init_with_output({"params": jax.random.key(0)}, *x, train=False), *inputs)
+
+
+@pytest.mark.parametrize("size", syncnet.SIZES)
+def test_syncnet_has_a_vector_per_window_at_every_size(size):
+    model = common.get_config().model
+    model.sync_size = size
+    (face, audio), variables = shapes(model, "syncnet", 3)
+    assert face.shape == audio.shape == (3, syncnet.EMBED_DIM)
+    assert variables["params"]["face"]["conv6"]["kernel"].shape[:2] == (6, 6)  # its map is covered, and not larger
+
+
+def test_ours_sees_the_middle_of_the_lower_edge_of_a_face():
+    face = np.arange(64 * 64).reshape(64, 64, 1)
+    np.testing.assert_array_equal(syncnet.mouth_part(face[None])[0], face[16:, 8:56])
 
 
 @pytest.mark.parametrize("name", OFFICIAL_PARAMETERS)

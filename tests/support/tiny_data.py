@@ -87,6 +87,7 @@ def tiny(config: ConfigDict, clips: str, faces: str) -> ConfigDict:
     """A stage on these shards, as small as the topology goes."""
     config.steps = 6
     config.model.update(image_size=IMAGE_SIZE, width=1 / 16, num_words=len(WORDS), num_identities=5)
+    config.model.sync_size = 48
     config.data.update(clips=clips, faces=faces, batch_size=4, face_batch_size=2, threads=2)
     config.log.update(every=1, images_every=0, eval_every=0)
     config.checkpoint.every = 3

@@ -67,7 +67,7 @@ def norms(gradients: dict) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def gradient_of_term():
     """(player, full term name, wid_gradient) → {network: size of the term's gradient}; compiled once a player."""
-    # SyncNet reads 224 px: 24 windows a clip would cost ten times as much as everything else.
+    # 24 windows a clip of SyncNet would cost as much as everything else.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(syncnet, "CLIP_WINDOWS", 2)
         yield _gradient_of_term()
