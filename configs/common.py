@@ -141,6 +141,9 @@ def get_config(stage: str = "joint") -> ConfigDict:
     w.temporal = 0.0  # L1 between consecutive audio-driven frames, outside the mouth box
     w.gan_sequence = 0.0  # sequence discriminator: patch head and audio-match head
     w.gan_frame = 0.0  # frame discriminator: the same heads; off in the official code
+    # Ours: a frozen SyncNet tells from which of the clip's moments five generated frames are. It needs a trained one:
+    # its run in init_from, and "syncnet" in init_networks.
+    w.sync_expert = 0.0
     w.sync = 0.0  # SyncNet: matches the 5-frame windows of a clip with their audio, in both directions
     w.update(weights)
 

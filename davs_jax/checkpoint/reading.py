@@ -152,7 +152,8 @@ def init_from(config: ConfigDict, state: Any) -> tuple[dict[str, dict[str, Tree]
     for place in filter(None, map(str.strip, config.init_from.split(","))):
         its_config, *found = load_weights(place)
         taken = [name for name in state.params if name not in given and name in found[0]]
-        _check_wid_norm(place, its_config, config, taken)
+        _check_kind(place, its_config, config, "wid_norm", [name for name in taken if name in READ_WORDS])
+        _check_kind(place, its_config, config, "sync_size", [name for name in taken if name == "syncnet"])
         for name in taken:
             wanted = {"params": state.params[name], "batch_stats": state.batch_stats[name]}
             given[name] = {
@@ -168,13 +169,13 @@ def init_from(config: ConfigDict, state: Any) -> tuple[dict[str, dict[str, Tree]
     return given, origins
 
 
-def _check_wid_norm(place: str, its_config: ConfigDict, config: ConfigDict, taken: list[str]) -> None:
-    """Networks that make or read word vectors have learnt them as they were normalised there, which no shape shows."""
-    wanted, found = (c.model.wid_norm for c in (config, its_config))
-    if wanted != found and (names := [name for name in taken if name in READ_WORDS]):
+def _check_kind(place: str, its_config: ConfigDict, config: ConfigDict, key: str, taken: list[str]) -> None:
+    """Networks have learnt their inputs as `config.model[key]` made them there, which no shape shows."""
+    wanted, found = (c.model[key] for c in (config, its_config))
+    if wanted != found and taken:
         raise CheckpointError(
-            f"{place}: its {names[0]} was trained with config.model.wid_norm {found!r}, and this stage has {wanted!r}",
-            f"set --config.model.wid_norm={found}, or take the folder out of config.init_from",
+            f"{place}: its {taken[0]} was trained with config.model.{key} {found!r}, and this stage has {wanted!r}",
+            f"set --config.model.{key}={found}, or take the folder out of config.init_from",
         )
 
 

@@ -86,6 +86,7 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
       * `generate_start` int32, index in `frames` at which the generated run begins
       * `identity_frame` uint8 `[S, S, 3]`, `adversary_frames` uint8 `[A, S, S, 3]`
       * `sync_frames` uint8 `[28, S, S, 3]`, `sync_mfcc` float32 `[24, 20, 13]`
+      * `expert_start` int32, a window of SyncNet, `expert_mfcc` float32 `[5, 20, 12]`, of its frames
 
       that are in `keys`.
 
@@ -99,6 +100,7 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     # The official code never chooses the last possible start.
     adversary = constants.FIRST_FRAME + int(rng.integers(max(USED_FRAMES - model.adversary_frames, 1)))
     view = View.random(rng, model.image_size, config.data)
+    expert = int(rng.integers(syncnet.CLIP_WINDOWS))
 
     spoken = list(range(start, start + 2 * model.word_frames, 2))
     wanted = {
@@ -118,6 +120,8 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
         columns = syncnet_features.mfcc(record["audio"]).astype(np.float32)
         starts = constants.MFCC_PER_FRAME * np.arange(syncnet.CLIP_WINDOWS)
         example["sync_mfcc"] = columns[starts[:, None] + np.arange(syncnet.COLUMNS)]
+    example["expert_start"] = np.int32(expert)
+    example["expert_mfcc"] = windows(record["mfcc"], range(expert, expert + syncnet.FRAMES))
     example["mfcc"] = windows(record["mfcc"], spoken)
     example["word"] = np.int32(record["word"])
     example["generate_start"] = np.int32(generate_start)

@@ -16,18 +16,20 @@ KINDS = ("none", "mean", "mean_variance")  # of `config.model.wid_norm`
 FLOOR = 1e-6  # of the variance of a feature: what moves less is not blown up
 
 
-def normalised(wid: Vectors, kind: str) -> Vectors:
+def normalised(wid: Vectors, kind: str, over: Vectors | None = None) -> Vectors:
     """wid `[…, T, E]` → per feature, minus its mean over the T frames; `mean_variance` also scales by its deviation.
 
     Args:
       kind: one of KINDS; "none" returns wid as it is.
+      over: `[…, N, E]`, other frames of the clip, whose mean and deviation are used; by default wid's own.
     """
     if kind == "none":
         return wid
-    centred = wid - wid.mean(-2, keepdims=True)
+    over = wid if over is None else over
+    mean = over.mean(-2, keepdims=True)
     if kind == "mean":
-        return centred
-    return centred / (centred**2).mean(-2, keepdims=True).clip(FLOOR) ** 0.5
+        return wid - mean
+    return (wid - mean) / ((over - mean) ** 2).mean(-2, keepdims=True).clip(FLOOR) ** 0.5
 
 
 class Running:

@@ -94,7 +94,8 @@ def forward(networks: Networks, batch: Batch) -> dict[str, Array]:
       as the terms need them: `wid_video`, `wid_audio` `[B, 12, E]`, `word_video`, `word_audio` logits `[B, words]`,
       with `config.tcp` also `centroid_video`, `centroid_audio` logits `[B, B]`,
       `adversary_maps` `[B, T, S/4, S/4, C]`, `face_logits` `[I, identities]`, `face_wid` `[I, E]`, generated frames
-      `fake_video`, `fake_audio` `[B, 6, S, S, 3]`, and SyncNet's `sync_face`, `sync_audio` `[B, 24, 1024]`.
+      `fake_video`, `fake_audio` `[B, 6, S, S, 3]`, and SyncNet's `sync_face`, `sync_audio` `[B, 24, 1024]`, and of
+      generated frames `expert_face` `[B, 1024]`.
     """
     stage, terms = networks.stage, networks.stage.terms
     outputs: dict[str, Array] = {}
@@ -116,13 +117,26 @@ def forward(networks: Networks, batch: Batch) -> dict[str, Array]:
 
 def _sync(networks: Networks, batch: Batch) -> dict[str, Array]:
     """SyncNet's face and audio vectors of every window of every clip; the faces prepared as for its scores."""
-    size = networks.stage.model.sync_size
-    frames = batch["sync_frames"][..., ::-1].astype(float)  # BGR, 0…255
-    frames = frames if size == syncnet.SIZE else syncnet.mouth_part(frames)
-    frames = jax.image.resize(frames, (*frames.shape[:2], size, size, 3), "linear", antialias=False)
+    frames = _seen_by_syncnet(batch["sync_frames"].astype(float), networks.stage.model.sync_size)
     vectors = networks("syncnet", frames, models.flatten_time(batch["sync_mfcc"]))
     face, audio = (v.reshape(len(frames), syncnet.CLIP_WINDOWS, -1) for v in vectors)
     return {"sync_face": face, "sync_audio": audio}
+
+
+def _seen_by_syncnet(frames: Array, size: int) -> Array:
+    """RGB frames `[B, T, S, S, 3]` in 0…255 → BGR `[B, T, size, size, 3]`."""
+    frames = frames[..., ::-1] if size == syncnet.SIZE else syncnet.mouth_part(frames[..., ::-1])
+    return jax.image.resize(frames, (*frames.shape[:2], size, size, 3), "linear", antialias=False)
+
+
+def _judged(networks: Networks, batch: Batch, fakes: Array) -> dict[str, Array]:
+    """The expert's vectors of one window of generated frames `[B, 5, S, S, 3]`, and of all windows' audio."""
+    frames = _seen_by_syncnet(255 * fakes, networks.stage.model.sync_size)
+    audio = networks("syncnet", models.flatten_time(batch["sync_mfcc"]), method="embed_audio")
+    return {
+        "expert_face": networks("syncnet", frames, method="embed_face"),
+        "sync_audio": audio.reshape(len(fakes), syncnet.CLIP_WINDOWS, -1),
+    }
 
 
 def _words(networks: Networks, batch: Batch) -> dict[str, Array]:
@@ -139,8 +153,14 @@ def _words(networks: Networks, batch: Batch) -> dict[str, Array]:
         if "video" in inputs:
             calls["wid_video"] = images(models.flatten_time(inputs["video"]))
         if "audio" in inputs:
-            wid = networks("audio_encoder", models.flatten_time(inputs["audio"])).reshape(shape)
-            outputs["wid_audio"] = normalised(wid, kind)
+            heard = inputs["audio"]
+            if "sync_expert" in terms:
+                heard = jnp.concatenate([heard, batch["expert_mfcc"]], 1)
+            wid = networks("audio_encoder", models.flatten_time(heard)).reshape(*heard.shape[:2], -1)
+            clip = wid[:, : shape[1]]
+            outputs["wid_audio"] = normalised(clip, kind)
+            if "sync_expert" in terms:
+                outputs["wid_expert"] = normalised(wid[:, shape[1] :], kind, over=clip)
     if "wid_uniform" in terms:
         calls["face_wid"] = images(batch["faces"])
     if calls:
@@ -184,11 +204,18 @@ def _generate(networks: Networks, batch: Batch, person: tuple, outputs: dict) ->
     """Frames from the person in the identity frame and the word vectors of each of the stage's modalities."""
     stage, (pid, maps), photo = networks.stage, person, images(batch["identity_frame"])
     length, scale, wids = stage.model.sequence_frames, stage.wid_gradient, {}
+
+    def scaled(wid: Array) -> Array:
+        """The same numbers, with the gradient scaled."""
+        return scale * wid + jax.lax.stop_gradient((1 - scale) * wid)
+
     for modality in (modality for modality in ("video", "audio") if modality in stage.modalities):
         wid = outputs[f"wid_{modality}"]
-        wid = wid if wid.shape[1] == length else select(wid, batch["generate_start"], length)
-        wids[modality] = scale * wid + jax.lax.stop_gradient((1 - scale) * wid)
+        wids[modality] = scaled(wid if wid.shape[1] == length else select(wid, batch["generate_start"], length))
     maps = {stride: maps[stride] for stride in stage.model.skips}
-    calls = [(pid, wids[modality][:, t], maps, photo) for t in range(length) for modality in wids]
-    frames = networks.each("decoder", calls)
-    return {f"fake_{modality}": jnp.stack(frames[i :: len(wids)], 1) for i, modality in enumerate(wids)}
+    moments = [wids[modality][:, t] for t in range(length) for modality in wids]
+    judged = scaled(outputs["wid_expert"]).swapaxes(0, 1) if "sync_expert" in stage.terms else ()
+    frames = networks.each("decoder", [(pid, wid, maps, photo) for wid in (*moments, *judged)])
+    frames, judged = frames[: len(moments)], frames[len(moments) :]
+    fakes = {f"fake_{modality}": jnp.stack(frames[i :: len(wids)], 1) for i, modality in enumerate(wids)}
+    return fakes | (_judged(networks, batch, jnp.stack(judged, 1)) if judged else {})

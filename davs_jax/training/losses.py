@@ -60,11 +60,14 @@ TERMS = {
     ),
     "gan_sequence": Term(GENERATION, adversary="sequence_discriminator", parts=HEADS),
     "gan_frame": Term(GENERATION, adversary="frame_discriminator", parts=HEADS),
+    "sync_expert": Term(
+        ("person_encoder", "audio_encoder", "decoder"), uses=("visual_encoder", "syncnet"), needs=frozenset({"audio"})
+    ),
     "sync": Term(("syncnet",)),
 }
-TEMPERATURE = 0.1  # of the cosines in `frame_contrastive` and `sync_matching`
+TEMPERATURE = 0.1  # of the cosines in `frame_contrastive` and SyncNet
 WORD_TERMS = frozenset({"word_ce", "contrastive", "modality"})
-GENERATION_TERMS = frozenset({"l1", "mouth", "mouth_l2", "temporal", "gan_sequence", "gan_frame"})
+GENERATION_TERMS = frozenset({"l1", "mouth", "mouth_l2", "temporal", "gan_sequence", "gan_frame", "sync_expert"})
 FACE_TERMS = frozenset({"person_ce", "wid_uniform"})
 
 
@@ -180,11 +183,33 @@ def sync_matching(face: Array, audio: Array) -> tuple[Array, Array]:
     Returns:
       the loss, and the fraction of faces whose nearest audio vector is their own.
     """
-    cosines = jnp.einsum("bne,bme->bnm", l2_normalised(face), l2_normalised(audio), precision="highest")
-    logits = cosines / TEMPERATURE
+    logits = _sync_logits(face, audio)
     own = jnp.tile(jnp.arange(face.shape[1]), len(face))
     to_audio, to_face = flatten_time(logits), flatten_time(logits.swapaxes(1, 2))
     return (cross_entropy(to_audio, own) + cross_entropy(to_face, own)) / 2, accuracy(to_audio, own)
+
+
+def sync_expert(face: Array, audio: Array, own: Array) -> tuple[Array, Array]:
+    """A frozen SyncNet judges generated frames: does the face fit the clip's audio best at its own moment?
+
+    N-way cross-entropy as in `sync_matching`. Prajwal et al. (2020) train a generator against such an expert, with one
+    negative per face.
+
+    Args:
+      face: `[B, E]`, of one window of generated frames per clip.
+      audio: `[B, N, E]`, of all windows of the clip.
+      own: `[B]`, the window whose audio the face was generated from.
+
+    Returns:
+      the loss, and the fraction of faces whose nearest audio vector is their own.
+    """
+    logits = _sync_logits(face[:, None], audio)[:, 0]
+    return cross_entropy(logits, own), accuracy(logits, own)
+
+
+def _sync_logits(face: Array, audio: Array) -> Array:
+    """Cosines of SyncNet's vectors `[B, N, E]` and `[B, M, E]` of each clip, at the temperature: `[B, N, M]`."""
+    return jnp.einsum("bne,bme->bnm", l2_normalised(face), l2_normalised(audio), precision="highest") / TEMPERATURE
 
 
 CONTRASTIVE = {"clip": clip_contrastive, "chunks": chunk_contrastive, "frames": frame_contrastive}

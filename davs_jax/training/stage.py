@@ -86,6 +86,7 @@ class Stage:
         adversaries = tuple(t.adversary for name, t in losses.TERMS.items() if t.adversary and name in active)
         used = _networks(active, modalities, frozen=True) | set(adversaries)
         _check_layers(config, modules, trained)
+        _check_expert(config, active)
         return cls(
             seed=config.seed,
             model=FrozenConfigDict(config.model),
@@ -210,6 +211,19 @@ def _check_layers(config, modules: Mapping[str, models.Module], trained: tuple[s
             raise ConfigError(f"config.optim.multipliers names {layer!r}, but the stage trains no such layer")
 
 
+def _check_expert(config, active: set[str]) -> None:
+    """The expert of `sync_expert` must be trained, and stay as it is: a network that learns beside it would yield."""
+    if "sync_expert" not in active:
+        return
+    if "syncnet" not in config.init_networks:
+        raise ConfigError(
+            "config.loss.sync_expert is above 0 without a trained SyncNet",
+            "add its run (configs/syncnet.py) to config.init_from and 'syncnet' to config.init_networks",
+        )
+    if "syncnet" in config.trained:
+        raise ConfigError("config.trained names the expert of config.loss.sync_expert, syncnet", "leave it out")
+
+
 def _batch(config, active: set[str], modalities: tuple[str, ...]) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and types of the arrays that the step reads."""
     model, clips, faces = config.model, config.data.batch_size, config.data.face_batch_size
@@ -233,6 +247,10 @@ def _batch(config, active: set[str], modalities: tuple[str, ...]) -> dict[str, j
         add("identity_frame", clips, size, size, 3)
     if "sync" in active:
         add("sync_frames", clips, syncnet.CLIP_WINDOWS + syncnet.FRAMES - 1, size, size, 3)
+    if "sync_expert" in active:
+        add("expert_start", clips, dtype=jnp.int32)
+        add("expert_mfcc", clips, syncnet.FRAMES, MFCC_LENGTH, MFCC_WIDTH, dtype=jnp.float32)
+    if active & {"sync", "sync_expert"}:
         add("sync_mfcc", clips, syncnet.CLIP_WINDOWS, syncnet.COLUMNS, syncnet.COEFFICIENTS, dtype=jnp.float32)
     if face_terms := sorted(active & losses.FACE_TERMS):
         if not faces:

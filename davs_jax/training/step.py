@@ -237,6 +237,9 @@ def generator_losses(networks: Networks, outputs: Tree, batch: Batch) -> tuple[T
     if "sync" in active:
         sync, metrics["accuracy/sync"] = losses.sync_matching(outputs["sync_face"], outputs["sync_audio"])
         terms["sync", ""] = sync
+    if "sync_expert" in active:
+        judged = losses.sync_expert(outputs["expert_face"], outputs["sync_audio"], batch["expert_start"])
+        terms["sync_expert", ""], metrics["accuracy/sync_expert"] = judged
     if active & losses.GENERATION_TERMS:
         terms |= _image_losses(networks, outputs, batch)
     return terms, metrics

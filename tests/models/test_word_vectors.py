@@ -18,6 +18,12 @@ def test_none_leaves_word_vectors_as_they_are():
     np.testing.assert_array_equal(Running("none", 5)(wid[0]), wid[0])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_frames_are_normalised_as_their_clip_is(kind):
+    wid = moving(12, clips=3)
+    np.testing.assert_array_equal(normalised(wid[:, 3:8], kind, over=wid), normalised(wid, kind)[:, 3:8])
+
+
 @pytest.mark.parametrize("kind", NORMS)
 def test_a_constant_added_to_every_frame_of_a_clip_changes_nothing(kind):
     wid = moving(12, clips=3)

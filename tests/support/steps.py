@@ -19,6 +19,14 @@ def tiny(stage: str = "joint"):
     return config
 
 
+def judged(config):
+    """The stage with the expert on sync, which a run that these tests do not read has trained."""
+    config.model.sync_size = 48
+    config.loss.sync_expert = 1.0
+    config.init_networks = (*config.init_networks, "syncnet")
+    return config
+
+
 def random_batch(config, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
 

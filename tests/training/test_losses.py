@@ -165,6 +165,21 @@ def test_sync_matching_is_cross_entropy_over_the_cosines_within_a_clip():
     np.testing.assert_allclose(found, np.mean(nearest), rtol=1e-6)
 
 
+def test_the_expert_asks_for_the_moment_of_the_audio():
+    rng = np.random.default_rng(1)
+    audio, own, clip = rng.normal(size=(3, 4, 5)), np.array([2, 0, 3]), np.arange(3)
+    face = audio[clip, own] + rng.normal(size=(3, 5))
+    loss, hit = losses.sync_expert(*map(jnp.asarray, (face, audio, own)))
+    lengths = np.linalg.norm(face, axis=1)[:, None] * np.linalg.norm(audio, axis=2)
+    cosine = np.einsum("be,bne->bn", face, audio) / lengths
+    expected = np.log(np.exp(cosine / 0.1).sum(1)) - cosine[clip, own] / 0.1
+    np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
+    np.testing.assert_allclose(hit, (cosine.argmax(1) == own).mean(), rtol=1e-6)
+    exact, right = losses.sync_expert(*map(jnp.asarray, (audio[clip, own], audio, own)))
+    assert right == 1
+    assert exact < loss
+
+
 def test_sync_matching_has_a_finite_gradient_at_a_vector_of_zeros():
     audio = jnp.eye(2)[None]
     gradient = jax.grad(lambda face: losses.sync_matching(face, audio)[0])(0 * audio)

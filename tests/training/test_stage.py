@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from davs_jax.errors import ConfigError
 from davs_jax.training import losses
 from davs_jax.training.stage import Stage
-from support.steps import tiny
+from support.steps import judged, tiny
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,24 @@ def test_a_stage_reads_only_what_its_terms_need(stage, keys):
     assert set(resolved.batch) == keys
     assert resolved.reads_clips == (stage != "person")
     assert resolved.examples == 8
+
+
+def test_the_expert_reads_one_window_of_the_audio_and_all_that_it_is_told_apart_from():
+    stage = Stage.from_config(judged(tiny("generator")))
+    assert stage.batch["expert_mfcc"].shape == (8, 5, 20, 12)
+    assert stage.batch["sync_mfcc"].shape == (8, 24, 20, 13)
+    assert "sync_frames" not in stage.batch
+
+
+def test_an_expert_without_training_or_in_training_is_refused():
+    config = judged(tiny("generator"))
+    config.trained = (*config.trained, "syncnet")
+    config.loss.sync = 1.0
+    with pytest.raises(ConfigError, match=r"names the expert of .*, syncnet; leave it out"):
+        Stage.from_config(config)
+    config.init_networks = ()
+    with pytest.raises(ConfigError, match="sync_expert is above 0 without a trained SyncNet; add its run"):
+        Stage.from_config(config)
 
 
 def test_the_published_adversary_reads_twenty_frames_of_its_own():

@@ -14,7 +14,7 @@ from davs_jax.parallel import sharding
 from davs_jax.training import losses, state, step
 from davs_jax.training.losses import full_name
 from davs_jax.training.stage import Stage
-from support.steps import random_batch, random_state, tiny
+from support.steps import judged, random_batch, random_state, tiny
 
 ALL = P, V, A, D, W, C, S = (
     "person_encoder",
@@ -76,7 +76,7 @@ def gradient_of_term():
 def _gradient_of_term():
     config = tiny()
     config.trained = ALL
-    config.loss.update(dict.fromkeys(config.loss, 1.0))
+    config.loss.update(dict.fromkeys(config.loss, 1.0) | {"sync_expert": 0.0})  # its judge must be frozen
     # Small, since the gradient is taken once per term.
     config.model.update(sequence_frames=1, word_frames=4, adversary_frames=4)
     config.data.update(batch_size=3, face_batch_size=3)
@@ -120,6 +120,27 @@ def _gradient_of_term():
 def test_a_generator_term_moves_its_networks_and_no_other(gradient_of_term, term):
     moved = {name for name, size in gradient_of_term("generator", term).items() if size > 0}
     assert moved == MOVES[term]
+
+
+def test_the_expert_moves_what_generates_from_audio_and_stays_as_it_is():
+    config = judged(tiny("generator"))
+    config.trained = (P, A, D)
+    config.loss.update(dict.fromkeys(config.loss, 0.0) | {"sync_expert": 1.0})
+    config.data.batch_size = 2
+    stage = Stage.from_config(config)
+    train = step.TrainStep(stage)
+    before = random_state(stage)
+
+    def outputs_and_gradients(params, batch):
+        outputs, pullback, stats = train.forward(params, before.batch_stats, batch, jax.random.key(0))
+        cotangent, metrics, _ = train.output_gradients(params, stats, outputs, batch, jax.random.key(1))
+        return pullback(cotangent)[0], metrics, stats["syncnet"]
+
+    gradients, metrics, stats = jax.jit(outputs_and_gradients)(before.params, random_batch(config))
+    assert {name for name, size in norms(gradients).items() if size > 0} == {P, A, D}
+    assert "syncnet" in stage.frozen
+    jax.tree.map(np.testing.assert_array_equal, stats, before.batch_stats["syncnet"])
+    assert 0 < float(metrics["loss/sync_expert"]) < 20
 
 
 @pytest.mark.parametrize("term", OPPONENT_MOVES)
