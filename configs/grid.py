@@ -25,5 +25,4 @@ def get_config(stage: str = "joint"):
     common.chain(c, stage, "runs/grid", without=("person",))
     c.trained = tuple(name for name in c.trained if name != "person_classifier")
     c.loss.person_ce = 0.0
-    c.loss.wid_uniform = 0.0
     return c

@@ -11,6 +11,7 @@ The terms that read words or identity images are off. To learn words too, name t
 """
 
 from configs import common
+from configs.lrw_recommended import improve
 
 STEPS = {"word": 150_000, "generator": 150_000, "joint": 300_000}
 
@@ -23,15 +24,13 @@ def get_config(stage: str = "joint"):
     """
     if stage not in STEPS:
         raise ValueError(f"unknown stage {stage!r}; VoxCeleb2 has the stages {', '.join(STEPS)}")
-    c = common.get_config(stage)
+    c = improve(common.get_config(stage))
     c.steps = STEPS[stage]
     c.data.clips = "data/voxceleb2"
     c.data.face_batch_size = 0
-    c.model.wid_norm = "mean_variance"
-    c.contrastive = "frames"  # within a clip, which has one speaker, only the mouth tells frames apart
     if stage == "word":
         c.data.batch_size = 64
-    c.loss.update(word_ce=0.0, pid_uniform=0.0, wid_uniform=0.0)
+    c.loss.update(word_ce=0.0, pid_uniform=0.0)
     common.chain(c, stage, "runs/voxceleb2", without=("person",))
     c.trained = tuple(name for name in c.trained if name != "word_classifier")
     c.init_networks = tuple(name for name in c.init_networks if name != "word_classifier")
