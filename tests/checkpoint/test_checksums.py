@@ -15,7 +15,6 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_checkpoint import abstract, assert_equal, save, small_state
 
 from configs import common
 from davs_jax import checkpoint
@@ -23,6 +22,7 @@ from davs_jax.checkpoint import Checkpoints, checksums
 from davs_jax.checkpoint.__main__ import main
 from davs_jax.checkpoint.export import CONFIG, DEMO, WEIGHTS
 from davs_jax.errors import CheckpointError
+from support.saved import abstract, assert_equal, save, small_state
 from support.tiny_data import tiny
 
 LIST = "checksums-0-of-1.txt"
