@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from data_prep import folders
-from data_prep.clips import Unusable
 from data_prep.folders import AnyPath
+from data_prep.shards import Unusable
 from davs_jax.errors import DavsError
 from davs_jax.files import decoded
 

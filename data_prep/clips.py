@@ -13,10 +13,11 @@ import numpy as np
 
 from data_prep import folders, measures
 from data_prep.folders import AnyPath
-from data_prep.shards import Rejection
+from data_prep.shards import Rejection, Unusable
+from data_prep.speaker import SPEAKERS, TRACKING, Tracked, track
 from davs_jax.command_line import real
 from davs_jax.constants import CLIP_FRAMES, SAMPLES_PER_FRAME
-from davs_jax.errors import DavsError, MediaError
+from davs_jax.errors import MediaError
 from davs_jax.face_geometry import stored_size
 from davs_jax.media import offsets
 from davs_jax.media.audio import as_int16, clip_mfcc
@@ -25,20 +26,10 @@ from davs_jax.media.video.read import Clip, read_clip
 from davs_jax.media.video.tracks import choose
 
 JPEG_QUALITY = 95
-LIPS_SIZE = 64  # pixels: image size at which the lips of several faces are compared
 UNKNOWN = -1  # label
-SPEAKERS = ("central", "lips")
 MAX_SMOOTH = 25  # frames
 
 log = logging.getLogger(__name__)
-
-# Default options of face tracking; a plan holds those that were used.
-TRACKING = {
-    "detector": detectors.DEFAULT,
-    "detect_every": tracking.EVERY,
-    "smooth": tracking.SMOOTH,
-    "speaker": SPEAKERS[0],
-}
 
 
 @dataclass(frozen=True)
@@ -62,29 +53,6 @@ class Recording:
     points: np.ndarray | None = None  # [T, 5, 2] where known: taken as exact, neither detected nor smoothed
     mouth_opening: np.ndarray | None = None  # [T] where known
     audio: AnyPath | None = None  # a separate audio file, where the video has none
-
-
-class Unusable(DavsError):
-    """A file, or one cut of it, that gives no record.
-
-    Args:
-      stage: what failed, as in `Rejection`.
-    """
-
-    def __init__(self, stage: str, reason: str, remedy: str):
-        super().__init__(reason, remedy)
-        self.stage = stage
-
-    @classmethod
-    def of_file(cls, stage: str, path: AnyPath, error: DavsError) -> "Unusable":
-        """From an error of reading a file, whose reason begins with the path.
-
-        The path is left out: the same file must give the same rejection on every machine.
-        """
-        return cls(stage, error.reason.removeprefix(f"{path}: "), error.remedy)
-
-    def rejection(self, file: str) -> Rejection:
-        return Rejection(file, self.stage, self.reason, self.remedy)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -140,29 +108,44 @@ def clip_records(recording: Recording, options: Mapping[str, Any]) -> Iterator[d
       options: `image_size` of the networks (stored frames are `stored_size` of it on a side), and those options of
         TRACKING that differ from the default.
     """
-    image_size, settings = options["image_size"], {name: options.get(name, TRACKING[name]) for name in TRACKING}
     try:
         clip = _read(recording)
-        points, lost, tracked = _points(recording, clip, settings)
+        tracked = _known(recording, clip) if recording.points is not None else track(clip, options)
+        _check_length("mouth_opening", recording.mouth_opening, clip)
     except Unusable as error:
         yield error.rejection(recording.file)
         return
-    faces: dict[int, _Face] = {}  # cuts overlap, and each frame is aligned once
-    for cut in recording.cuts(len(clip.frames)) if callable(recording.cuts) else recording.cuts:
+    cuts = recording.cuts(len(clip.frames)) if callable(recording.cuts) else recording.cuts
+    yield from cut_records(recording, cuts, clip, tracked, options["image_size"])
+
+
+def cut_records(
+    recording: Recording, cuts: Sequence[Cut], clip: Clip, tracked: Tracked, image_size: int
+) -> Iterator[dict | Rejection]:
+    """Yields the record, or the rejection, of each cut of a clip whose face is tracked.
+
+    Args:
+      cuts: in their order in time, so that each frame is aligned once.
+      clip: the recording, or a part of it on which the cuts count their frames. Its frames may be read while they are
+        used, as `footage.Footage`.
+    """
+    faces: dict[int, _Face] = {}  # cuts overlap
+    for cut in cuts:
         try:
             start, shift = _place(cut, len(clip.frames))
-            _check_tracked(lost[start : start + CLIP_FRAMES])
+            _check_tracked(tracked.lost[start : start + CLIP_FRAMES])
             audio = _audio(clip.samples, start)
         except Unusable as error:
             yield error.rejection(f"{recording.file} ({cut.clip_id})")
             continue
         span = range(start, start + CLIP_FRAMES)
+        faces = {index: face for index, face in faces.items() if index >= start}
         for index in span:
             if index not in faces:
-                faces[index] = _aligned(clip.frames[index], points[index], image_size)
+                faces[index] = _aligned(clip.frames[index], tracked.points[index], image_size)
         aligned = [faces[index] for index in span]
         opening = recording.mouth_opening
-        own = {"shift": shift, **_measured(aligned, points[start : span.stop], audio, image_size)}
+        own = {"shift": shift, **_measured(aligned, tracked.points[start : span.stop], audio, image_size)}
         yield {
             "clip_id": cut.clip_id,
             "word": cut.word,
@@ -171,22 +154,17 @@ def clip_records(recording: Recording, options: Mapping[str, Any]) -> Iterator[d
             "audio": audio,
             "mfcc": clip_mfcc(audio, CLIP_FRAMES),
             "mouth_opening": np.zeros(0, np.float32) if opening is None else opening[start : span.stop],
-            "measures": json.dumps({**tracked, **own, **cut.measures}, sort_keys=True),
+            "measures": json.dumps({**tracked.measures, **own, **cut.measures}, sort_keys=True),
         }
 
 
-def by_lips(people: Sequence[tracking.Track], clip: Clip) -> tracking.Track:
-    """Of several tracks, the one whose lips covary most with the audio of the whole recording (`measures.speaking`)."""
-    if len(people) == 1:
-        return people[0]
-    agreement = []
-    for track in people:
-        aligned = (
-            alignment.align(*pair, stored_size(LIPS_SIZE)) for pair in zip(clip.frames, track.points, strict=True)
-        )
-        mouths = np.stack([measures.mouth(image, LIPS_SIZE) for image in aligned])
-        agreement.append(measures.speaking(mouths, clip.samples))
-    return people[int(np.argmax(agreement))]
+def check(clip: Clip) -> None:
+    """Raises Unusable where no clip can be cut out of a recording."""
+    if len(clip.frames) < CLIP_FRAMES:
+        reason = f"has {len(clip.frames)} frames, {CLIP_FRAMES} are needed"
+        raise Unusable("length", reason, "copy the file again, or leave it out")
+    if clip.samples is None:
+        raise Unusable("sound", "has no audio track", "leave it out, or give a file with audio")
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:
@@ -206,42 +184,19 @@ def _read(recording: Recording) -> Clip:
             if audio and error.reason.startswith(f"{audio}: "):
                 raise Unusable.of_file("sound", audio, error) from error
             raise Unusable.of_file("read", path, error) from error
-    if len(clip.frames) < CLIP_FRAMES:
-        raise Unusable("length", f"has {len(clip.frames)} frames, {CLIP_FRAMES} are needed", "copy the file again")
-    if clip.samples is None:
-        raise Unusable("sound", "has no audio track", "leave it out, or give a file with audio")
+    check(clip)
     return clip
 
 
-def _points(recording: Recording, clip: Clip, settings: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, dict]:
-    """(points `[T, 5, 2]`, bool `[T]` where the face was lost and they are a guess, measures of their quality)."""
-    points, found, frames = recording.points, 1.0, clip.frames
-    lost = np.zeros(len(frames), bool)
-    if points is None:
-        detector = detectors.detector(settings["detector"])
-        try:
-            people = tracking.tracks(frames, detector, settings["detect_every"], settings["smooth"])
-            track = by_lips(people, clip) if settings["speaker"] == "lips" else people[0]
-            points, found, lost = track.points, track.found_fraction, track.lost
-        except tracking.NoFace as error:
-            raise Unusable("face", error.reason, "leave the file out, or give its points") from error
-    for name, known in (("points", points), ("mouth_opening", recording.mouth_opening)):
-        if known is not None and len(known) != len(frames):
-            raise Unusable("label", f"{name} of {len(known)} frames, the video has {len(frames)}", "correct them")
-    try:
-        for five in points:
-            alignment.similarity(five)
-    except ValueError as error:
-        raise Unusable("face", str(error), "correct its points, or leave the file out") from error
-    return (
-        points,
-        lost,
-        {
-            "found": round(found, 3),
-            "jitter": round(tracking.jitter(points), 3),
-            "eye_distance": round(alignment.eye_distance(points), 2),
-        },
-    )
+def _known(recording: Recording, clip: Clip) -> Tracked:
+    """The face at the recording's own points."""
+    _check_length("points", recording.points, clip)
+    return Tracked.of(recording.points, np.zeros(len(clip.frames), bool), {}, 1.0)
+
+
+def _check_length(name: str, known: np.ndarray | None, clip: Clip) -> None:
+    if known is not None and len(known) != len(clip.frames):
+        raise Unusable("label", f"{name} of {len(known)} frames, the video has {len(clip.frames)}", "correct them")
 
 
 def _place(cut: Cut, frames: int) -> tuple[int, int]:

@@ -13,10 +13,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_prep import command, folders, photos
-from data_prep.clips import Unusable
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
-from data_prep.shards import Rejection, rejected_item
+from data_prep.shards import Rejection, Unusable, rejected_item
 from davs_jax import command_line
 from davs_jax.data.records import face_features
 from davs_jax.media.faces import alignment

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_prep import clips, command, folders
-from data_prep.clips import UNKNOWN, Cut, Recording, Unusable, clip_records
+from data_prep.clips import UNKNOWN, Cut, Recording, clip_records
 from data_prep.folders import AnyPath
 from data_prep.plan import Plan, PreparationError, into_shards
-from data_prep.shards import Rejection, rejected_item
+from data_prep.shards import Rejection, Unusable, rejected_item
 from davs_jax import command_line
 from davs_jax.data.records import clip_features
 from davs_jax.files import decoded

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from data_prep import folders, measures
-from data_prep.clips import UNKNOWN, Unusable, add_detector, encode_jpeg
+from data_prep.clips import UNKNOWN, add_detector, encode_jpeg
 from data_prep.folders import AnyPath
+from data_prep.shards import Unusable
 from davs_jax.command_line import real
 from davs_jax.errors import DavsError
 from davs_jax.face_geometry import stored_size

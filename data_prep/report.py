@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep import dataset
+from data_prep import dataset, summary
 from data_prep.folders import AnyPath, replacing, shard_folder
 from data_prep.plan import Plan, PreparationError, read_plan
 from data_prep.shards import REJECTED_FILE, REPORT_FILE
@@ -27,14 +27,12 @@ from davs_jax import command_line
 from davs_jax.data import sources
 from davs_jax.display import page, plots
 from davs_jax.display.progress import progress
-from davs_jax.display.tables import text_table
 from davs_jax.media.offsets import REACH
 
 SAMPLES, PER_ROW, SAMPLE_SIDE = 40, 10, 96  # images of a split's contact sheet and of its rows; pixels
 CLIPS, CLIP_IMAGES = 4, 7  # clips shown with their landmarks, frames of each
 MAX_ROWS = 500  # of a table of classes or of reasons
 HINTS = ("offset_hint", "offset_strength")
-QUANTILES = {"lowest 5 %": 0.05, "median": 0.5, "highest 5 %": 0.95}
 
 
 class Findings(NamedTuple):
@@ -64,7 +62,7 @@ def make(plan: Plan, output: AnyPath, tables: dict[str, Counter]) -> str:
     with replacing(output / REPORT_FILE) as draft:
         draft.write_text(_page(plan, found), encoding="utf-8")
     rejected = [f"rejections and their reasons: {output / REJECTED_FILE}"] if found.reasons else []
-    return "\n".join([summary(found), *rejected, f"the report: {output / REPORT_FILE}"])
+    return "\n".join([summary.text(plan, found.tables, found.tally), *rejected, f"the report: {output / REPORT_FILE}"])
 
 
 def collect(plan: Plan, output: AnyPath, tables: dict[str, Counter]) -> Findings:
@@ -94,19 +92,6 @@ def collect(plan: Plan, output: AnyPath, tables: dict[str, Counter]) -> Findings
             found.reasons[reason] += 1
             found.first.setdefault(reason, rejection["file"])
     return found
-
-
-def summary(found: Findings) -> str:
-    """The tables of splits and of measures, for a terminal."""
-    columns = ["records", *_stages(found.tables)]
-    heads = ["records", *(f"rejected: {stage}" for stage in columns[1:])]
-    rows = [("split", *heads)]
-    rows += [(split, *(f"{table[column]}" for column in columns)) for split, table in found.tables.items()]
-    tables = [text_table(rows)]
-    if names := found.tally.measured():
-        cells = [(MEASURES[name].title, *_quantiles(found.tally, name)) for name in names]
-        tables.append(text_table([("measure", *QUANTILES), *cells]))
-    return "\n\n".join(tables)
 
 
 @command_line.command
@@ -149,14 +134,6 @@ def _general(reason: str, file: str) -> str:
     stem = Path(file.partition(" (")[0]).stem
     reason = re.sub(rf"(?<!\w){re.escape(stem)}(?!\w)", "…", reason) if stem else reason
     return re.sub(r"'[^']*'", "'…'", re.sub(r"\d+(?:[.,]\d+)*", "…", reason))
-
-
-def _stages(tables: dict[str, Counter]) -> list[str]:
-    return sorted({stage for table in tables.values() for stage in table} - {"records"})
-
-
-def _quantiles(tally: Tally, name: str) -> list[str]:
-    return [tally.quantile(name, share) for share in QUANTILES.values()]
 
 
 def _page(plan: Plan, found: Findings) -> str:
@@ -219,10 +196,11 @@ def _measures(tally: Tally) -> str:
         return ""
     plotted = plots.histograms({MEASURES[name].title: tally.histogram(name) for name in names})
     rows = [
-        (f"{MEASURES[name].title}<small>{MEASURES[name].meaning}</small>", *_quantiles(tally, name)) for name in names
+        (f"{MEASURES[name].title}<small>{MEASURES[name].meaning}</small>", *summary.quantiles(tally, name))
+        for name in names
     ]
     text = "Distributions over all splits. Check both ends before you train."
-    return page.section("Measures", text, page.table(("", *QUANTILES), rows) + _figure(plotted, ""))
+    return page.section("Measures", text, page.table(("", *summary.QUANTILES), rows) + _figure(plotted, ""))
 
 
 def _offset(tally: Tally) -> str:
@@ -239,17 +217,19 @@ def _offset(tally: Tally) -> str:
     late = int(tally.lip_sound.argmax()) - REACH
     peak = f"{late:+d} frames" if late else "0"
     result = f"<p><b>The peak of the mean of all clips is at {peak}.</b></p>"
+    if tally.offsets:
+        rows = [(html.escape(outcome), f"{count:,}") for outcome, count in tally.offsets.most_common()]
+        result += page.table(("offset of the recording, measured by a model", "clips"), rows)
     return page.section("Audio-visual offset", text, result + _figure(plots.histograms(bars), ""))
 
 
 def _classes(plan: Plan, found: Findings) -> str:
     """Counts by split: records, rejections by stage, and each kind of class."""
-    stages = _stages(found.tables)
     rows = [
-        (html.escape(split), f"{table['records']:,}", *(f"{table[stage]:,}" for stage in stages))
-        for split, table in found.tables.items()
+        (html.escape(split), *(f"{count:,}" for count in row))
+        for split, row in summary.rows(plan, found.tables, found.tally)
     ]
-    body = page.table(("split", "records", *(f"rejected: {stage}" for stage in stages)), rows)
+    body = page.table(("split", *summary.columns(plan, found.tables, found.tally)), rows)
     for name, by_split in found.tally.classes.items():
         names = plan.labels[name]
         if not names:

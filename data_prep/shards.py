@@ -26,6 +26,7 @@ from data_prep import worker_pool
 from data_prep.folders import AnyPath, FolderError, is_draft, remove_drafts, replacing
 from data_prep.plan import PLAN_FILE, Item, Plan, PreparationError, Shard, difference, read_plan, write_plan
 from davs_jax.display.progress import progress
+from davs_jax.errors import DavsError
 
 RESULTS = "shards"  # folder of the finished shards' reports
 REJECTED_FILE = "rejected.jsonl"
@@ -40,6 +41,29 @@ class Rejection:
     stage: str  # what failed: read, sound, face, label, length
     reason: str
     remedy: str
+
+
+class Unusable(DavsError):
+    """A file, or one cut of it, that gives no record.
+
+    Args:
+      stage: what failed, as in `Rejection`.
+    """
+
+    def __init__(self, stage: str, reason: str, remedy: str):
+        super().__init__(reason, remedy)
+        self.stage = stage
+
+    @classmethod
+    def of_file(cls, stage: str, path: AnyPath, error: DavsError) -> "Unusable":
+        """From an error of reading a file, whose reason begins with the path.
+
+        The path is left out: the same file must give the same rejection on every machine.
+        """
+        return cls(stage, error.reason.removeprefix(f"{path}: "), error.remedy)
+
+    def rejection(self, file: str) -> Rejection:
+        return Rejection(file, self.stage, self.reason, self.remedy)
 
 
 REJECTION_FIELDS = {field.name for field in fields(Rejection)}
@@ -138,12 +162,15 @@ def result_file(output: AnyPath, shard: Shard) -> Path:
     return output / RESULTS / f"{shard.name}.json"
 
 
-def _outcomes(source, plan: Plan, item: Item) -> list:
-    """An item's examples and rejections; a fault of the program on one file costs only that file."""
+def _outcomes(source, plan: Plan, item: Item) -> Iterator[dict | Rejection]:
+    """Yields an item's examples and rejections; a fault of the program costs only the rest of that item."""
     if isinstance(item, dict) and item.keys() == REJECTION_FIELDS:
-        return [Rejection(**item)]
+        yield Rejection(**item)
+        return
+    outcome = None
     try:
-        outcomes = list(source.examples(plan, item))
+        for outcome in source.examples(plan, item):
+            yield outcome  # one by one: those of an hour of video take gigabytes
     except FolderError:
         raise  # not this file's fault: all others would be rejected too
     except Exception as error:
@@ -151,10 +178,10 @@ def _outcomes(source, plan: Plan, item: Item) -> list:
         place = f"{Path(where.filename).name}:{where.lineno}"
         reason = f"{type(error).__name__} at {place}: {error}"
         file = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
-        outcomes = [Rejection(file, "unexpected", reason, "report this as a fault of the program")]
-    if not outcomes:
+        outcome = Rejection(file, "unexpected", reason, "report this as a fault of the program")
+        yield outcome
+    if outcome is None:
         raise PreparationError(f"{plan.source} gave neither a record nor a rejection for {item}")
-    return outcomes
 
 
 def _serialized(features: tfds.features.FeaturesDict, example: dict) -> bytes:

@@ -31,10 +31,16 @@ class Measure(NamedTuple):
 
 MEASURES = {
     "face_size": Measure("face size, px", 1 / 16, "side in the source of the square that was aligned", True, "{:.0f}"),
+    "eye_distance": Measure("eye distance, px", 1 / 8, "in the source, median over the frames", True, "{:.0f}"),
     "sharpness": Measure("sharpness (low: blur)", 1 / 8, "variance of the Laplacian from brow to lip", True, "{:.0f}"),
     "loudness": Measure("loudness, dBFS", 1, "root mean square of the clip's audio; 0 is full scale"),
     "jitter": Measure("jitter, %", 0.02, "acceleration of the face points, in % of the eye distance", form="{:.2f}"),
     "found": Measure("face found", 0.05, "share of the frames looked at that show the face", form="{:.2f}"),
+    "second_face": Measure("second face", 0.05, "share of the frames looked at that show another face", form="{:.2f}"),
+    "off_middle": Measure("word off the middle, frames", 0.5, "from the clip's middle to its word's", form="{:+.1f}"),
+    "audio_offset": Measure("audio offset, frames", 1, "of the recording, by a model: audio late", form="{:+.0f}"),
+    "offset_confidence": Measure("confidence of the offset", 0.005, "as of davs-sync", form="{:.3f}"),
+    "offset_removed": Measure("offset removed, frames", 1, "0: in time, or left as it is", form="{:+.0f}"),
     "offset_hint": Measure("offset hint, frames", 1, "estimated delay of the audio, from lip motion", form="{:+.0f}"),
     "offset_strength": Measure("strength of the hint", 0.05, "correlation of lip motion with loudness", form="{:.2f}"),
 }
@@ -46,11 +52,13 @@ class Tally:
     Attributes:
       classes: by feature and split, the number of records by label; −1 is unknown.
       bars: by measure, the number of records by bar.
+      offsets: number of records by what was done about the offset of their recording.
     """
 
     def __init__(self):
         self.classes: dict[str, dict[str, Counter[int]]] = {}
         self.bars: dict[str, Counter[int]] = {}
+        self.offsets: Counter[str] = Counter()
         self._lip_sound, self._clips = 0, 0
 
     def add(self, split: str, record: Mapping[str, Any], measures: Mapping[str, Any]) -> None:
@@ -60,6 +68,8 @@ class Tally:
         for name, measure in MEASURES.items():
             if measures.get(name) is not None:
                 self.bars.setdefault(name, Counter())[measure.bar(measures[name])] += 1
+        if "offset_outcome" in measures:
+            self.offsets[measures["offset_outcome"]] += 1
         if "lip_sound" in measures:
             self._lip_sound, self._clips = self._lip_sound + np.array(measures["lip_sound"]), self._clips + 1
 
@@ -67,6 +77,14 @@ class Tally:
     def lip_sound(self) -> np.ndarray | None:
         """`[2·REACH + 1]`, the mean over clips of `measures.lip_sound`; None where no clip has it."""
         return self._lip_sound / self._clips if self._clips else None
+
+    def unlabelled(self, split: str) -> int:
+        """How many clips of a split have no word."""
+        return self.classes.get("word", {}).get(split, Counter())[-1]
+
+    def members(self, name: str, split: str) -> list[int]:
+        """The classes of a feature that a split has records of, rising; without −1."""
+        return sorted(set(self.classes.get(name, {}).get(split, ())) - {-1})
 
     def measured(self) -> list[str]:
         """The measures that any record has, in the order of MEASURES."""

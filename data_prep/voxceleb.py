@@ -13,12 +13,12 @@ import tensorflow_datasets as tfds
 
 from data_prep import clips, command, folders
 from data_prep.clips import UNKNOWN, Cut, Recording, clip_records
+from data_prep.cutting import consecutive
 from data_prep.photos import add_val_fraction
 from data_prep.plan import Plan, PreparationError, into_shards, split_by_share
 from data_prep.shards import Rejection, rejected_item
 from davs_jax import command_line
 from davs_jax.command_line import whole
-from davs_jax.constants import CLIP_FRAMES
 from davs_jax.data.records import clip_features
 
 UTTERANCES_PER_SHARD = 100
@@ -84,10 +84,8 @@ def cuts(name: str, most: int | None, frames: int) -> list[Cut]:
       name: of the utterance, which the clips' names begin with.
       frames: of the utterance, at least CLIP_FRAMES.
     """
-    fitting = frames // CLIP_FRAMES
-    count = fitting if most is None else min(most, fitting)
-    room = frames / count  # each clip is in the middle of its share
-    return [Cut(f"{name}/{i}", UNKNOWN, (i + 0.5) * room) for i in range(count)]
+    middles = consecutive(range(frames), most)
+    return [Cut(f"{name}/{i}", UNKNOWN, middle) for i, middle in enumerate(middles)]
 
 
 @command_line.command

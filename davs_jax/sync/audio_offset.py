@@ -6,16 +6,13 @@ import numpy as np
 
 from davs_jax.constants import FPS
 from davs_jax.errors import DavsError
-from davs_jax.generate.drivers import read_driving_video
+from davs_jax.generate.drivers import DrivingVideo, read_driving_video
 from davs_jax.inference import Davs
 from davs_jax.media.audio import clip_mfcc, windows
-from davs_jax.media.offsets import Offset, best_offset, frame_distances, offset_distances
+from davs_jax.media.offsets import SURE, Offset, best_offset, frame_distances, offset_distances
 from davs_jax.media.video.read import read_audio
 
 REACH = 15  # frames of offset that are searched, as in SyncNet: ±0.6 s
-# The confidence from which an offset is believed: with the demo model, wrong pairs reached 0.057 and true ones began at
-# 0.064 (tests/benchmarks/sync_confidence.py, docs/inputs.md).
-SURE = 0.06
 BLOCK = 250  # frames whose distances are computed at once, with REACH on either side: 10 s
 
 
@@ -57,15 +54,29 @@ def measure_file(model: Davs, path: Path, reach: int = REACH, track: int | None 
     """
     if not model.has("visual_encoder", "audio_encoder"):
         raise SyncError("the weights have no word encoders", "use those of the word or the joint stage")
-    clip, _ = read_driving_video(path, or_speech=False, track=track)
-    if not clip.has_audio:
+    video, _ = read_driving_video(path, or_speech=False, track=track)
+    if not video.has_audio:
         raise SyncError(f"{path}: has no audio to compare its images with", "give a talking video")
-    mfcc = windows(clip_mfcc(read_audio(path, track=track), clip.frames), np.arange(clip.frames))
-    audio = model.wid_from_audio(mfcc)
     try:
-        return measure(np.concatenate(list(clip.wid(model))), audio, reach)
+        return measure_video(model, video, read_audio(path, track=track), reach)
     except SyncError as error:
         raise SyncError(f"{path}: {error.reason}", error.remedy, **error.options) from error
+
+
+def measure_video(model: Davs, video: DrivingVideo, samples: np.ndarray, reach: int = REACH) -> Offset:
+    """The offset of a video whose face is tracked.
+
+    Args:
+      model: has both word encoders.
+      samples: its audio `[N]`, mono, 16 kHz, from the first frame's time.
+
+    Raises:
+      MediaError: its images cannot be read.
+      SyncError: it is too short.
+    """
+    mfcc = windows(clip_mfcc(samples, video.frames), np.arange(video.frames))
+    audio = model.wid_from_audio(mfcc)
+    return measure(np.concatenate(list(video.wid(model))), audio, reach)
 
 
 def describe(offset: Offset) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep import clips, folders
+from data_prep import folders, speaker
 from davs_jax.media.faces import tracking
 from davs_jax.media.video.read import Clip, read_clip
 
@@ -39,7 +39,7 @@ def main() -> None:
             for kind, silent in (("both talk", other), ("the other is still", still)):
                 shown = [videos[heard], silent] if heard == 0 else [silent, videos[heard]]
                 both = Clip(np.concatenate(shown, 2), recording.samples[: length * 640])
-                chosen = clips.by_lips(tracking.tracks(both.frames), both)
+                chosen = speaker.by_lips(tracking.tracks(both.frames), both)
                 correct[kind] += bool(chosen.points[:, 2, 0].mean() > shown[0].shape[2]) == bool(heard)
     for kind, count in correct.items():
         print(f"{kind}: {count} of {2 * len(pairs)} correct")

@@ -20,6 +20,7 @@ from PIL import Image
 
 import support.preparation
 from data_prep import dataset, faces, inspect, ms_celeb, report, voxceleb
+from data_prep import folder as folder_of_videos
 from data_prep.plan import PreparationError, read_plan
 from davs_jax.data.sources import open_faces
 from davs_jax.errors import DataError
@@ -50,7 +51,7 @@ def limited(monkeypatch):
             times.append(time.process_time() - began)
 
     previous = {kind: signal.signal(kind, over) for kind in (signal.SIGALRM, signal.SIGPROF)}
-    for source in (faces, ms_celeb, voxceleb):
+    for source in (faces, ms_celeb, voxceleb, folder_of_videos):
         monkeypatch.setattr(source, "examples", functools.partial(timed, source.examples))
     yield times
     for kind, handler in previous.items():
@@ -86,10 +87,11 @@ def talk(folder, video):
     return place
 
 
-def test_damaged_videos_cost_only_their_own_records(tmp_path, write_video, one_face):
+@pytest.mark.parametrize("source", [voxceleb, folder_of_videos])
+def test_damaged_videos_cost_only_their_own_records(tmp_path, write_video, one_face, source):
     place = talk(tmp_path / "in", write_video(tmp_path / "good.mp4", frames=58))
     made = [*videos(tmp_path / "good.mp4", place, count=12, seed=0), *place.glob(f"{GOOD}*")]
-    assert prepare(voxceleb, tmp_path / "in", tmp_path / "out") == 0
+    assert prepare(source, tmp_path / "in", tmp_path / "out") == 0
     stages = stages_of_rejections(tmp_path / "in", tmp_path / "out", made)
     assert {"read", "sound", "length"} <= stages.keys()
 

@@ -5,6 +5,7 @@ corner, right mouth corner as seen in the image.
 """
 
 import itertools
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -64,19 +65,42 @@ def tracks(
       NoFace: none of the searched frames shows a face.
     """
     detector = detector or detectors.detector()
+    return link(search(frames, detector, every), frames.shape, every, smooth)
+
+
+def search(frames: np.ndarray, detector: Detector, every: int = EVERY) -> dict[int, Sequence[Face]]:
+    """The faces in every `every`-th frame and in the last one, by the frame's number.
+
+    Args:
+      frames: as of `tracks`.
+    """
     searched = sorted({*range(0, len(frames), every), len(frames) - 1}) if len(frames) else []
-    detections = [(index, face) for index in searched for face in detector.detect(frames[index])]
+    return {index: detector.detect(frames[index]) for index in searched}
+
+
+def link(
+    found: Mapping[int, Sequence[Face]], shape: Sequence[int], every: int = EVERY, smooth: float = SMOOTH
+) -> list[Track]:
+    """Links the faces of `search` into tracks, the speaker's first; see `tracks`.
+
+    Args:
+      shape: of the frames, `[T, H, W, 3]`.
+
+    Raises:
+      NoFace: none of the searched frames shows a face.
+    """
+    detections = [(index, face) for index, faces in found.items() for face in faces]
     if not detections:
-        raise NoFace(f"no face in any of the {len(searched)} frames searched (of {len(frames)})")
+        raise NoFace(f"no face in any of the {len(found)} frames searched (of {shape[0]})")
     chains = []
     while detections:
-        chain = _best_chain(detections, frames.shape[1:3])
-        if chains and 2 * len(chain) < len(searched):
+        chain = _best_chain(detections, shape[1:3])
+        if chains and 2 * len(chain) < len(found):
             break
         chains.append(chain)
         taken = {(index, id(face)) for index, face in chain}
         detections = [(index, face) for index, face in detections if (index, id(face)) not in taken]
-    return [_track(chain, len(frames), len(searched), every, smooth) for chain in chains]
+    return [_track(chain, shape[0], len(found), every, smooth) for chain in chains]
 
 
 def _track(chain: list[tuple[int, Face]], frames: int, searched: int, every: int, smooth: float) -> Track:

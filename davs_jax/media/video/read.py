@@ -15,7 +15,7 @@ import numpy as np
 from davs_jax.constants import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from davs_jax.errors import MediaError
 from davs_jax.media.video.shown import Shown
-from davs_jax.media.video.stated import check_complete, stated_duration
+from davs_jax.media.video.stated import check_complete, stated_duration, stated_end
 from davs_jax.media.video.streams import (
     audio_pieces,
     audio_streams,
@@ -73,6 +73,20 @@ def probe(path: str | Path) -> Media:
         return Media(True, audio is not None, duration, frame_rate(video), shown.width, shown.height, rate, start)
 
 
+def stated_frames(path: str | Path) -> int:
+    """About how many frames `read_frames` yields, from the file's header alone; 0 where it states no length.
+
+    Raises:
+      MediaError: as `probe`.
+    """
+    with opened(path) as container:
+        if (stream := video_stream(container)) is None:
+            return 0
+        if (end := stated_end(path, stream)) is None:  # FFmpeg's estimate
+            return round((container.duration or 0) / 1e6 * FPS)
+        return round((end - float((stream.start_time or 0) * stream.time_base)) * FPS)
+
+
 def read_clip(path: str | Path, audio: str | Path | None = None, track: int | None = None) -> Clip:
     """Reads a whole file into memory (0.2 MB per frame of 256 × 256); for long ones use `read_frames`.
 
@@ -86,11 +100,23 @@ def read_clip(path: str | Path, audio: str | Path | None = None, track: int | No
       MediaError: as `read_frames` and `read_audio`, except that a clip may lack audio.
     """
     frames = np.stack(list(read_frames(path)))
+    return Clip(frames, read_fitted_audio(path, len(frames), audio, track))
+
+
+def read_fitted_audio(
+    path: str | Path, frames: int, audio: str | Path | None = None, track: int | None = None
+) -> np.ndarray | None:
+    """The audio of a video's frames, float32 `[frames · 640]`; None where it has none.
+
+    Args:
+      frames: as many as `read_frames` yields.
+      audio, track, Raises: as of `read_clip`.
+    """
     media = probe(path)
     if audio is None and not media.has_audio:
-        return Clip(frames, None)
-    samples = read_audio(audio or path, media.start, track)[: len(frames) * SAMPLES_PER_FRAME]
-    return Clip(frames, np.pad(samples, (0, len(frames) * SAMPLES_PER_FRAME - len(samples))))
+        return None
+    samples = read_audio(audio or path, media.start, track)[: frames * SAMPLES_PER_FRAME]
+    return np.pad(samples, (0, frames * SAMPLES_PER_FRAME - len(samples)))
 
 
 def read_frames(path: str | Path, fps: int = FPS) -> Iterator[np.ndarray]:
