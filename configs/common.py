@@ -95,6 +95,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     # Side in pixels of SyncNet's images: 224 sees whole images, as published; 48, 96 and 192 the lower part of aligned
     # faces of 64, 128 and 256 px, without resizing.
     m.sync_size = 224
+    m.flow = False  # a field of displacements moves the photo's pixels before they are blended; needs blend
     m.blend = False  # the decoder also outputs a mask: frame = mask · generated + (1 − mask) · photo
 
     c.data = d = ConfigDict()

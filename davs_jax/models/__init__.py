@@ -52,6 +52,10 @@ def build(model) -> dict[str, Module]:
             raise ConfigError(
                 f"config.model.{key} names strides {sorted(unknown)}", f"the maps have {', '.join(map(str, STRIDES))}"
             )
+    if model.flow and not model.blend:
+        raise ConfigError(
+            "config.model.flow moves the photo, which config.model.blend=False does not use", "set blend to True"
+        )
     shared = {"width": model.width, "dtype": jnp.dtype(model.dtype)}
     bilinear = {"align_corners": model.align_corners}
     discriminator = Discriminator(**shared)
@@ -60,7 +64,12 @@ def build(model) -> dict[str, Module]:
         "visual_encoder": VisualEncoder(embed_dim=model.embed_dim, dropout=model.dropout, **bilinear, **shared),
         "audio_encoder": AudioEncoder(embed_dim=model.embed_dim, **shared),
         "decoder": Decoder(
-            skips=tuple(model.skips), word_skips=tuple(model.word_skips), blend=model.blend, **bilinear, **shared
+            skips=tuple(model.skips),
+            word_skips=tuple(model.word_skips),
+            blend=model.blend,
+            flow=model.flow,
+            **bilinear,
+            **shared,
         ),
         "word_classifier": WordClassifier(model.num_words, model.width),
         "person_classifier": PersonClassifier(model.num_identities, model.dropout),

@@ -14,11 +14,13 @@ from davs_jax.models.layers import (
     torch_default,
     upsample,
 )
+from davs_jax.models.warp import warp
 
 # (stride of a block's map, its channels, its convolutions); each block ends by doubling the resolution.
 BLOCKS = ((64, 512, 2), (32, 512, 3), (16, 256, 4), (8, 256, 4), (4, 128, 3), (2, 64, 2))
 
 DARKEST = 0.02  # photos are clipped to 0.02…0.98 before their logit is taken
+FLOW_STRIDE = 4  # of the map from which displacements are read
 OPEN = 2.0  # logit of the mask at the start of training: 0.88
 faint = nn.initializers.variance_scaling(0.01, "fan_in", "normal")  # so that training starts at the photo
 
@@ -31,13 +33,16 @@ class Decoder(nn.Module):
     names strides at which wid is concatenated again, broadcast over the map; and with `blend` the output is
     mask · generated + (1 − mask) · photo, where the mask is a fourth channel and the other three are added to the
     logits of the photo. Training then starts at the photo with an open mask: a closed mask would let no gradient reach
-    the generated image, and the mouth would stay closed. Without `blend` the photo is not used.
+    the generated image, and the mouth would stay closed. Without `blend` the photo is not used. With `flow` the map of
+    stride 4 also gives a smooth field of displacements that moves the photo's own pixels, and the rest of the network
+    changes and covers the moved photo.
     """
 
     width: float = 1.0
     skips: tuple[int, ...] = (8,)
     word_skips: tuple[int, ...] = ()
     blend: bool = False
+    flow: bool = False
     align_corners: bool = True
     dtype: Dtype = jnp.float32
 
@@ -66,6 +71,8 @@ class Decoder(nn.Module):
                 x = jnp.concatenate([x, word], -1)
             for i in range(convolutions):
                 x = layer(x, f"block{number}_{i}", scaled(channels, self.width))
+            if self.flow and stride == FLOW_STRIDE:
+                photo = warp(photo, self._field(x, photo.shape[1]))
             x = upsample(x, self.align_corners)
         # The official code ends with two 3×3 transposed convolutions of stride 1: convolutions with a flipped kernel.
         x = layer(x, "last", scaled(32, self.width), torch_default)
@@ -77,3 +84,8 @@ class Decoder(nn.Module):
         generated = nn.sigmoid(jnp.log(known / (1 - known)) + x[..., :3])
         mask = nn.sigmoid(x[..., 3:] + OPEN)
         return mask * generated + (1 - mask) * photo
+
+    def _field(self, x: Array, size: int) -> Array:
+        """A map `[N, S/4, S/4, C]` → displacements in pixels `[N, S, S, 2]`; it learns them in 64ths of the side."""
+        field = at_least_float32(conv(2, 3, 1, 1, kernel_init=faint, dtype=self.dtype, name="flow")(x))
+        return upsample(upsample(field, self.align_corners), self.align_corners) * (size / 64)

@@ -83,6 +83,28 @@ def test_a_blend_decoder_can_return_the_photo_itself():
     np.testing.assert_allclose(decode(variables, *inputs), inputs[-1], atol=1e-6)
 
 
+def test_the_flow_head_moves_the_photos_own_pixels():
+    config = common.get_config()
+    config.model.update(image_size=64, width=1 / 16, blend=True, flow=True)
+    params, batch_stats = random_weights(config)
+    decoder = params["decoder"]
+    decoder["image"]["bias"][3] = -100.0  # the mask's logit: nothing generated shows
+    decoder["flow"] = {"kernel": 0 * decoder["flow"]["kernel"], "bias": np.array([3.0, 0.0], np.float32)}
+    rng = np.random.default_rng(0)
+    inputs = jax.tree.map(lambda x: rng.random(x.shape, np.float32), models.example_inputs(config.model)["decoder"])
+    variables = {"params": decoder, "batch_stats": batch_stats["decoder"]}
+    decode = jax.jit(lambda v, *x: models.build(config.model)["decoder"].apply(v, *x, train=False))
+    places = np.minimum(np.arange(64) + 3, 63)
+    np.testing.assert_allclose(decode(variables, *inputs), inputs[-1][:, :, places], atol=1e-5)
+
+
+def test_flow_without_blend_is_refused():
+    model = common.get_config().model
+    model.flow = True
+    with pytest.raises(ConfigError, match=r"config\.model\.flow moves the photo, .* set blend to True"):
+        models.build(model)
+
+
 def test_a_fresh_blend_decoder_returns_nearly_the_photo_and_reads_the_word_at_every_word_skip():
     model = common.get_config().model
     model.image_size, model.width, model.blend, model.word_skips = 64, 1 / 16, True, (8, 4)
