@@ -156,12 +156,16 @@ class Davs:
 
     def decode(self, person: Person, wid: np.ndarray) -> np.ndarray:
         """One person and wid `[N, E]` → frames uint8 `[N, S, S, 3]`."""
+        return self.decode_and_field(person, wid)[0]
+
+    def decode_and_field(self, person: Person, wid: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """As `decode`, and by how many pixels the photo was moved: float32 `[N, S, S, 2]`, None without a flow head."""
         forward = self._forwards["decode"]
         weights = self._weights("decoder")
         return self._each_batch(lambda part: forward(weights, person, part), wid)
 
-    def redecode(self, photos: np.ndarray, wid: np.ndarray) -> np.ndarray:
-        """Aligned crops uint8 `[N, S, S, 3]`, each with its own wid `[N, E]` → frames uint8 `[N, S, S, 3]`.
+    def redecode(self, photos: np.ndarray, wid: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """As `decode_and_field`, of aligned crops uint8 `[N, S, S, 3]`, each with its own wid `[N, E]`.
 
         Every crop is encoded on its own: each frame of a video is a photo.
         """
@@ -270,14 +274,18 @@ def _forwards(model: FrozenConfigDict, mesh: Mesh | None) -> dict[str, Callable]
     def word_logits(weights, wid):
         return networks["word_classifier"].apply(weights, wid, train=False)
 
+    def decoded(weights, *inputs):
+        frames, found = networks["decoder"].apply(weights, *inputs, train=False, mutable=["intermediates"])
+        return _to_bytes(frames), found["intermediates"]["field"][0] if model.flow else None
+
     def decode(weights, person, wid):
         photo, pid, maps = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(wid), *x.shape[1:])), tuple(person))
-        return _to_bytes(networks["decoder"].apply(weights, pid, wid, maps, photo, train=False))
+        return decoded(weights, pid, wid, maps, photo)
 
     def redecode(encoder_weights, decoder_weights, photos, wid):
         photos = _to_float(photos)
         pid, maps = networks["person_encoder"].apply(encoder_weights, photos, train=False)
-        return _to_bytes(networks["decoder"].apply(decoder_weights, pid, wid, maps, photos, train=False))
+        return decoded(decoder_weights, pid, wid, maps, photos)
 
     def pid_from_frames(weights, frames):
         pid, maps = networks["person_encoder"].apply(weights, _to_float(frames), train=False)

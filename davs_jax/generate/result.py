@@ -15,7 +15,7 @@ from davs_jax.display import plots
 from davs_jax.display.progress import progress
 from davs_jax.generate.drivers import Driver
 from davs_jax.generate.prefetch import Stages
-from davs_jax.generate.talk import Paster, Source, photos_and_crops, steadied
+from davs_jax.generate.talk import Frame, Paster, Source, each_frame, steadied
 from davs_jax.inference import Davs
 from davs_jax.media.faces.smoothing import Steady
 from davs_jax.media.images import shrink
@@ -82,16 +82,16 @@ def write_result(
     shown = set(np.linspace(0, frames - 1, SHEET_ROWS * SHEET_COLUMNS - 1).astype(int).tolist())
     first = source if isinstance(source, Photo) else source.first
     sheet, written = [], 0
-    generated = steadied(photos_and_crops(model, source, driver, overlap=True, stages=stages), source, smoother)
+    generated = steadied(each_frame(model, source, driver, overlap=True, stages=stages), source, smoother)
     finish = _Finish(driver, crop, beside, mark)
     with (
         _stoppable() as stop,
         open_sink(output, driver.fps, driver.audio(), driver.rate, METADATA) as sink,
         progress(total=frames, desc="generating", unit="frame") as bar,
     ):
-        for photo, crop_now in generated:
+        for frame in generated:
             with stages.spent("paste"):
-                image = finish(photo, crop_now)
+                image = finish(frame)
             with stages.spent("encode"):
                 sink.write(image)
             if written in shown:
@@ -119,8 +119,9 @@ class _Finish:
         self._crop, self._beside, self._mark, self._paste = crop, beside, mark, Paster()
         self._partner = driver.images() if beside else None
 
-    def __call__(self, photo: Photo, crop: np.ndarray) -> np.ndarray:
-        image = crop if self._crop else self._paste(photo, crop)
+    def __call__(self, frame: Frame) -> np.ndarray:
+        photo = frame.photo
+        image = frame.crop if self._crop else self._paste(frame)
         image = marked(image) if self._mark else image
         if not self._beside:
             return image

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,20 @@ from davs_jax.media.photo import Photo
 
 Source = Photo | Footage
 
+
+class Frame(NamedTuple):
+    """A generated frame: the photo (of a video, its frame), and what was generated for it.
+
+    Attributes:
+      crop: uint8 `[S, S, 3]`.
+      field: float32 `[S, S, 2]`, by how many pixels of the crop a flow head moved the photo; None without one.
+    """
+
+    photo: Photo
+    crop: np.ndarray
+    field: np.ndarray | None
+
+
 GROUP = 8  # the least number of frames whose calls are dispatched together
 
 
@@ -25,7 +40,7 @@ def generate(model: Davs, source: Source, driver: Driver) -> Iterator[np.ndarray
     Raises:
       GenerationError: the weights lack a network that this needs.
     """
-    return (crop for _, crop in photos_and_crops(model, source, driver))
+    return (frame.crop for frame in each_frame(model, source, driver))
 
 
 def whole_images(model: Davs, source: Source, driver: Driver, steady: Steady | None = None) -> Iterator[np.ndarray]:
@@ -37,13 +52,13 @@ def whole_images(model: Davs, source: Source, driver: Driver, steady: Steady | N
     Raises:
       GenerationError: as `generate`.
     """
-    return itertools.starmap(Paster(), steadied(photos_and_crops(model, source, driver), source, steady))
+    return map(Paster(), steadied(each_frame(model, source, driver), source, steady))
 
 
-def photos_and_crops(
+def each_frame(
     model: Davs, source: Source, driver: Driver, overlap: bool = False, stages: Stages | None = None
-) -> Iterator[tuple[Photo, np.ndarray]]:
-    """Yields the photo (of a video, its frame) and the crop uint8 `[S, S, 3]` generated for it.
+) -> Iterator[Frame]:
+    """Yields the generated frames.
 
     Args:
       overlap: read the driver in one thread and run the networks in another, while the caller pastes and encodes.
@@ -63,14 +78,13 @@ def photos_and_crops(
     return ahead(generated, 2 * _group(model)) if overlap else generated
 
 
-def steadied(
-    photos_and_crops: Iterable[tuple[Photo, np.ndarray]], source: Source, steady: Steady | None
-) -> Iterator[tuple[Photo, np.ndarray]]:
-    """The same pairs; where the source is a photo, the crops are smoothed over time."""
+def steadied(frames: Iterable[Frame], source: Source, steady: Steady | None) -> Iterator[Frame]:
+    """The same frames; where the source is a photo, they are smoothed over time."""
     if steady is None or isinstance(source, Footage):
-        yield from photos_and_crops
+        yield from frames
     else:
-        yield from ((photo, steady(crop)) for photo, crop in photos_and_crops)
+        for photo, crop, field in frames:
+            yield Frame(photo, steady(crop), None if field is None else steady.field(field))
 
 
 class Paster:
@@ -80,16 +94,17 @@ class Paster:
         self._photo: Photo | None = None
         self._canvas: Canvas | None = None
 
-    def __call__(self, photo: Photo, crop: np.ndarray) -> np.ndarray:
+    def __call__(self, frame: Frame) -> np.ndarray:
         """The whole image uint8 `[H, W, 3]`. A photo that is nothing but an aligned crop gives the crop, and a video's
         frame in which the face is lost stays unchanged."""
+        photo, crop, field = frame
         if photo.points is None:
             return crop
         if photo.lost:
             return photo.image
         if photo is not self._photo:
             self._photo, self._canvas = photo, Canvas(photo.image, photo.points, photo.crop)
-        return self._canvas.paste(crop)
+        return self._canvas.paste(crop, field)
 
 
 def _group(model: Davs) -> int:
@@ -111,16 +126,16 @@ def _generated(
     words: Callable[[np.ndarray], np.ndarray],
     read: Iterable[tuple[np.ndarray, list[Photo]]],
     stages: Stages,
-) -> Iterator[tuple[Photo, np.ndarray]]:
+) -> Iterator[Frame]:
     person = model.encode_person(source.crop) if isinstance(source, Photo) else None
     for inputs, photos in read:
         with stages.spent("network"):
             wid = words(inputs)
             if person is not None:
-                crops = model.decode(person, wid)
+                crops, fields = model.decode_and_field(person, wid)
             else:
-                crops = model.redecode(np.stack([photo.crop for photo in photos]), wid)
-        yield from zip(photos, crops, strict=True)
+                crops, fields = model.redecode(np.stack([photo.crop for photo in photos]), wid)
+        yield from map(Frame, photos, crops, itertools.repeat(None) if fields is None else fields)
 
 
 def _regrouped(arrays: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

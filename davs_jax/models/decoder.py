@@ -72,7 +72,9 @@ class Decoder(nn.Module):
             for i in range(convolutions):
                 x = layer(x, f"block{number}_{i}", scaled(channels, self.width))
             if self.flow and stride == FLOW_STRIDE:
-                photo = warp(photo, self._field(x, photo.shape[1]))
+                field = self._field(x, photo.shape[1])
+                self.sow("intermediates", "field", field)  # generation moves the full-size photo by it
+                photo = warp(photo, field)
             x = upsample(x, self.align_corners)
         # The official code ends with two 3×3 transposed convolutions of stride 1: convolutions with a flipped kernel.
         x = layer(x, "last", scaled(32, self.width), torch_default)

@@ -43,11 +43,13 @@ class Canvas:
             self._weight = self._warp(self._mask)[..., None]
             self._known = self._warp(crop.astype(np.float32))
 
-    def paste(self, generated: np.ndarray) -> np.ndarray:
+    def paste(self, generated: np.ndarray, field: np.ndarray | None = None) -> np.ndarray:
         """A copy of the image with this crop in its place.
 
         Args:
           generated: uint8 `[S, S, 3]`.
+          field: float32 `[S, S, 2]`, how many pixels of the crop to the right and down each of its pixels was taken
+            from, before the network changed it. The image's own pixels move likewise, with all their detail.
 
         Returns:
           uint8 `[H, W, 3]`; equal to the image where the generated crop equals the image's own.
@@ -55,13 +57,22 @@ class Canvas:
         image = self._image.copy()
         if not self._base.size:  # the face lies outside the image
             return image
-        change = self._warp(match_colours(generated, self._crop, self._mask)) - self._known
+        base, known, crop = self._base, self._known, self._crop
+        if field is not None:
+            base, known, crop = self._moved(field * self._mask[..., None])
+        change = self._warp(match_colours(generated, crop, self._mask)) - known
         low, high = CHANGED
         moved = np.clip((np.abs(change).max(-1) - low) / (high - low), 0, 1)
         moved = cv2.GaussianBlur(moved, (0, 0), max(0.5, self._scale))[..., None]
-        change -= moved * (self._base - self._known)  # remove the fine detail of the old mouth
-        image[self._box] = np.clip(np.rint(self._base + self._weight * change), 0, 255)
+        change -= moved * (base - known)  # remove the fine detail of the old mouth
+        image[self._box] = np.clip(np.rint(base + self._weight * change), 0, 255)
         return image
+
+    def _moved(self, field: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The face's box in the image, the crop as seen there, and the crop, with their pixels moved by `field`."""
+        crop = _displaced(self._crop, field)
+        in_image = self._warp(field) @ self._matrix[:, :2].T.astype(np.float32)
+        return _displaced(self._base, in_image), self._warp(crop.astype(np.float32)), crop
 
     @property
     def _scale(self) -> float:
@@ -79,6 +90,12 @@ class Canvas:
         edge = cv2.BORDER_CONSTANT if crop.ndim == 2 else cv2.BORDER_REPLICATE
         kernel = cv2.INTER_LINEAR if crop.ndim == 2 or self._scale < 1 else cv2.INTER_CUBIC
         return cv2.warpAffine(crop, matrix, (width, height), flags=kernel, borderMode=edge)
+
+
+def _displaced(image: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """`[H, W, 3]` sampled at each pixel's place plus `field` `[H, W, 2]` (right, down)."""
+    y, x = np.mgrid[: len(image), : image.shape[1]].astype(np.float32)
+    return cv2.remap(image, x + field[..., 0], y + field[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def feathered_mask(size: int) -> np.ndarray:

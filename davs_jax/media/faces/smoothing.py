@@ -22,16 +22,26 @@ class Steady:
     def __init__(self, size: int):
         self._mouth = mouth_and_jaw_mask(size)[..., None]
         self._average: np.ndarray | None = None
+        self._average_field: np.ndarray | None = None
         self._flicker = _Flicker(1 - self._mouth), _Flicker(1 - self._mouth)
 
     def __call__(self, crop: np.ndarray) -> np.ndarray:
         """The next frame uint8 `[S, S, 3]` → the same, smoothed."""
-        frame = crop.astype(np.float32)
-        self._average = frame if self._average is None else KEEP * self._average + (1 - KEEP) * frame
-        steady = np.rint(self._average + self._mouth * (frame - self._average)).astype(np.uint8)
+        self._average, smooth = self._smoothed(self._average, crop.astype(np.float32))
+        steady = np.rint(smooth).astype(np.uint8)
         for flicker, shown in zip(self._flicker, (crop, steady), strict=True):
             flicker.add(shown)
         return steady
+
+    def field(self, field: np.ndarray) -> np.ndarray:
+        """The next frame's displacements float32 `[S, S, 2]` → the same, smoothed."""
+        self._average_field, smooth = self._smoothed(self._average_field, field)
+        return smooth
+
+    def _smoothed(self, average: np.ndarray | None, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The next average, and the values with it outside the mouth."""
+        average = new if average is None else KEEP * average + (1 - KEEP) * new
+        return average, average + self._mouth * (new - average)
 
     @property
     def before(self) -> float:

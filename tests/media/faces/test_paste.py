@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from skimage import data
@@ -32,6 +33,32 @@ def test_what_is_generated_comes_back_where_it_was_cut_out(portrait, size):
     changed = np.abs(pasted.astype(int) - portrait).max(-1) > 8
     rows, columns = np.nonzero(changed)
     assert rows.min() > 130 and rows.max() < 190 and columns.min() > 170 and columns.max() < 280
+
+
+def test_what_is_moved_keeps_the_photos_detail(portrait):
+    """The lips move by three of 64 pixels: of a crop alone, only a blurred copy could be shown in the photo."""
+    crop = aligned_crop(portrait, POINTS, 64)
+    y, x = np.mgrid[:64, :64].astype(np.float32)
+    field = np.stack([0 * x, -3 * np.exp(-((x - 32) ** 2 + (y - 50) ** 2) / 60)], -1)
+    generated = cv2.remap(crop, x, y + field[..., 1], cv2.INTER_LINEAR)
+    canvas = Canvas(portrait, POINTS, crop)
+    moved, redrawn = canvas.paste(generated, field), canvas.paste(generated)
+    lips = slice(140, 180), slice(190, 260)
+
+    def detail(image: np.ndarray) -> float:
+        return cv2.Laplacian(image[lips].mean(-1), cv2.CV_64F).std()
+
+    assert detail(moved) > 0.9 * detail(portrait)
+    assert detail(redrawn) < 0.8 * detail(portrait)
+    found = aligned_crop(moved, POINTS, 64)[mouth_box(64)].astype(int)
+    assert np.abs(found - generated[mouth_box(64)]).mean() < 4
+
+
+def test_a_field_of_zeros_changes_nothing(portrait):
+    crop = aligned_crop(portrait, POINTS, 64)
+    canvas, generated = Canvas(portrait, POINTS, crop), crop[:, ::-1]
+    still = np.zeros((64, 64, 2), np.float32)
+    np.testing.assert_array_equal(canvas.paste(generated, still), canvas.paste(generated))
 
 
 def test_no_border_shows_whatever_is_generated(portrait):
