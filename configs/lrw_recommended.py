@@ -7,8 +7,8 @@
 
 Differences from configs/lrw*.py, which stay as published: word vectors normalised over time, the contrastive loss over
 frames, neither the modality adversary nor the person adversary on wid, and bfloat16 convolutions. All but the last were
-compared on small corpora with three seeds (docs/ablations.md); no recipe has been trained on LRW itself yet.
-configs/synthetic.py, quickstart.py and grid.py are this recipe in small.
+compared on small corpora (docs/ablations.md: the first three with three seeds, the person adversary with one); no
+recipe has been trained on LRW itself yet. configs/synthetic.py, quickstart.py and grid.py are this recipe in small.
 """
 
 from configs import common, lrw, lrw_generator, lrw_person, lrw_word
