@@ -73,7 +73,8 @@ def get_config(stage: str = "joint") -> ConfigDict:
     c.model = m = ConfigDict()
     m.image_size = 256  # pixels: 64, 128, 256 or 512
     m.width = 1.0  # multiplier of all hidden channel counts; 1 is the published system
-    m.embed_dim = 256  # length of pid and wid
+    m.embed_dim = 256  # length of pid
+    m.wid_dim = 256  # length of wid; a shorter one has less room for the person
     m.num_words = 500  # vocabulary size; must equal that of the clips
     m.num_identities = 40_145  # identity classes; must equal that of the face images
     m.word_frames = 12  # frames that the word classifier reads

@@ -26,7 +26,7 @@ class Arm(NamedTuple):
       modalities: as `config.modalities`.
       after: the arm whose word encoders it uses, frozen; "" is none.
       times: a factor for the number of steps; 1 except for controls.
-      wid_norm: as `config.model.wid_norm`.
+      wid_norm, wid_dim: as `config.model.wid_norm` and `wid_dim`.
       labels: the share of the clips whose word is known.
       unlabelled: how clips without a word train: "" not at all, "masked" with all but the word loss, "tcp" also as
         classes of their own.
@@ -38,6 +38,7 @@ class Arm(NamedTuple):
     after: str = ""
     times: int = 1
     wid_norm: str = "none"
+    wid_dim: int = 256
     labels: float = 1.0
     unlabelled: str = ""
 
@@ -94,6 +95,13 @@ CONTROLS = {
     "video-mean": Arm("video alone, word vectors without their mean", WORDS, ("video",), wid_norm="mean"),
     "video-normalised-long": NORMALISED["video-normalised"]._replace(about="… twice the steps (a control)", times=2),
 }
+# A narrower wid, which has less room for the person.
+NARROW = {
+    f"joint-contrastive-{length}": NORMALISED["joint-contrastive-normalised"]._replace(
+        about=f"joint-contrastive-normalised, word vectors of {length} numbers", wid_dim=length
+    )
+    for length in (64, 32)
+}
 # One clip in ten has its word.
 LABELS = {
     name: NORMALISED["joint-contrastive-normalised"]._replace(about=about, labels=0.1, unlabelled=unlabelled)
@@ -103,7 +111,7 @@ LABELS = {
         ("tenth-tcp", "… and clips without a word are classes of their own", "tcp"),
     )
 }
-ARMS = READING | NORMALISED | PERSONS | CONTROLS | LABELS
+ARMS = READING | NORMALISED | NARROW | PERSONS | CONTROLS | LABELS
 
 
 def get_config(arm: str = "joint-both", root: str = "runs/ablations/synthetic/0"):
@@ -144,7 +152,7 @@ def talking(c, arm: Arm, root: str):
 def _plain(c, arm: Arm):
     """The arm's terms and normalisation; no validation and no images during training; the last checkpoint is kept."""
     c.loss.update(dict.fromkeys(c.loss, 0.0) | arm.loss)
-    c.model.wid_norm = arm.wid_norm
+    c.model.wid_norm, c.model.wid_dim = arm.wid_norm, arm.wid_dim
     c.data.share = arm.labels
     if arm.unlabelled:
         c.data.unlabelled, c.tcp = c.data.clips, arm.unlabelled == "tcp"

@@ -61,6 +61,18 @@ QUESTIONS = {
         ),
         *(Comparison(f"read/{side}", "tenth-tcp", "tenth-masked", 1) for side in ("video", "audio")),
     ),
+    "Does a narrower wid remove the person and keep the words?": (
+        *(
+            Comparison(f"probe/person_from_video_wid_{view}", arm, "joint-contrastive-normalised", -1)
+            for arm in ("joint-contrastive-64", "joint-contrastive-32")
+            for view in ("frames", "moments")
+        ),
+        *(
+            Comparison(f"read/{side}", arm, "joint-contrastive-normalised", 0)
+            for arm in ("joint-contrastive-64", "joint-contrastive-32")
+            for side in ("video", "audio")
+        ),
+    ),
     "Does the modality adversary improve lip reading?": (
         Comparison("read/video", "joint-modality", "joint", 1),
         Comparison("read/video", "joint-both", "joint-contrastive", 1),

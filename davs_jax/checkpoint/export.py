@@ -96,7 +96,8 @@ def save_weights(
 
 def completed(config: ConfigDict) -> ConfigDict:
     """The configuration of an earlier version with the settings of `config.model` that it lacks, as it behaved."""
-    for key, value in LATER.items():
+    later = LATER | {"wid_dim": config.model.embed_dim}  # once the length of both pid and wid
+    for key, value in later.items():
         if key not in config.model:
             config.model[key] = value
     return config

@@ -61,8 +61,8 @@ def build(model) -> dict[str, Module]:
     discriminator = Discriminator(**shared)
     return {
         "person_encoder": PersonEncoder(embed_dim=model.embed_dim, **shared),
-        "visual_encoder": VisualEncoder(embed_dim=model.embed_dim, dropout=model.dropout, **bilinear, **shared),
-        "audio_encoder": AudioEncoder(embed_dim=model.embed_dim, **shared),
+        "visual_encoder": VisualEncoder(embed_dim=model.wid_dim, dropout=model.dropout, **bilinear, **shared),
+        "audio_encoder": AudioEncoder(embed_dim=model.wid_dim, **shared),
         "decoder": Decoder(
             skips=tuple(model.skips),
             word_skips=tuple(model.word_skips),
@@ -75,7 +75,7 @@ def build(model) -> dict[str, Module]:
         "person_classifier": PersonClassifier(model.num_identities, model.dropout),
         "word_adversary": WordAdversary(model.num_words, model.width, model.dropout),
         "person_adversary": PersonAdversary(model.num_identities, model.width),
-        "modality_discriminator": ModalityDiscriminator(model.embed_dim),
+        "modality_discriminator": ModalityDiscriminator(model.wid_dim),
         "sequence_discriminator": discriminator,
         "frame_discriminator": discriminator,
         "syncnet": SyncNet(model.width, model.sync_size),
@@ -84,12 +84,12 @@ def build(model) -> dict[str, Module]:
 
 def example_inputs(model, batch: int = 1) -> dict[str, tuple]:
     """Shapes and types of every network's inputs, to initialise it and to list it."""
-    size, embed, words = model.image_size, model.embed_dim, model.word_frames
+    size, words = model.image_size, model.word_frames
 
     def array(*shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((batch, *shape), jnp.float32)
 
-    images, vector = array(size, size, 3), array(embed)
+    images, wid = array(size, size, 3), array(model.wid_dim)
     encoder = build(model)["person_encoder"]
     pid, maps = jax.eval_shape(
         lambda key, x: encoder.init_with_output(key, x, train=False)[0], jax.random.key(0), images
@@ -99,12 +99,12 @@ def example_inputs(model, batch: int = 1) -> dict[str, tuple]:
         "person_encoder": (images,),
         "visual_encoder": (images,),
         "audio_encoder": (array(MFCC_LENGTH, MFCC_WIDTH),),
-        "decoder": (pid, vector, maps, images),
-        "word_classifier": (array(words, embed),),
+        "decoder": (pid, wid, maps, images),
+        "word_classifier": (array(words, model.wid_dim),),
         "person_classifier": (pid,),
         "word_adversary": (array(model.adversary_frames, *maps[4].shape[1:]),),
-        "person_adversary": (vector,),
-        "modality_discriminator": (vector,),
+        "person_adversary": (wid,),
+        "modality_discriminator": (wid,),
         **{name: (array(t, size, size, 3), array(t, MFCC_LENGTH, MFCC_WIDTH)) for name, t in frames.items()},
         "syncnet": (array(FRAMES, model.sync_size, model.sync_size, 3), array(COLUMNS, COEFFICIENTS)),
     }

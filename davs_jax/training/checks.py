@@ -17,6 +17,7 @@ LEAST = {
     "accumulate": 1,
     "margin": 0,
     "model.embed_dim": 1,
+    "model.wid_dim": 1,
     "model.num_words": 1,
     "model.num_identities": 1,
     "model.word_frames": 1,

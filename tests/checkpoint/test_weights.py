@@ -90,14 +90,18 @@ def test_init_from_refuses_encoders_that_learnt_other_word_vectors(exported, wor
         checkpoint.init_from(word_config, small_state(9))
 
 
-def test_weights_of_the_first_version_do_not_normalise_word_vectors(tmp_path, word_config):
-    """Their configurations do not know the setting."""
-    old = word_config.copy_and_resolve_references()
-    del old.model["wid_norm"]
+def test_weights_of_the_first_version_behave_as_they_did(tmp_path, word_config):
+    """Their configurations lack later settings."""
+    old, later = word_config.copy_and_resolve_references(), ("wid_norm", "wid_dim", "sync_size", "flow")
+    old.model.embed_dim = 64
+    for key in later:
+        del old.model[key]
     save(tmp_path / "run", old, 1)
-    assert checkpoint.load_weights(tmp_path / "run")[0].model.wid_norm == "none"
     checkpoint.export_weights(tmp_path / "run", tmp_path / "out")
-    assert checkpoint.load_weights(tmp_path / "out")[0].model.wid_norm == "none"
+    for folder in ("run", "out"):
+        model = checkpoint.load_weights(tmp_path / folder)[0].model
+        assert tuple(model[key] for key in later) == ("none", 64, 224, False)
+    word_config.model.update(embed_dim=64, wid_dim=64, sync_size=224)
     checkpoints = Checkpoints(tmp_path / "run", 1, "")
     assert int(checkpoints.restore_latest(word_config, abstract(small_state(1, 1)))[0].step) == 1
     word_config.model.wid_norm = "mean"
