@@ -18,6 +18,7 @@ def get_config(stage: str = "joint"):
     c = synthetic.get_config(stage)
     c.steps = STEPS[stage]
     c.model.num_words = 51
+    c.model.wid_dim = 256
     c.data.batch_size = 8
     c.data.clips = "data/grid"
     c.data.faces = ""

@@ -9,9 +9,9 @@
     python -m davs_jax.main --config configs/synthetic.py:generator --workdir runs/synthetic/generator
     python -m davs_jax.main --config configs/synthetic.py --workdir runs/synthetic/joint
 
-It is the recommended recipe (configs/lrw_recommended.py) with our options for small images and few clips: finer skip
-maps, the word at finer strides, the blend head, a squared loss at the mouth, and no dropout. The reasons are in
-docs/decisions.md.
+It is the recommended recipe (configs/lrw_recommended.py) with our options for small images and few clips: a narrower
+wid, finer skip maps, the word at finer strides, the blend head, a squared loss at the mouth, and no dropout. The
+reasons are in docs/decisions.md.
 """
 
 from configs import common
@@ -31,6 +31,7 @@ def get_config(stage: str = "joint"):
     m.width = 0.25
     m.num_words = 10
     m.num_identities = 160
+    m.wid_dim = 64  # ten words need no more, and the person finds less room
     m.adversary_frames = 12  # reuses the word frames
     m.skips = (8, 4, 2)
     m.word_skips = (8, 4)
