@@ -20,7 +20,7 @@ def test_persons_are_not_probed_where_one_has_most_of_the_clips(monkeypatch):
     found = {"word_from_pid": probes(0.1), "person_from_pid": probes(0.125), "person_from_video_wid": probes(0.9)}
     monkeypatch.setattr(measure, "eval_batches", lambda source, size: [])
     monkeypatch.setattr(measure.recognition, "encode", lambda *args, **kwargs: None)
-    monkeypatch.setattr(measure.recognition, "probes", lambda *args: (found, {}))
+    monkeypatch.setattr(measure.disentanglement, "probes", lambda *args: (found, {}))
     asked = {f"probe/{name}{kind}" for name in ("word_from_pid", "person_from_pid") for kind in ("", "_mlp")}
     assert set(measure.measure(weights, None)) == asked
 

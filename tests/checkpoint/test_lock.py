@@ -104,7 +104,8 @@ def test_a_second_run_is_refused_in_one_sentence_and_changes_nothing(audio_confi
     file = tmp_path / "stage.py"
     settings = f"ConfigDict({audio_config.to_dict()!r})"
     file.write_text(f"from ml_collections import ConfigDict\n\ndef get_config():\n    return {settings}\n")
-    with start("-c", STALLING, tmp_path / "stage.json", workdir) as first:
+    with start("-c", STALLING, tmp_path / "stage.json", workdir) as first, contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(first.kill)  # a stopped process would be waited for
         wait_for((workdir / "checkpoints" / "3" / "metrics").exists, first)
         first.send_signal(signal.SIGSTOP)  # what it writes itself is no change by the second
         before = contents(workdir)
@@ -114,7 +115,6 @@ def test_a_second_run_is_refused_in_one_sentence_and_changes_nothing(audio_confi
         assert error.startswith(f"davs_jax.main: {workdir} is in use by process {first.pid} on {socket.gethostname()} ")
         assert "; stop that run and try again, or name another --workdir" in error and error.count("\n") == 1
         assert contents(workdir) == before
-        first.kill()
     assert hold(workdir)["pid"] == os.getpid()
 
 
