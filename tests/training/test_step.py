@@ -218,7 +218,7 @@ def test_clips_without_a_word_move_the_word_networks_only_as_centroids(tcp):
     assert (float(metrics["loss/word_ce_audio"]) > 0) is tcp
 
 
-@pytest.mark.parametrize("name", ["lrw_person", "lrw_word", "lrw_generator", "lrw"])
+@pytest.mark.parametrize("name", ["lrw_person", "lrw_word", "lrw_generator", "lrw", "lrw_recommended"])
 def test_the_full_recipe_traces_at_256_px_500_words_and_all_identities(name):
     config = importlib.import_module(f"configs.{name}").get_config()
     mesh = sharding.make_mesh(config.mesh)
