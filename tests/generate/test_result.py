@@ -138,7 +138,7 @@ def test_an_error_in_the_network_thread_ends_generation(model, photo, folder, tm
     def fail(person, wid):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(model, "decode", fail)
+    monkeypatch.setattr(model, "decode_and_field", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         write_result(model, photo, read_speech(folder / "speech.wav"), tmp_path / "a.mp4")
     assert not (tmp_path / "a.mp4").exists()
