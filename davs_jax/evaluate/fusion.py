@@ -10,9 +10,9 @@ from davs_jax.evaluate.sections import Fusion
 def fit(audio: np.ndarray, video: np.ndarray, words: np.ndarray) -> Fusion:
     """The weights a, v ≥ 0 with which softmax(a · audio + v · video) has the least cross-entropy.
 
-    A classifier that knows its training clips by heart is too sure of others, and of lips more than of speech; the
-    plain sum then believes the worse of the two. This is temperature scaling (Guo et al. 2017) with one temperature per
-    modality. The cross-entropy is convex in (a, v), so the minimum found is the only one.
+    A classifier that knows its training clips by heart is too sure of others, and the plain sum may then believe the
+    worse of the two modalities. This is temperature scaling (Guo et al. 2017) with one temperature per modality. The
+    cross-entropy is convex in (a, v), so no other weights have a lower one.
 
     Args:
       audio, video: logits `[N, words]` of clips that were not trained on, N ≥ 1.

@@ -1,7 +1,7 @@
 """SyncNet (Chung & Zisserman 2016): embeds 0.2 s of a face and of its audio; synchronous pairs are close.
 
 The published network sees whole images of 224 px. Ours is smaller and sees the lower part of an aligned face at its own
-resolution: small images that are enlarged to 224 px cost ten times as much, and training did not leave chance.
+resolution; small images that are enlarged to 224 px cost more and trained worse (docs/decisions.md).
 """
 
 import functools

@@ -68,10 +68,21 @@ def test_a_stage_is_evaluated_as_far_as_its_networks_go(joint_config, clips_fold
     words = ("visual_encoder", "audio_encoder", "word_classifier")
     model = Davs(joint_config, {name: params[name] for name in words}, batch_stats)
     result = evaluate(model, open_clips(clips_folder, "test"))
-    assert result.figures.accuracy and result.figures.retrieval
+    assert result.figures.accuracy.keys() == {"audio", "video", "both", "weighted"}
+    assert result.figures.fusion.clips == 5  # of the validation split
+    assert result.figures.retrieval
     assert "decoder" in result.skipped["generated frames"]
     assert result.skipped["word_from_pid"] == "the weights have no person encoder"
     assert result.generated is None
+
+
+def test_without_another_split_the_logits_are_only_summed(joint_config, clips_folder):
+    params, batch_stats = random_weights(joint_config)
+    words = ("visual_encoder", "audio_encoder", "word_classifier")
+    model = Davs(joint_config, {name: params[name] for name in words}, batch_stats)
+    result = evaluate(model, open_clips(clips_folder, "val"))
+    assert result.figures.accuracy.keys() == {"audio", "video", "both"}
+    assert "has no split 'val' besides the evaluated one" in result.skipped["fusion"]
 
 
 def test_a_corpus_without_words_is_evaluated_as_far_as_that_goes(model, clips_folder):
