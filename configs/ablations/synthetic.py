@@ -26,7 +26,7 @@ class Arm(NamedTuple):
       modalities: as `config.modalities`.
       after: the arm whose word encoders it uses, frozen; "" is none.
       times: a factor for the number of steps; 1 except for controls.
-      wid_norm, wid_dim: as `config.model.wid_norm` and `wid_dim`.
+      wid_norm, wid_dim, flow: as in `config.model`.
       labels: the share of the clips whose word is known.
       unlabelled: how clips without a word train: "" not at all, "masked" with all but the word loss, "tcp" also as
         classes of their own.
@@ -39,6 +39,7 @@ class Arm(NamedTuple):
     times: int = 1
     wid_norm: str = "none"
     wid_dim: int = 256
+    flow: bool = False
     labels: float = 1.0
     unlabelled: str = ""
 
@@ -89,6 +90,21 @@ PERSONS = {
     ),
     "talk-direct": Arm("image to image: identity encoder, audio encoder, decoder", IMAGE_LOSSES, ("audio",)),
 }
+# The recommended recipe's word encoders, and the flow head.
+FLOW = {
+    name: Arm(
+        about,
+        IMAGE_LOSSES | {"person_ce": 1.0},
+        after="joint-contrastive-64",
+        wid_norm="mean_variance",
+        wid_dim=64,
+        flow=flow,
+    )
+    for name, about, flow in (
+        ("talk-64", "a face over joint-contrastive-64, no word adversary", False),
+        ("talk-flow", "… and a field that moves the photo's pixels", True),
+    )
+}
 # "Joint training helps" says little if video alone would learn the same with more steps.
 CONTROLS = {
     "video-long": Arm("video alone, four times the steps (a control)", WORDS, ("video",), times=4),
@@ -111,7 +127,7 @@ LABELS = {
         ("tenth-tcp", "… and clips without a word are classes of their own", "tcp"),
     )
 }
-ARMS = READING | NORMALISED | NARROW | PERSONS | CONTROLS | LABELS
+ARMS = READING | NORMALISED | NARROW | PERSONS | FLOW | CONTROLS | LABELS
 
 
 def get_config(arm: str = "joint-both", root: str = "runs/ablations/synthetic/0"):
@@ -152,7 +168,7 @@ def talking(c, arm: Arm, root: str):
 def _plain(c, arm: Arm):
     """The arm's terms and normalisation; no validation and no images during training; the last checkpoint is kept."""
     c.loss.update(dict.fromkeys(c.loss, 0.0) | arm.loss)
-    c.model.wid_norm, c.model.wid_dim = arm.wid_norm, arm.wid_dim
+    c.model.update(wid_norm=arm.wid_norm, wid_dim=arm.wid_dim, flow=arm.flow)
     c.data.share = arm.labels
     if arm.unlabelled:
         c.data.unlabelled, c.tcp = c.data.clips, arm.unlabelled == "tcp"

@@ -100,6 +100,11 @@ QUESTIONS = {
         ),
         Comparison("read/video", "joint-both-normalised-wid", "joint-both-normalised", 0),
     ),
+    "Does the flow head improve the mouth?": tuple(
+        Comparison(f"{figure}_{driver}", "talk-flow", "talk-64", claim)
+        for figure, claim in (("motion/correlation", 1), ("motion/amplitude", 1), ("picture/mouth_l1", -1))
+        for driver in ("audio", "video")
+    ),
     "Does disentanglement improve lip motion at equal image quality?": (
         *(Comparison("motion/correlation_audio", arm, "talk-direct", 1) for arm in ("talk", "talk-pid-wid")),
         Comparison("motion/correlation_audio", "talk-pid", "talk", 1),
