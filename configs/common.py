@@ -70,6 +70,10 @@ def get_config(stage: str = "joint") -> ConfigDict:
     # (configs/ablations); the terms that need both must then be 0.
     c.modalities = ("audio", "video")
 
+    # The vocabulary, in the order of the labels. () takes that of the clips; a run stores it with its weights, so that
+    # they name the words that they read, and read clips of some of them.
+    c.words = ()
+
     c.model = m = ConfigDict()
     m.image_size = 256  # pixels: 64, 128, 256 or 512
     m.width = 1.0  # multiplier of all hidden channel counts; 1 is the published system
@@ -100,7 +104,8 @@ def get_config(stage: str = "joint") -> ConfigDict:
     m.blend = False  # the decoder also outputs a mask: frame = mask · generated + (1 − mask) · photo
 
     c.data = d = ConfigDict()
-    d.clips = ""  # folder of clip shards, written by data_prep
+    # Folder of clip shards, written by data_prep. Ours: several, separated by commas, are read as one corpus.
+    d.clips = ""
     # Ours: the share of these clips that is used, chosen by the seed; below 1 it shows what more of them would bring.
     d.share = 1.0
     # Ours: a folder of clip shards whose words are not known or not used, such as VoxCeleb2's, and its share of each

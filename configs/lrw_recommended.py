@@ -6,9 +6,10 @@
     python -m davs_jax.main --config configs/lrw_recommended.py --workdir runs/recommended/joint
 
 Differences from configs/lrw*.py, which stay as published: word vectors normalised over time, the contrastive loss over
-frames, neither the modality adversary nor the person adversary on wid, and bfloat16 convolutions. All but the last were
-compared on small corpora (docs/ablations.md: the first three with three seeds, the person adversary with one); no
-recipe has been trained on LRW itself yet. configs/synthetic.py, quickstart.py and grid.py are this recipe in small.
+frames, neither the modality adversary nor the person adversary on wid, a decoder that moves the photo's own pixels and
+covers them where it must, the identity loss wherever frames are generated, and bfloat16 convolutions. All but the last
+were compared on small corpora (docs/ablations.md; the person adversary with one seed, the others with three); no recipe
+has been trained on LRW itself yet. configs/synthetic.py, quickstart.py, grid.py and news.py are this recipe in small.
 """
 
 from configs import common, lrw, lrw_generator, lrw_person, lrw_word
@@ -33,7 +34,19 @@ def get_config(stage: str = "joint"):
 def improve(c):
     """Turns a published stage's config into the recommended one, whatever its corpus and size."""
     c.model.wid_norm = "mean_variance"
+    c.model.blend = c.model.flow = True
     c.contrastive = "frames"
     c.loss.modality = 0.0  # the contrastive loss aligns the modalities; beside it, this adversary costs words
     c.loss.wid_uniform = 0.0  # normalisation removes the person; this adversary reads single images, which cannot be
+    if c.loss.l1:  # or pid would say how far the mouth of its photo is open, and so the word
+        c.loss.person_ce = 1.0
+        c.trained = (*c.trained, "person_classifier")
+    return c
+
+
+def without_identities(c):
+    """For corpora without labelled identity images."""
+    c.data.faces, c.data.face_batch_size = "", 0
+    c.loss.person_ce = 0.0
+    c.trained = tuple(name for name in c.trained if name != "person_classifier")
     return c

@@ -10,8 +10,8 @@
     python -m davs_jax.main --config configs/synthetic.py --workdir runs/synthetic/joint
 
 It is the recommended recipe (configs/lrw_recommended.py) with our options for small images and few clips: a narrower
-wid, finer skip maps, the word at finer strides, the blend head, a squared loss at the mouth, and no dropout. The
-reasons are in docs/decisions.md.
+wid, finer skip maps, the word at finer strides, a squared loss at the mouth, and no dropout. The reasons are in
+docs/decisions.md.
 """
 
 from configs import common
@@ -35,7 +35,6 @@ def get_config(stage: str = "joint"):
     m.adversary_frames = 12  # reuses the word frames
     m.skips = (8, 4, 2)
     m.word_skips = (8, 4)
-    m.blend = True
     m.dropout = 0.0
     m.align_corners = False
 
@@ -43,7 +42,7 @@ def get_config(stage: str = "joint"):
     c.data.faces = "data/synthetic/faces"
     c.data.color_jitter = 0.1
     c.data.batch_size = 16 if stage == "word" else 8
-    c.data.face_batch_size = 16 if stage == "joint" else 32
+    c.data.face_batch_size = 32 if stage == "person" else 16
 
     c.optim.learning_rate = 1e-3
     c.optim.discriminator_learning_rate = 1e-3
@@ -56,8 +55,6 @@ def get_config(stage: str = "joint"):
     if stage == "joint":
         c.optim.learning_rate = 3e-4
         c.wid_gradient = 0.0
-        c.trained = (*c.trained, "person_classifier")
-        c.loss.person_ce = 1.0  # keeps identity in pid while the adversary removes words
 
     c.log.images_every = 500 if c.loss.l1 else 0
     c.log.eval_every = 200 if c.loss.word_ce else 0

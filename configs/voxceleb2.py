@@ -11,7 +11,7 @@ The terms that read words or identity images are off. To learn words too, name t
 """
 
 from configs import common
-from configs.lrw_recommended import improve
+from configs.lrw_recommended import improve, without_identities
 
 STEPS = {"word": 150_000, "generator": 150_000, "joint": 300_000}
 
@@ -24,10 +24,9 @@ def get_config(stage: str = "joint"):
     """
     if stage not in STEPS:
         raise ValueError(f"unknown stage {stage!r}; VoxCeleb2 has the stages {', '.join(STEPS)}")
-    c = improve(common.get_config(stage))
+    c = without_identities(improve(common.get_config(stage)))
     c.steps = STEPS[stage]
     c.data.clips = "data/voxceleb2"
-    c.data.face_batch_size = 0
     if stage == "word":
         c.data.batch_size = 64
     c.loss.update(word_ce=0.0, pid_uniform=0.0)

@@ -45,7 +45,7 @@ def open_sources(config, keys: Sequence[str]) -> dict[str, ClipSource | FaceSour
     sources: dict[str, ClipSource | FaceSource] = {}
     if set(keys) - FACE_KEYS:
         _check_windows(config.model)
-        sources["clips"] = clips = open_clips(config.data.clips, config.data.split)
+        sources["clips"] = clips = open_clips(config.data.clips, config.data.split, config.words)
         if "word" in keys:
             _check_words(clips, config.model)
         if config.data.unlabelled:

@@ -1,7 +1,9 @@
 """Opens and checks the shards that `data_prep` makes, and reads them one record at a time."""
 
+import bisect
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -17,7 +19,13 @@ REMAKE = "make the shards again with data_prep"
 
 @dataclasses.dataclass(frozen=True)
 class ClipSource:
-    """The clips of one split, indexed by position."""
+    """The clips of one split, indexed by position.
+
+    Attributes:
+      folder: of the shards; of a joined corpus, all of them, separated by commas.
+      words: what the labels of the records stand for.
+      speakers: what their speakers stand for.
+    """
 
     folder: str
     split: str
@@ -69,21 +77,90 @@ class FaceSource:
 
 
 def has_split(folder: str, split: str) -> bool:
-    """Whether the shards in a folder have this split, with at least one record."""
-    splits = tfds.builder_from_directory(folder).info.splits
-    return split in splits and splits[split].num_examples > 0
+    """Whether all shards of a corpus (as in `open_clips`) have this split, with at least one record."""
+    infos = [tfds.builder_from_directory(part.strip()).info.splits for part in folder.split(",")]
+    return all(split in splits and splits[split].num_examples > 0 for splits in infos)
 
 
-def open_clips(folder: str, split: str) -> ClipSource:
+def open_clips(folder: str, split: str, words: Sequence[str] = ()) -> ClipSource:
     """Opens clip shards made by `data_prep`.
 
+    Args:
+      folder: of the shards. Several, separated by commas, are one corpus: a word that two of them have is one word, and
+        their speakers are different people.
+      words: the vocabulary that labels are to index; by default the corpus's own.
+
     Raises:
-      DataError: the folder holds no clip shards, or the split is missing or empty.
+      DataError: a folder holds no clip shards, the split is missing or empty, the images differ in size, or the corpus
+        has words that `words` lacks.
     """
+    sources = [_open_clips(part.strip(), split) for part in folder.split(",")]
+    vocabulary = tuple(words) or tuple(dict.fromkeys(word for source in sources for word in source.words))
+    sources = [_with_words(source, vocabulary) if source.words else source for source in sources]
+    if len(sources) == 1:
+        return sources[0]
+    for source in sources[1:]:
+        if source.image_size != sources[0].image_size:
+            raise DataError(
+                f"{source.folder} has images of {source.image_size} px and {sources[0].folder} of "
+                f"{sources[0].image_size} px",
+                "prepare both with the same --image-size",
+            )
+    speakers, numbered = [], []
+    for source in sources:
+        numbers = range(len(speakers), len(speakers) + len(source.speakers))
+        numbered.append(_Renumbered(source, {"speaker": numbers}))
+        speakers += source.speakers
+    return ClipSource(folder, split, _Joined(numbered), vocabulary, tuple(speakers), sources[0].image_size)
+
+
+def _open_clips(folder: str, split: str) -> ClipSource:
     builder, data = _open(folder, split, "frames", "config.data.clips", "python -m data_prep.lrw (or grid)")
     features = builder.info.features
     size = _crop_size(data[0]["frames"][0], folder)
     return ClipSource(folder, split, data, tuple(features["word"].names), tuple(features["speaker"].names), size)
+
+
+def _with_words(source: ClipSource, words: tuple[str, ...]) -> ClipSource:
+    """The same clips, with labels that index `words`."""
+    if source.words == words:
+        return source
+    if unknown := [word for word in source.words if word not in words]:
+        raise DataError(
+            f"{source.folder} has {len(unknown)} words, such as {unknown[0]!r}, that are not among the "
+            f"{len(words)} of the model",
+            "name clips with the words that the model was trained on",
+        )
+    data = _Renumbered(source, {"word": [words.index(word) for word in source.words]})
+    return dataclasses.replace(source, data=data, words=words)
+
+
+class _Renumbered(Sequence):
+    """The records of a source with other numbers in some of their fields; −1, unknown, stays."""
+
+    def __init__(self, source: ClipSource, numbers: Mapping[str, Sequence[int]]):
+        self._source, self._numbers = source, numbers
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, i: int) -> dict:
+        record = self._source.record(i)
+        return record | {k: new[record[k]] if record[k] >= 0 else -1 for k, new in self._numbers.items()}
+
+
+class _Joined(Sequence):
+    """Several sequences, one after the other."""
+
+    def __init__(self, parts: Sequence[Sequence]):
+        self._parts, self._ends = parts, list(itertools.accumulate(map(len, parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, i: int) -> dict:
+        part = bisect.bisect_right(self._ends, i)
+        return self._parts[part][i - (self._ends[part - 1] if part else 0)]
 
 
 def open_faces(folder: str, split: str) -> FaceSource:
@@ -121,6 +198,8 @@ def _open(folder: str, split: str, field: str, flag: str, maker: str):
 def _read(source: ClipSource | FaceSource, i: int) -> dict:
     try:
         return source.data[i]
+    except DataError:  # of one corpus among several
+        raise
     except Exception as error:
         raise DataError(
             f"{source.folder}: record {i} of split {source.split!r} cannot be read ({first_line(error)})", REMAKE

@@ -53,7 +53,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     args.output.mkdir(parents=True, exist_ok=True)  # fails before the work, not after it
     made_by = environment()  # before the work, too: the checkout may change while it runs
     model = inference.load(args.checkpoint, "job", audio_gain=args.audio_gain, video_gain=args.video_gain)
-    source = open_clips(args.data, args.split)
+    source = open_clips(args.data, args.split, model.config.get("words", ()))
     clips = min(args.limit or len(source), len(source))
     evaluation = evaluate(
         model,

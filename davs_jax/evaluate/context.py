@@ -105,7 +105,7 @@ class Context:
         """
         if self.source.split == VALIDATION or not has_split(self.source.folder, VALIDATION):
             raise NotMeasurable(f"{self.source.folder} has no split {VALIDATION!r} besides the evaluated one")
-        source = open_clips(self.source.folder, VALIDATION)
+        source = open_clips(self.source.folder, VALIDATION, self.source.words)
         other = replace(self, source=source, count=min(len(source), FITTED_ON))
         vectors = recognition.encode(self.model, other.batches_with_progress("weighting audio and video"))
         if not (known := vectors.word >= 0).any():
@@ -177,7 +177,9 @@ def fit_estimator(source: ClipSource, vectors: Vectors) -> mouth_opening.Estimat
     known = vectors.mouth_opening[np.isfinite(vectors.mouth_opening).all(1)]
     if not np.ptp(known, axis=1).any():
         raise NotMeasurable("no clip has a known mouth opening that changes")
-    return mouth_opening.fit_estimator(eval_batches(open_clips(source.folder, "train"), BATCH), vectors.speaker)
+    return mouth_opening.fit_estimator(
+        eval_batches(open_clips(source.folder, "train", source.words), BATCH), vectors.speaker
+    )
 
 
 def untrained(model: Davs, seed: int) -> Davs:

@@ -1,6 +1,7 @@
 """The training loop of any stage: state, batches, step, log, validate, save."""
 
 import contextlib
+import copy
 import itertools
 import os
 import signal
@@ -74,6 +75,7 @@ def _train(config, workdir: str, job: Job, stop_asked: Callable[[], bool], relea
         return True
     folder = checkpoint.as_path(workdir)
     account = Account(folder, first, config.steps, jax.process_index() == 0)
+    config = _with_words(config, stage)
     batches, source = pipeline.train_batches(config, mesh, stage.batch, first), _validation_clips(config, stage)
     with (
         contextlib.closing(batches),
@@ -143,6 +145,15 @@ def _resolve(config) -> Job:
     stage = Stage.from_config(config)
     mesh = sharding.make_mesh(config.mesh)
     return Job(stage, mesh, state.abstract_state(stage, mesh))
+
+
+def _with_words(config, stage: Stage):
+    """The config with the vocabulary of its clips, which is stored with the weights."""
+    if not stage.reads_clips:
+        return config
+    config = copy.deepcopy(config)
+    config.words = open_clips(config.data.clips, config.data.split, config.words).words
+    return config
 
 
 def _checkpoints(config, workdir: str, damaged: dict[str, str]) -> contextlib.AbstractContextManager[Checkpoints]:
@@ -222,7 +233,7 @@ def _validation_clips(config, stage: Stage) -> ClipSource | None:
         return None
     if config.log.eval_every <= 0 and config.log.images_every <= 0:
         return None
-    return open_clips(config.data.clips, config.log.eval_split)
+    return open_clips(config.data.clips, config.log.eval_split, config.words)
 
 
 def _model(config, mesh, now: DavsState) -> Davs:

@@ -19,7 +19,7 @@ def spoken(clips_folder, monkeypatch) -> ClipSource:
     clips = [stored.record(i % len(stored)) | {"speaker": i % 5, "mouth_opening": opening} for i in range(25)]
     splits = {"test": clips, "train": [clip | {"speaker": 5} for clip in clips[:4]], "val": clips[:5]}
 
-    def opened(folder: str, split: str) -> ClipSource:
+    def opened(folder: str, split: str, words: tuple[str, ...] = ()) -> ClipSource:
         return dataclasses.replace(stored, split=split, data=splits[split])
 
     monkeypatch.setattr(context, "open_clips", opened)

@@ -202,6 +202,11 @@ def test_the_tables_list_networks_roles_and_batch(finished):
     assert (finished.workdir / "images" / "batch_00000001.png").exists()
 
 
+def test_a_run_stores_its_words_with_its_weights(finished):
+    config, _, _ = checkpoint.load_weights(str(finished.workdir))
+    assert tuple(config.words) == open_clips(config.data.clips, "train").words
+
+
 def test_compiled_steps_are_kept_on_disk(finished):
     assert list(Path(jax.config.jax_compilation_cache_dir).glob("jit_*"))
 
