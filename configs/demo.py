@@ -1,0 +1,38 @@
+"""The demo model of the package: synthetic people and GRID's speakers at 64 px, 61 words of two vocabularies.
+
+    make quickstart                                                                             # makes the synthetic clips
+    python -m data_prep.grid --input grid --output data/grid --image-size 64
+    python -m davs_jax.main --config configs/demo.py:person --workdir runs/demo/person
+    python -m davs_jax.main --config configs/demo.py:word --workdir runs/demo/word
+    python -m davs_jax.main --config configs/demo.py:generator --workdir runs/demo/generator
+    python -m davs_jax.main --config configs/demo.py --workdir runs/demo/joint
+    python -m davs_jax.checkpoint export --workdir runs/demo/joint --output davs_jax/demo --dtype float16
+
+Both sources allow sharing what is derived from them (davs_jax/demo/README.md).
+"""
+
+from configs import common, synthetic
+
+STEPS = {"person": 400, "word": 1_600, "generator": 3_000, "joint": 100}
+
+
+def get_config(stage: str = "joint"):
+    """The config of the stage `person`, `word`, `generator` or `joint`.
+
+    Raises:
+      ValueError: an unknown stage.
+    """
+    if stage not in STEPS:
+        raise ValueError(f"unknown stage {stage!r}; the stages are {', '.join(STEPS)}")
+    c = synthetic.get_config(stage)
+    c.steps = STEPS[stage]
+    c.model.num_words = 61
+    c.model.num_identities = 48
+    c.model.wid_dim = 256  # for the larger vocabulary
+    c.data.clips = "data/quickstart/clips,data/grid"
+    c.data.faces = "data/quickstart/faces"
+    c.data.batch_size = 8
+    c.data.face_batch_size = 32 if stage == "person" else 8
+    common.chain(c, stage, "runs/demo")
+    c.log.eval_every = 400 if stage == "word" else 100 if stage == "joint" else 0
+    return c
