@@ -1,12 +1,12 @@
 """The demo model of the package: synthetic people and GRID's speakers at 64 px, 61 words of two vocabularies.
 
-    make quickstart                                                                             # makes the synthetic clips
+    make quickstart  # makes the synthetic clips
     python -m data_prep.grid --input grid --output data/grid --image-size 64
     python -m davs_jax.main --config configs/demo.py:person --workdir runs/demo/person
     python -m davs_jax.main --config configs/demo.py:word --workdir runs/demo/word
     python -m davs_jax.main --config configs/demo.py:generator --workdir runs/demo/generator
     python -m davs_jax.main --config configs/demo.py --workdir runs/demo/joint
-    python -m davs_jax.checkpoint export --workdir runs/demo/joint --output davs_jax/demo --dtype float16
+    python -m davs_jax.checkpoint export runs/demo/joint davs_jax/demo
 
 Both sources allow sharing what is derived from them (davs_jax/demo/README.md).
 """
