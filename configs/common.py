@@ -166,6 +166,10 @@ def get_config(stage: str = "joint") -> ConfigDict:
     # Scale of the image losses' gradient at the word vectors. 1 as published; our small models lower it: on the 0…255
     # scale that gradient is a hundred times that of the word losses, and a small model forgets its words.
     c.wid_gradient = 1.0
+    # Factors of the word vectors of speech and of a driving video, in generation and evaluation only; stored with the
+    # weights. What is learned by regression moves less than its examples; a factor above 1 makes up for it.
+    c.audio_gain = 1.0
+    c.video_gain = 1.0
     c.bn_grouping = "batch"  # batch norm over all frames at once (batch), or per call of the official code (official)
 
     c.mesh = ConfigDict()

@@ -38,6 +38,8 @@ def get_config(stage: str = "joint"):
     m.dropout = 0.0
     m.align_corners = False
 
+    c.audio_gain, c.video_gain = 2.0, 1.5
+
     c.data.clips = "data/synthetic/clips"
     c.data.faces = "data/synthetic/faces"
     c.data.color_jitter = 0.1

@@ -16,6 +16,8 @@ LEAST = {
     "steps": 1,
     "accumulate": 1,
     "margin": 0,
+    "audio_gain": 0,
+    "video_gain": 0,
     "model.embed_dim": 1,
     "model.wid_dim": 1,
     "model.num_words": 1,
