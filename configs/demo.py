@@ -13,7 +13,7 @@ Both sources allow sharing what is derived from them (davs_jax/demo/README.md).
 
 from configs import common, synthetic
 
-STEPS = {"person": 400, "word": 1_600, "generator": 3_000, "joint": 100}
+STEPS = {"person": 300, "word": 1_200, "generator": 2_000, "joint": 60}
 
 
 def get_config(stage: str = "joint"):
@@ -34,5 +34,5 @@ def get_config(stage: str = "joint"):
     c.data.batch_size = 8
     c.data.face_batch_size = 32 if stage == "person" else 8
     common.chain(c, stage, "runs/demo")
-    c.log.eval_every = 400 if stage == "word" else 100 if stage == "joint" else 0
+    c.log.eval_every = 400 if stage == "word" else 60 if stage == "joint" else 0
     return c
