@@ -30,8 +30,12 @@ GENERATED = {
     "motion/correlation_audio": "mouth opening: correlation",
     "motion/amplitude_audio": "mouth opening: amplitude",
     "motion/correlation_shuffled": "mouth opening, mismatched audio: correlation",
+    "motion/correlation_video": "mouth opening, video-driven: correlation",
+    "motion/amplitude_video": "mouth opening, video-driven: amplitude",
     "picture/psnr_audio": "PSNR, dB",
     "picture/mouth_l1_audio": "mouth L1",
+    "picture/mouth_l1_video": "mouth L1, video-driven",
+    "picture/mouth_l1_photo": "mouth L1, copied photo",
     "probe/word_from_pid": "word from pid",
     "probe/word_from_maps": "word from the person map",
     "probe/person_from_pid": "person from pid",
@@ -50,8 +54,9 @@ PERSONS_READ = (
 LIMITS = (
     "Each mean is over seeds (weights, order, crops); ± is their standard deviation. Differences are taken seed by "
     "seed, with a 95 % t interval; “undecided” means that it contains 0, “opposite” that the difference is significant "
-    "and against the claim. A point is one percentage point. Metrics of generated frames are of audio-driven ones. All "
-    "seeds share one corpus and its few test people, so even a “yes” holds for these people only."
+    "and against the claim. A point is one percentage point. Metrics of generated frames are of audio-driven ones "
+    "unless stated otherwise. All seeds share one corpus and its few test people, so even a “yes” holds for these "
+    "people only."
 )
 
 
