@@ -26,6 +26,7 @@ NETWORKS = ("person_encoder", "visual_encoder", "audio_encoder", "decoder", "wor
 GAINS = {"audio_encoder": "audio_gain", "visual_encoder": "video_gain"}  # by word encoder, the key in the configuration
 BATCH = 32  # images per call and accelerator
 CACHED = 1 << 22  # numbers: 16 MiB, at 256 px and width 1 one image. Alone it took 206 ms, as one of eight 240 ms
+FARTHEST = 3.0  # deviations of a normalised word vector's feature from its mean, in generation
 POOLED = 4  # side of the person map after pooling, in `pid_from_frames`
 
 Devices = Literal["one", "host", "job"]
@@ -153,6 +154,15 @@ class Davs:
     def normalised(self, wid: np.ndarray) -> np.ndarray:
         """wid `[…, T, E]` of all frames of a clip or a file, normalised over T as `config.model.wid_norm` says."""
         return word_vectors.normalised(wid, self.wid_norm)
+
+    def driving(self, encoder: str, wid: np.ndarray) -> np.ndarray:
+        """wid `[…, E]` of a word encoder as generation uses it: times the gain, and where scaled to one, bounded.
+
+        A feature that is more than FARTHEST deviations from its mean is outside of what training clips, of 12 frames,
+        show the decoder. In a long file a rare sound, exaggerated, goes further, and the mouth is torn.
+        """
+        wid = self.gains[encoder] * wid
+        return wid.clip(-FARTHEST, FARTHEST) if self.wid_norm == "mean_variance" else wid
 
     def decode(self, person: Person, wid: np.ndarray) -> np.ndarray:
         """One person and wid `[N, E]` → frames uint8 `[N, S, S, 3]`."""

@@ -6,7 +6,7 @@ from configs import common
 from davs_jax import inference, models
 from davs_jax.checkpoint import save_weights
 from davs_jax.errors import ConfigError
-from davs_jax.inference import Davs, images_in_cache
+from davs_jax.inference import FARTHEST, Davs, images_in_cache
 from davs_jax.models.word_vectors import normalised
 from davs_jax.parallel import sharding
 from support.tiny_model import random_model, random_weights
@@ -122,6 +122,14 @@ def test_a_loaded_model_gives_what_its_weights_give(exported, model, frames, dev
 def test_gains_are_those_of_the_weights_unless_others_are_given(exported):
     assert inference.load(exported).gains == {"audio_encoder": 1.5, "visual_encoder": 1}
     assert inference.load(exported, audio_gain=2, video_gain=0.5).gains == {"audio_encoder": 2, "visual_encoder": 0.5}
+
+
+@pytest.mark.parametrize(("kind", "farthest"), [("none", 30), ("mean", 30), ("mean_variance", FARTHEST)])
+def test_scaled_word_vectors_are_bounded_in_generation(joint_config, kind, farthest):
+    joint_config.model.wid_norm = kind
+    joint_config.audio_gain = 2.0
+    driving = random_model(joint_config).driving("audio_encoder", np.array([[-15.0, 0.5, 15.0]]))
+    np.testing.assert_array_equal(driving, [[-farthest, 1, farthest]])
 
 
 @pytest.mark.parametrize("gain", [0.0, -1.0, float("inf"), float("nan")])

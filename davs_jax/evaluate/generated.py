@@ -69,12 +69,11 @@ def generate_variants(
       other_mfcc: windows `[29, 20, 12]` of a clip that says another word; None leaves that variant out.
     """
     photo, length = clip["frames"][PHOTO_FRAME], len(clip["frames"])
-    by_audio, by_video = model.gains["audio_encoder"], model.gains["visual_encoder"]
-    wid = {"audio": by_audio * model.wid_from_audio(clip["mfcc"])}
+    wid = {"audio": model.driving("audio_encoder", model.wid_from_audio(clip["mfcc"]))}
     if model.has("visual_encoder"):
-        wid["video"] = by_video * model.wid_from_video(clip["frames"])
+        wid["video"] = model.driving("visual_encoder", model.wid_from_video(clip["frames"]))
     if other_mfcc is not None:
-        wid["shuffled"] = by_audio * model.wid_from_audio(other_mfcc)
+        wid["shuffled"] = model.driving("audio_encoder", model.wid_from_audio(other_mfcc))
     # One call each: the last bit of an image depends on its position in the batch, and generation has the same ones.
     person = model.encode_person(photo)
     results = {driver: model.decode(person, vectors) for driver, vectors in wid.items()}

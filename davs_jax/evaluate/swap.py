@@ -57,8 +57,8 @@ def swap_test(model: Davs, source: ClipSource, vectors: Vectors, seed: int) -> S
         "word": _fit(_mouth_pixels, [real[i] for i in fitted], word[fitted]),
     }
     persons = {i: model.encode_person(photos[i]) for i in {a for a, _ in pairs}}
-    by_audio = model.gains["audio_encoder"] * vectors.audio[at]
-    by_video = model.gains["visual_encoder"] * vectors.video[at]
+    by_audio = model.driving("audio_encoder", vectors.audio[at])
+    by_video = model.driving("visual_encoder", vectors.video[at])
     swapped = [[model.decode(persons[a], wid[b]) for wid in (by_video, by_audio)] for a, b in pairs]
     from_video, from_audio = zip(*swapped, strict=True)
     a, b = np.array(pairs).T

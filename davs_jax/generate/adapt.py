@@ -51,8 +51,8 @@ def adapt(model: Davs, source: Source, driver: Driver, steps: int) -> tuple[Davs
     for word in progress(wid, desc="fitting to the photo", unit="step", leave=False):
         weights = jax.block_until_ready(step(weights, photo, word))
     adapted = model.with_weights(weights)
-    gain = model.gains[driver.network]
-    before, after = (_difference(photo, m.decode(m.encode_person(photo), gain * wid[:1])[0]) for m in (model, adapted))
+    first = model.driving(driver.network, wid[:1])
+    before, after = (_difference(photo, m.decode(m.encode_person(photo), first)[0]) for m in (model, adapted))
     return adapted, before, after
 
 

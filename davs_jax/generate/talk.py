@@ -73,8 +73,11 @@ def each_frame(
     stages = stages or Stages()
     inputs, encode = driver.words(model)
     read = stages.each("decode", _with_photos(model, source, driver, inputs))
-    gain = model.gains[driver.network]
-    generated = _generated(model, source, lambda part: gain * encode(part), ahead(read) if overlap else read, stages)
+
+    def words(part: np.ndarray) -> np.ndarray:
+        return model.driving(driver.network, encode(part))
+
+    generated = _generated(model, source, words, ahead(read) if overlap else read, stages)
     return ahead(generated, 2 * _group(model)) if overlap else generated
 
 
