@@ -15,6 +15,7 @@ from configs import common
 from davs_jax import checkpoint
 from davs_jax.checkpoint.export import leaves
 from davs_jax.parallel import sharding
+from davs_jax.training.stage import Stage
 from davs_jax.training.state import abstract_state
 from support.runs import events, wait_for
 from support.tiny_data import tiny
@@ -70,7 +71,8 @@ def final_state(workdir, config):
     here = config.copy_and_resolve_references()
     here.mesh.fsdp = 1
     mesh = sharding.make_mesh(here.mesh, jax.devices()[:1])
-    state, _ = checkpoint.Checkpoints(workdir, 3, "").restore_latest(here, abstract_state(here, mesh))
+    abstract = abstract_state(Stage.from_config(here), mesh)
+    state, _ = checkpoint.Checkpoints(workdir, 3, "").restore_latest(here, abstract)
     return leaves(state)
 
 
