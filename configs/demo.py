@@ -33,6 +33,8 @@ def get_config(stage: str = "joint"):
     c.data.faces = "data/quickstart/faces"
     c.data.batch_size = 8
     c.data.face_batch_size = 32 if stage == "person" else 8
+    if c.loss.l1:  # photos come in more colours than six speakers' cameras have
+        c.data.color_jitter = 0.3
     common.chain(c, stage, "runs/demo")
     c.log.eval_every = 400 if stage == "word" else 60 if stage == "joint" else 0
     return c
