@@ -94,6 +94,9 @@ def get_config(stage: str = "joint") -> ConfigDict:
     # Ours, not in the published topology:
     m.skips = (8,)  # strides of the person maps that enter the decoder, of 32, 16, 8, 4, 2; published: (8,)
     m.word_skips = ()  # strides at which wid enters the decoder again: a shorter path from the word to the mouth
+    # Side in pixels to which the visual encoder reduces larger images before it reads them; 0 reads them as they are.
+    # Lips can be read at 64 px, at a fraction of the time, and weights learnt at that size serve at every other.
+    m.visual_size = 0
     # Word vectors are normalised per feature over the frames of a clip, before everything that reads them: none (as
     # published), mean (subtracts it), or mean_variance (also divides by the deviation).
     m.wid_norm = "none"

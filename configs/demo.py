@@ -1,19 +1,23 @@
-"""The demo model of the package: synthetic people and GRID's speakers at 64 px, 61 words of two vocabularies.
+"""The demo model of the package: synthetic people and GRID's speakers at 128 px, 61 words of two vocabularies.
 
-    make quickstart  # makes the synthetic clips
+    make quickstart  # makes the clips of the word stage, with the next line
     python -m data_prep.grid --input grid --output data/grid --image-size 64
-    python -m davs_jax.main --config configs/demo.py:person --workdir runs/demo/person
+    python -m data_prep.synthetic --output data/demo/raw --people 64 --clips-per-word 2
+    python -m data_prep.lrw --input data/demo/raw/lipread_mp4 --output data/demo/synthetic --image-size 128
+    python -m data_prep.faces --input data/demo/raw/faces --output data/demo/faces --image-size 128
+    python -m data_prep.grid --input grid --output data/demo/grid --image-size 128
     python -m davs_jax.main --config configs/demo.py:word --workdir runs/demo/word
+    python -m davs_jax.main --config configs/demo.py:person --workdir runs/demo/person
     python -m davs_jax.main --config configs/demo.py:generator --workdir runs/demo/generator
     python -m davs_jax.main --config configs/demo.py --workdir runs/demo/joint
     python -m davs_jax.checkpoint export runs/demo/joint davs_jax/demo
 
-Both sources allow sharing what is derived from them (davs_jax/demo/README.md).
+Both sources allow sharing what is derived from them (davs_jax/demo/README.md). Lips are read at 64 px in all stages.
 """
 
 from configs import common, synthetic
 
-STEPS = {"person": 300, "word": 1_200, "generator": 2_000, "joint": 60}
+STEPS = {"person": 300, "word": 1_200, "generator": 1_500, "joint": 60}
 
 
 def get_config(stage: str = "joint"):
@@ -27,10 +31,13 @@ def get_config(stage: str = "joint"):
     c = synthetic.get_config(stage)
     c.steps = STEPS[stage]
     c.model.num_words = 61
-    c.model.num_identities = 48
+    c.model.num_identities = 80
     c.model.wid_dim = 256  # for the larger vocabulary
-    c.data.clips = "data/quickstart/clips,data/grid"
-    c.data.faces = "data/quickstart/faces"
+    if stage == "word":
+        c.data.clips = "data/quickstart/clips,data/grid"
+    else:
+        c.model.image_size, c.model.visual_size = 128, 64
+        c.data.clips, c.data.faces = "data/demo/synthetic,data/demo/grid", "data/demo/faces"
     c.data.batch_size = 8
     c.data.face_batch_size = 32 if stage == "person" else 8
     if c.loss.l1:  # photos come in more colours than six speakers' cameras have

@@ -21,11 +21,8 @@ from davs_jax.checkpoint import checksums
 from davs_jax.errors import CheckpointError, first_line
 
 CONFIG, WEIGHTS = "config.json", "weights.npz"
-LATER = {
-    "wid_norm": "none",
-    "sync_size": 224,
-    "flow": False,
-}  # settings of `config.model` that came after the first checkpoints
+# Settings of `config.model` that came after the first checkpoints.
+LATER = {"wid_norm": "none", "sync_size": 224, "flow": False, "visual_size": 0}
 DEMO = str(Path(__file__).parents[1] / "demo")  # the exported folder that comes with the package
 Tree = Mapping[str, Any]
 

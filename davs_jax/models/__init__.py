@@ -47,6 +47,11 @@ def build(model) -> dict[str, Module]:
     """
     if model.image_size not in IMAGE_SIZES:
         raise ConfigError(f"config.model.image_size is {model.image_size}", f"it must be one of {IMAGE_SIZES}")
+    if model.visual_size not in (0, *(size for size in IMAGE_SIZES if size <= model.image_size)):
+        raise ConfigError(
+            f"config.model.visual_size is {model.visual_size}",
+            f"it must be 0 or one of {IMAGE_SIZES}, and at most config.model.image_size, {model.image_size}",
+        )
     for key in ("skips", "word_skips"):
         if unknown := set(model[key]) - set(STRIDES):
             raise ConfigError(
@@ -61,7 +66,9 @@ def build(model) -> dict[str, Module]:
     discriminator = Discriminator(**shared)
     return {
         "person_encoder": PersonEncoder(embed_dim=model.embed_dim, **shared),
-        "visual_encoder": VisualEncoder(embed_dim=model.wid_dim, dropout=model.dropout, **bilinear, **shared),
+        "visual_encoder": VisualEncoder(
+            model.visual_size, embed_dim=model.wid_dim, dropout=model.dropout, **bilinear, **shared
+        ),
         "audio_encoder": AudioEncoder(embed_dim=model.wid_dim, **shared),
         "decoder": Decoder(
             skips=tuple(model.skips),

@@ -107,6 +107,12 @@ def max_pool(x: Array) -> Array:
     )
 
 
+def average_pool(x: Array, factor: int) -> Array:
+    """Means of squares of `factor` pixels, [N, H, W, C] → [N, H/factor, W/factor, C]."""
+    batch, height, width, channels = x.shape
+    return x.reshape(batch, height // factor, factor, width // factor, factor, channels).mean((2, 4))
+
+
 def at_least_float32(x: Array) -> Array:
     """Casts bfloat16 to float32, for sums, statistics and losses; float64 stays float64."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

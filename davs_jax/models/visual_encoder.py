@@ -9,6 +9,7 @@ from davs_jax.models.layers import (
     BatchNorm,
     Dtype,
     at_least_float32,
+    average_pool,
     conv,
     max_pool,
     scaled,
@@ -64,8 +65,12 @@ class Hourglass(nn.Module):
 
 
 class VisualEncoder(nn.Module):
-    """images `[N, S, S, 3]` → wid `[N, E]`, one word vector per frame."""
+    """images `[N, S, S, 3]` → wid `[N, E]`, one word vector per frame.
 
+    Ours, not in the published topology: with `size`, larger images are reduced to that side before they are read.
+    """
+
+    size: int = 0
     width: float = 1.0
     embed_dim: int = 256
     dropout: float = 0.5
@@ -80,6 +85,8 @@ class VisualEncoder(nn.Module):
         def normed(y: Array, name: str) -> Array:
             return nn.relu(BatchNorm(name=name)(y, train))
 
+        if self.size:
+            images = average_pool(images, images.shape[1] // self.size)
         features = scaled(256, self.width)
         x = conv(scaled(64, self.width), 7, 2, 3, dtype=self.dtype, name="stem")(images.astype(self.dtype))
         x = block(normed(x, "stem_norm"), "block1", 128)

@@ -127,12 +127,28 @@ def test_a_fresh_blend_decoder_returns_nearly_the_photo_and_reads_the_word_at_ev
     assert not np.array_equal(frames, first_frames(wid[::-1])[0])
 
 
+def test_a_visual_encoder_of_a_size_reads_larger_images_as_it_reads_their_reductions():
+    model = common.get_config().model
+    model.image_size, model.width = 64, 1 / 16
+    encoder = models.build(model)["visual_encoder"]
+    images = jnp.asarray(np.random.default_rng(0).uniform(size=(2, 64, 64, 3)), jnp.float32)
+    variables = encoder.init(jax.random.key(0), images, train=False)
+    model.image_size, model.visual_size = 128, 64
+    larger = models.build(model)["visual_encoder"]
+    doubled = jnp.repeat(jnp.repeat(images, 2, 1), 2, 2)
+    expected, found = encoder.apply(variables, images, train=False), larger.apply(variables, doubled, train=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_an_unknown_image_size_or_skip_is_refused_by_name():
     model = common.get_config().model
     model.image_size = 96
     with pytest.raises(ConfigError, match=r"image_size is 96.*64, 128, 256, 512"):
         models.build(model)
-    model.image_size, model.skips = 64, (8, 5)
+    model.image_size, model.visual_size = 64, 128
+    with pytest.raises(ConfigError, match=r"visual_size is 128.*at most config.model.image_size, 64"):
+        models.build(model)
+    model.visual_size, model.skips = 0, (8, 5)
     with pytest.raises(ConfigError, match=r"skips names strides \[5\]"):
         models.build(model)
     model.skips, model.word_skips = (8,), (3,)
