@@ -104,6 +104,9 @@ def get_config(stage: str = "joint") -> ConfigDict:
     # faces of 64, 128 and 256 px, without resizing.
     m.sync_size = 224
     m.flow = False  # a field of displacements moves the photo's pixels before they are blended; needs blend
+    # Stride of the decoder's map that gives this field. A coarser one stretches the lips less when the mouth opens, and
+    # leaves its inside to be drawn.
+    m.flow_stride = 4
     m.blend = False  # the decoder also outputs a mask: frame = mask · generated + (1 − mask) · photo
 
     c.data = d = ConfigDict()

@@ -22,7 +22,7 @@ from davs_jax.errors import CheckpointError, first_line
 
 CONFIG, WEIGHTS = "config.json", "weights.npz"
 # Settings of `config.model` that came after the first checkpoints.
-LATER = {"wid_norm": "none", "sync_size": 224, "flow": False, "visual_size": 0}
+LATER = {"wid_norm": "none", "sync_size": 224, "flow": False, "flow_stride": 4, "visual_size": 0}
 DEMO = str(Path(__file__).parents[1] / "demo")  # the exported folder that comes with the package
 Tree = Mapping[str, Any]
 

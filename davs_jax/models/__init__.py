@@ -61,6 +61,8 @@ def build(model) -> dict[str, Module]:
         raise ConfigError(
             "config.model.flow moves the photo, which config.model.blend=False does not use", "set blend to True"
         )
+    if model.flow_stride not in STRIDES:
+        raise ConfigError(f"config.model.flow_stride is {model.flow_stride}", f"it must be one of {STRIDES}")
     shared = {"width": model.width, "dtype": jnp.dtype(model.dtype)}
     bilinear = {"align_corners": model.align_corners}
     discriminator = Discriminator(**shared)
@@ -75,6 +77,7 @@ def build(model) -> dict[str, Module]:
             word_skips=tuple(model.word_skips),
             blend=model.blend,
             flow=model.flow,
+            flow_stride=model.flow_stride,
             **bilinear,
             **shared,
         ),

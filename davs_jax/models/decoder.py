@@ -20,7 +20,6 @@ from davs_jax.models.warp import warp
 BLOCKS = ((64, 512, 2), (32, 512, 3), (16, 256, 4), (8, 256, 4), (4, 128, 3), (2, 64, 2))
 
 DARKEST = 0.02  # photos are clipped to 0.02…0.98 before their logit is taken
-FLOW_STRIDE = 4  # of the map from which displacements are read
 OPEN = 2.0  # logit of the mask at the start of training: 0.88
 faint = nn.initializers.variance_scaling(0.01, "fan_in", "normal")  # so that training starts at the photo
 
@@ -34,8 +33,8 @@ class Decoder(nn.Module):
     mask · generated + (1 − mask) · photo, where the mask is a fourth channel and the other three are added to the
     logits of the photo. Training then starts at the photo with an open mask: a closed mask would let no gradient reach
     the generated image, and the mouth would stay closed. Without `blend` the photo is not used. With `flow` the map of
-    stride 4 also gives a smooth field of displacements that moves the photo's own pixels, and the rest of the network
-    changes and covers the moved photo.
+    stride `flow_stride` also gives a smooth field of displacements that moves the photo's own pixels, and the rest of
+    the network changes and covers the moved photo.
     """
 
     width: float = 1.0
@@ -43,6 +42,7 @@ class Decoder(nn.Module):
     word_skips: tuple[int, ...] = ()
     blend: bool = False
     flow: bool = False
+    flow_stride: int = 4
     align_corners: bool = True
     dtype: Dtype = jnp.float32
 
@@ -71,7 +71,7 @@ class Decoder(nn.Module):
                 x = jnp.concatenate([x, word], -1)
             for i in range(convolutions):
                 x = layer(x, f"block{number}_{i}", scaled(channels, self.width))
-            if self.flow and stride == FLOW_STRIDE:
+            if self.flow and stride == self.flow_stride:
                 field = self._field(x, photo.shape[1])
                 self.sow("intermediates", "field", field)  # generation moves the full-size photo by it
                 photo = warp(photo, field)
@@ -88,6 +88,8 @@ class Decoder(nn.Module):
         return mask * generated + (1 - mask) * photo
 
     def _field(self, x: Array, size: int) -> Array:
-        """A map `[N, S/4, S/4, C]` → displacements in pixels `[N, S, S, 2]`; it learns them in 64ths of the side."""
+        """A map `[N, h, h, C]` → displacements in pixels `[N, S, S, 2]`; it learns them in 64ths of the side."""
         field = at_least_float32(conv(2, 3, 1, 1, kernel_init=faint, dtype=self.dtype, name="flow")(x))
-        return upsample(upsample(field, self.align_corners), self.align_corners) * (size / 64)
+        while field.shape[1] < size:
+            field = upsample(field, self.align_corners)
+        return field * (size / 64)

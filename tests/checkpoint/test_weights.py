@@ -92,7 +92,10 @@ def test_init_from_refuses_encoders_that_learnt_other_word_vectors(exported, wor
 
 def test_weights_of_the_first_version_behave_as_they_did(tmp_path, word_config):
     """Their configurations lack later settings."""
-    old, later = word_config.copy_and_resolve_references(), ("wid_norm", "wid_dim", "sync_size", "flow", "visual_size")
+    old, later = (
+        word_config.copy_and_resolve_references(),
+        ("wid_norm", "wid_dim", "sync_size", "flow", "flow_stride", "visual_size"),
+    )
     old.model.embed_dim = 64
     for key in later:
         del old.model[key]
@@ -100,7 +103,7 @@ def test_weights_of_the_first_version_behave_as_they_did(tmp_path, word_config):
     checkpoint.export_weights(tmp_path / "run", tmp_path / "out")
     for folder in ("run", "out"):
         model = checkpoint.load_weights(tmp_path / folder)[0].model
-        assert tuple(model[key] for key in later) == ("none", 64, 224, False, 0)
+        assert tuple(model[key] for key in later) == ("none", 64, 224, False, 4, 0)
     word_config.model.update(embed_dim=64, wid_dim=64, sync_size=224)
     checkpoints = Checkpoints(tmp_path / "run", 1, "")
     assert int(checkpoints.restore_latest(word_config, abstract(small_state(1, 1)))[0].step) == 1

@@ -83,9 +83,10 @@ def test_a_blend_decoder_can_return_the_photo_itself():
     np.testing.assert_allclose(decode(variables, *inputs), inputs[-1], atol=1e-6)
 
 
-def test_the_flow_head_moves_the_photos_own_pixels():
+@pytest.mark.parametrize("stride", [2, 4, 8])
+def test_the_flow_head_moves_the_photos_own_pixels(stride):
     config = common.get_config()
-    config.model.update(image_size=64, width=1 / 16, blend=True, flow=True)
+    config.model.update(image_size=64, width=1 / 16, blend=True, flow=True, flow_stride=stride)
     params, batch_stats = random_weights(config)
     decoder = params["decoder"]
     decoder["image"]["bias"][3] = -100.0  # the mask's logit: nothing generated shows
@@ -151,7 +152,10 @@ def test_an_unknown_image_size_or_skip_is_refused_by_name():
     model.visual_size, model.skips = 0, (8, 5)
     with pytest.raises(ConfigError, match=r"skips names strides \[5\]"):
         models.build(model)
-    model.skips, model.word_skips = (8,), (3,)
+    model.skips, model.flow_stride = (8,), 3
+    with pytest.raises(ConfigError, match=r"flow_stride is 3; it must be one of"):
+        models.build(model)
+    model.flow_stride, model.word_skips = 4, (3,)
     with pytest.raises(ConfigError, match=r"word_skips names strides \[3\]"):
         models.build(model)
 
