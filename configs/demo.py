@@ -36,7 +36,7 @@ def get_config(stage: str = "joint"):
     if stage == "word":
         c.data.clips = "data/quickstart/clips,data/grid"
     else:
-        c.model.image_size, c.model.visual_size = 128, 64
+        c.model.image_size, c.model.visual_size, c.model.flow_stride = 128, 64, 16
         c.data.clips, c.data.faces = "data/demo/synthetic,data/demo/grid", "data/demo/faces"
     c.data.batch_size = 8
     c.data.face_batch_size = 32 if stage == "person" else 8
