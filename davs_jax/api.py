@@ -36,7 +36,7 @@ REACH = audio_offset.REACH  # frames of offset that `match` searches, where the 
 class Word(NamedTuple):
     """A word that the lips may have said."""
 
-    word: str | int  # its label where no names are given
+    word: str | int  # its label where no names are given or known
     probability: float
 
 
@@ -146,7 +146,7 @@ class Model:
         """Recognises the word in the middle of a video from its images alone: 29 frames, as in LRW.
 
         Args:
-          words: names of the labels, sorted as in training.
+          words: names of the labels, sorted as in training; None takes those that the weights were saved with.
 
         Returns:
           all words, the most probable first.
@@ -167,7 +167,7 @@ class Model:
         crops = [aligned_crop(f, track.points[i], self.davs.image_size) for i, f in images if i - first in frames]
         logits = self.davs.word_logits(self.davs.wid_from_video(np.stack(crops)[None]))[0].astype(np.float64)
         odds = np.exp(logits - logits.max())
-        order = np.argsort(-odds, kind="stable")
+        order, words = np.argsort(-odds, kind="stable"), words or self.davs.config.get("words")
         return [Word(words[i] if words else int(i), float(odds[i] / odds.sum())) for i in order]
 
     @_in_python()

@@ -127,6 +127,11 @@ def test_the_whole_image_is_yielded_unless_the_crop_is_wanted(model, folder):
     assert (whole[-3:] == photo[-3:]).all() and (whole != photo).any()
 
 
+def test_lips_are_read_in_the_words_that_the_weights_were_saved_with(example_files):
+    words = [guess.word for guess in davs_jax.load().read_lips(example_files / "talk.mp4")]
+    assert {"ABOUT", "YESTERDAY"} < set(words)
+
+
 def test_invalid_arguments_are_refused_at_the_call(model, folder):
     with pytest.raises(GenerationError, match="one of audio and video"):
         model.talk("me.jpg")

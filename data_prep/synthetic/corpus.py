@@ -15,7 +15,7 @@ import hashlib
 import json
 import wave
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -35,7 +35,9 @@ SPLITS = ("train", "val", "test")
 PORTRAITS, SENTENCES, DRIVINGS = 4, 3, 2  # test people with a portrait, with a sentence, with a driving video
 PORTRAIT_SIZE = 512
 TASK_SIZE = 10  # files per task; the person's appearance is painted once for all of them
-GENERATED = "synthetic: a drawn face and an artificial voice"  # in every video; a change would change its bytes
+# In every video; a change would change its bytes.
+GENERATED = "synthetic: a drawn face and an artificial voice"
+ANIMATED = "synthetic: a photo whose mouth was moved, and an artificial voice"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Settings:
     context: float = 0.25
     size: int = 256
     seed: int = 0
+    photos: tuple[str, ...] = ()  # files; the people's faces, in their order, instead of drawn ones
 
     def names(self) -> dict[str, list[str]]:
         """People's names by role, which is their first letter."""
@@ -65,7 +68,11 @@ class Settings:
         return {role: [f"{letters[role]}{index:03d}" for index in range(count)] for role, count in counts.items()}
 
     def person(self, name: str) -> Person:
-        return random_person(self.random("person", name), unseen=name[0] in "vt")
+        person = random_person(self.random("person", name), unseen=name[0] in "vt")
+        if not self.photos:
+            return person
+        order = [each for names in self.names().values() for each in names]
+        return replace(person, photo=self.photos[order.index(name)])
 
     def random(self, *purpose) -> np.random.Generator:
         """A generator that depends only on the seed and its purpose, not on the order of the files."""
@@ -177,7 +184,7 @@ def _sentence(settings: Settings, rng: np.random.Generator) -> str:
 def _write_video(
     path: Path, person: Person, speech: Speech, size: int, rng: np.random.Generator
 ) -> list[LabelledImage]:
-    images, tags = [], {"comment": GENERATED}
+    images, tags = [], {"comment": ANIMATED if person.photo else GENERATED}
     with (
         replacing(path) as draft,
         Writer(draft, samples=speech.samples, metadata=tags, preset="ultrafast", threads=1) as writer,

@@ -10,7 +10,7 @@ from data_prep.synthetic.people import Person
 
 LIFT, CORNER = 0.2, 0.12  # rise of the upper lip and drop of the corners, of the opening
 TEETH, TONGUE, CAVITY = (238, 232, 222), (190, 88, 92), (52, 18, 22)
-_ACROSS = np.linspace(-1, 1, 33)
+ACROSS = np.linspace(-1, 1, 33)  # places of the points of a curve, from the left corner to the right
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Mouth:
     @property
     def opening(self) -> float:
         """Height of the gap between the lips in its middle, in eye distances."""
-        middle = len(_ACROSS) // 2
+        middle = len(ACROSS) // 2
         return float(self.inner_lower[middle, 1] - self.inner_upper[middle, 1])
 
 
@@ -37,11 +37,11 @@ def mouth_geometry(person: Person, shape: np.ndarray) -> Mouth:
     upper, lower = person.upper_lip * thick, person.lower_lip * thick * (1 - 0.4 * tuck)
     corner = person.mouth + CORNER * opening - 0.025 * width
     above, below = (LIFT + CORNER) * opening - 0.025 * width, (1 - LIFT - CORNER) * opening + 0.025 * width
-    x = half * _ACROSS
+    x = half * ACROSS
     inner = (0.93 - 0.28 * rounding) * x
-    lens = 1 - np.abs(_ACROSS) ** 2.2
+    lens = 1 - np.abs(ACROSS) ** 2.2
     gap = lens ** (0.95 - 0.4 * max(rounding, opening))  # spread lips part like a lens, round ones like a ring
-    bow = 1 - person.bow * np.exp(-((_ACROSS / 0.13) ** 2))
+    bow = 1 - person.bow * np.exp(-((ACROSS / 0.13) ** 2))
     return Mouth(
         outer_upper=np.stack([x, corner - (above + upper * bow) * lens**0.85], 1),
         inner_upper=np.stack([inner, corner - above * gap], 1),
@@ -75,26 +75,26 @@ def render_mouth(
     _soften(patch, gleam, 0.022 * canvas.unit, 1.6, 0.7)
     gap = polygon(mouth.inner_upper, mouth.inner_lower)
     if mouth.opening > 0.005:
-        inside = _inside(patch.shape, canvas, low, person, mouth, shape, light)
+        drawn = inside(patch.shape, canvas, low, person, mouth, shape, light)
         mask = np.zeros(patch.shape[:2], np.uint8)
         cv2.fillPoly(mask, [gap], 255, shift=4)
-        cv2.copyTo(inside, mask, patch)  # a hard edge; the rim drawn next covers it
+        cv2.copyTo(drawn, mask, patch)  # a hard edge; the rim drawn next covers it
     cv2.polylines(patch, [gap], True, tuple(0.42 * lip), max(1, round(0.014 * canvas.unit)), cv2.LINE_AA, 4)
     image[low[1] : high[1], low[0] : high[0], :3] = patch
 
 
-def _inside(extent, canvas: Canvas, low, person: Person, mouth: Mouth, shape, light) -> np.ndarray:
+def inside(extent, canvas: Canvas, low, person: Person, mouth: Mouth, shape, light) -> np.ndarray:
     """The inside of the mouth: teeth and tongue in front of a dark cavity."""
     opening, width, rounding, tongue, tuck, _ = shape
-    inside = np.empty(extent, np.uint8)
-    inside[:] = np.clip(np.array(CAVITY) * light, 0, 255)
-    half, bottom = np.abs(mouth.inner_lower[0, 0]), mouth.inner_lower[len(_ACROSS) // 2, 1]
+    drawn = np.empty(extent, np.uint8)
+    drawn[:] = np.clip(np.array(CAVITY) * light, 0, 255)
+    half, bottom = np.abs(mouth.inner_lower[0, 0]), mouth.inner_lower[len(ACROSS) // 2, 1]
     shade = 0.62 + 0.38 * (1 - rounding)  # rounded lips shade the teeth
 
     def oval(y: float, a: float, b: float, colour) -> None:
         centre, axes = fixed(canvas.pixels([[0, y]])[0] - low), fixed(np.array([a, b]) * canvas.unit)
         colour = tuple(np.clip(np.array(colour) * light, 0, 255))
-        cv2.ellipse(inside, centre.tolist(), axes.tolist(), 0, 0, 360, colour, -1, cv2.LINE_AA, 4)
+        cv2.ellipse(drawn, centre.tolist(), axes.tolist(), 0, 0, 360, colour, -1, cv2.LINE_AA, 4)
 
     edge = person.mouth + 0.05 + 0.03 * width - 0.05 * rounding + 0.2 * tuck  # of the upper teeth
     if tongue < 0.9:
@@ -104,7 +104,7 @@ def _inside(extent, canvas: Canvas, low, person: Person, mouth: Mouth, shape, li
         oval(bottom + 0.10 - 0.07 * width, 0.9 * half, 0.10, np.array(TEETH) * 0.86)
     if tongue >= 0.9:
         oval(bottom - 0.35 * opening, 0.5 * half, 0.5 * opening, 1.1 * np.array(TONGUE))
-    return inside
+    return drawn
 
 
 def _fill(patch: np.ndarray, outline: np.ndarray, colour) -> None:

@@ -87,6 +87,7 @@ class Person:
     collar: str  # round, v, shirt, high
     wall: Colour
     wall_pattern: int  # seed of the background's shapes
+    photo: str = ""  # file of a real photo, whose face takes the place of the drawn one
 
 
 def random_person(rng: np.random.Generator, unseen: bool = False) -> Person:

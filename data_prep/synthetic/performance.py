@@ -7,6 +7,7 @@ import numpy as np
 
 from data_prep.synthetic.motion import FIELDS, REST, TARGETS, mouth_shapes, poses
 from data_prep.synthetic.people import Person
+from data_prep.synthetic.photo_face import PhotoFace
 from data_prep.synthetic.rendering import Face, LabelledImage, Light, Pose
 from data_prep.synthetic.speech import Phoneme, Voice, say
 from davs_jax.constants import CLIP_FRAMES, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
@@ -68,7 +69,7 @@ def speak_sentence(person: Person, text: str, rng: np.random.Generator) -> Speec
 def perform(person: Person, speech: Speech, size: int, rng: np.random.Generator) -> Iterator[LabelledImage]:
     """Yields the frames of a person who speaks, 25 per second; each shows the middle of its 40 ms."""
     times = (np.arange(len(speech.samples) // SAMPLES_PER_FRAME) + 0.5) / FPS
-    face = Face(person, size, _random_light(rng))
+    face = _face(person, size, _random_light(rng))
     for shape, pose in zip(mouth_shapes(speech.phonemes, times), poses(rng, times), strict=True):
         yield face.render(_articulated(person, shape), pose)
 
@@ -85,12 +86,16 @@ def photograph(person: Person, size: int, rng: np.random.Generator) -> LabelledI
         blink=float(rng.random() < 0.06),
         brows=rng.uniform(-1, 1),
     )
-    return Face(person, size, _random_light(rng)).render(_articulated(person, shape), pose)
+    return _face(person, size, _random_light(rng)).render(_articulated(person, shape), pose)
 
 
 def portrait(person: Person, size: int) -> LabelledImage:
     """A person at rest, upright, in soft light."""
-    return Face(person, size, PORTRAIT_LIGHT).render(np.array(REST), Pose())
+    return _face(person, size, PORTRAIT_LIGHT).render(np.array(REST), Pose())
+
+
+def _face(person: Person, size: int, light: Light) -> Face | PhotoFace:
+    return (PhotoFace if person.photo else Face)(person, size, light)
 
 
 def _varied(voice: Voice, rng: np.random.Generator) -> Voice:

@@ -61,7 +61,7 @@ class Face:
 
     def __init__(self, person: Person, size: int, light: Light):
         self.person, self.size = person, size
-        self.canvas = _canvas(size)
+        self.canvas = canvas_of(size)
         appearance = _appearance(person, size)
         shading = _shading(appearance, light)
         gloss = appearance.gloss * np.maximum(shading - 1.05, 0) * 255
@@ -85,7 +85,7 @@ class Face:
         if pose.blink > 0:
             self._close_eyes(layer, pose.blink)
         render_mouth(layer, self.canvas, self.person, mouth, shape, self._mouth_light)
-        matrix = self._matrix(pose)
+        matrix = pose_matrix(pose, self.canvas, self.size)
         extended = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}  # the shoulders continue below
         moved = cv2.warpAffine(layer, matrix, (self.size, self.size), **extended)
         hidden = cv2.merge([moved[..., 3]] * 3)
@@ -98,14 +98,6 @@ class Face:
         column, row = np.round(self.canvas.pixels([[x, y]])[0]).astype(int)
         near = round(0.25 * self.canvas.unit)
         return float(shading[row - near : row + near, column - near : column + near].mean())
-
-    def _matrix(self, pose: Pose) -> np.ndarray:
-        """Affine map `[2, 3]` from canvas pixels to image pixels; integers are pixel centres."""
-        scale, angle = pose.scale / SUPERSAMPLING, np.deg2rad(pose.roll)
-        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        unit = EYE_DISTANCE * self.size
-        eyes = np.array([self.size / 2 + pose.x * unit, EYE_LEVEL * self.size + pose.y * unit]) - 0.5
-        return np.column_stack([turn, eyes - turn @ (self.canvas.x, self.canvas.y)])
 
     def _close_eyes(self, layer: np.ndarray, blink: float) -> None:
         for side in (-1, 1):
@@ -160,14 +152,24 @@ def _step(low: float, high: float, value: np.ndarray) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def _canvas(size: int) -> Canvas:
+def pose_matrix(pose: Pose, canvas: Canvas, size: int) -> np.ndarray:
+    """Affine map `[2, 3]` from canvas pixels to those of an image of `size` pixels; integers are pixel centres."""
+    scale, angle = pose.scale / SUPERSAMPLING, np.deg2rad(pose.roll)
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    unit = EYE_DISTANCE * size
+    eyes = np.array([size / 2 + pose.x * unit, EYE_LEVEL * size + pose.y * unit]) - 0.5
+    return np.column_stack([turn, eyes - turn @ (canvas.x, canvas.y)])
+
+
+def canvas_of(size: int) -> Canvas:
+    """The canvas on which a face of images of `size` pixels is painted."""
     fine, side = SUPERSAMPLING * size, round(MARGIN * SUPERSAMPLING * size)
     return Canvas(side, EYE_DISTANCE * fine, side / 2, (MARGIN - 1) / 2 * fine + EYE_LEVEL * fine)
 
 
 @lru_cache(maxsize=2)
 def _appearance(person: Person, size: int) -> Appearance:
-    return paint(person, _canvas(size))
+    return paint(person, canvas_of(size))
 
 
 def _shading(appearance: Appearance, light: Light) -> np.ndarray:
