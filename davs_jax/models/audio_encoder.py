@@ -3,7 +3,8 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from davs_jax.models.layers import Array, BatchNorm, Dtype, at_least_float32, conv, leaky_relu, scaled, torch_default
+from davs_jax.models.batch_norm import BatchNorm
+from davs_jax.models.layers import Array, Dtype, at_least_float32, conv, leaky_relu, scaled, torch_default
 
 
 class AudioEncoder(nn.Module):

@@ -3,9 +3,9 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
+from davs_jax.models.batch_norm import BatchNorm
 from davs_jax.models.layers import (
     Array,
-    BatchNorm,
     Dtype,
     at_least_float32,
     conv,

@@ -1,6 +1,6 @@
 """Layers that the networks share, with PyTorch's conventions where the published weights depend on them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -40,15 +40,27 @@ class Conv(nn.Module):
     dtype: Dtype | None = None  # None is the common type of input and kernel
     kernel_init: Callable = torch_default
 
-    @nn.compact
     def __call__(self, x: Array) -> Array:
-        kernel = self.param("kernel", self.kernel_init, (*self.kernel, x.shape[-1], self.features), jnp.float32)
-        x = x.astype(self.dtype or jnp.promote_types(x.dtype, kernel.dtype))
-        x = convolve(x, kernel, self.strides, tuple((side, side) for side in self.padding))
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-            x = (at_least_float32(x) + bias).astype(x.dtype)
-        return checkpoint_name(x, CONVOLUTION)
+        return convolutions((self,), x)
+
+    @nn.compact
+    def kernel_and_bias(self, channels: int) -> tuple[Array, Array | None]:
+        """`[h, w, C, D]` and `[D]`, for images of C channels."""
+        kernel = self.param("kernel", self.kernel_init, (*self.kernel, channels, self.features), jnp.float32)
+        return kernel, self.param(
+            "bias", nn.initializers.zeros, (self.features,), jnp.float32
+        ) if self.use_bias else None
+
+
+def convolutions(layers: Sequence[Conv], x: Array) -> Array:
+    """Convolutions of one size of the same images as one: their results side by side in the channels."""
+    kernels, biases = zip(*(layer.kernel_and_bias(x.shape[-1]) for layer in layers), strict=True)
+    first, kernel = layers[0], jnp.concatenate(kernels, -1)
+    x = x.astype(first.dtype or jnp.promote_types(x.dtype, kernel.dtype))
+    x = convolve(x, kernel, first.strides, tuple((side, side) for side in first.padding))
+    if first.use_bias:
+        x = (at_least_float32(x) + jnp.concatenate(biases)).astype(x.dtype)
+    return checkpoint_name(x, CONVOLUTION)
 
 
 def conv(features: int, kernel: int | tuple[int, int], stride=1, padding=0, **kwargs) -> Conv:
@@ -58,41 +70,6 @@ def conv(features: int, kernel: int | tuple[int, int], stride=1, padding=0, **kw
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, value)
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation with PyTorch's running statistics: momentum 0.1 and the *unbiased* variance.
-
-    Flax's own keeps the biased variance, which differs by several percent on the small maps of these networks. Under
-    jit over a mesh the statistics are those of the global batch. They are computed in float32 or wider.
-    """
-
-    scale_init: Callable = nn.initializers.ones
-    momentum: float = 0.1
-    epsilon: float = 1e-5
-
-    @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
-        features = x.shape[-1]
-        scale = self.param("scale", self.scale_init, (features,))
-        bias = self.param("bias", nn.initializers.zeros, (features,))
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
-        running_var = self.variable("batch_stats", "var", jnp.ones, (features,))
-        if not train:
-            mean, var = running_mean.value, running_var.value
-        else:
-            axes = tuple(range(x.ndim - 1))
-            values = at_least_float32(x)
-            mean = jnp.mean(values, axes)
-            var = jnp.mean(jnp.square(values - mean), axes)
-            if not self.is_initializing():
-                count = x.size // features
-                unbiased = var * (count / max(count - 1, 1))
-                for running, new in ((running_mean, mean), (running_var, unbiased)):
-                    running.value = (1 - self.momentum) * running.value + self.momentum * new
-        factor = scale * jax.lax.rsqrt(var + self.epsilon)
-        # In float32, so that the gradients of scale and bias are summed in it; only the result is cast.
-        return (at_least_float32(x) * factor + (bias - mean * factor)).astype(x.dtype)
 
 
 def max_pool(x: Array) -> Array:

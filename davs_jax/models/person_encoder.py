@@ -6,11 +6,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from davs_jax.models.layers import Array, BatchNorm, Dtype, at_least_float32, conv, max_pool, scaled
+from davs_jax.models.batch_norm import BatchNorm, batch_norms
+from davs_jax.models.layers import Array, Dtype, at_least_float32, conv, convolutions, max_pool, scaled
 
 
 class MaxBlock(nn.Module):
-    """Two parallel convolutions with batch norm, and their element-wise maximum; no other nonlinearity."""
+    """Two parallel convolutions with batch norm, and their element-wise maximum; no other nonlinearity.
+
+    They are computed as one convolution and one norm of twice the channels.
+    """
 
     features: int
     kernel: int = 3
@@ -20,19 +24,13 @@ class MaxBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
         init = nn.initializers.normal(1 / math.sqrt(self.kernel**2 * self.features))
-        branches = []
-        for name in ("a", "b"):
-            y = conv(
-                self.features,
-                self.kernel,
-                self.stride,
-                self.kernel // 2,
-                kernel_init=init,
-                dtype=self.dtype,
-                name=f"conv_{name}",
-            )(x)
-            branches.append(BatchNorm(name=f"norm_{name}")(y, train))
-        return jnp.maximum(*branches)
+        pads = self.kernel // 2
+        layers = [
+            conv(self.features, self.kernel, self.stride, pads, kernel_init=init, dtype=self.dtype, name=f"conv_{name}")
+            for name in ("a", "b")
+        ]
+        y = batch_norms([BatchNorm(name="norm_a"), BatchNorm(name="norm_b")], convolutions(layers, x), train)
+        return jnp.maximum(*jnp.split(y, 2, -1))
 
 
 class PersonEncoder(nn.Module):

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from davs_jax.constants import CLIP_FRAMES
+from davs_jax.models.batch_norm import BatchNorm
 from davs_jax.models.convolution import convolve
-from davs_jax.models.layers import CONVOLUTION, Array, BatchNorm, conv, flatten_time, scaled, torch_default
+from davs_jax.models.layers import CONVOLUTION, Array, conv, flatten_time, scaled, torch_default
 
 SIZE = 224  # side of the published network's images in pixels
 SIZES = (SIZE, 48, 96, 192)  # ours: three quarters of an aligned face's side, for faces of 64, 128 and 256 px

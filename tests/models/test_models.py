@@ -13,7 +13,8 @@ from davs_jax.constants import IMAGE_SIZES
 from davs_jax.errors import ConfigError
 from davs_jax.models import syncnet
 from davs_jax.models.__main__ import table
-from davs_jax.models.layers import BatchNorm, upsample
+from davs_jax.models.batch_norm import BatchNorm
+from davs_jax.models.layers import upsample
 from support.tiny_model import random_weights
 
 # Counted in the official code; layers that no forward uses left out.
