@@ -1,4 +1,4 @@
-"""The demo model of the package: synthetic people and GRID's speakers at 128 px, 61 words of two vocabularies.
+"""A model for the package's demo: synthetic people and GRID's speakers at 128 px, 61 words of two vocabularies.
 
     make quickstart  # makes the clips of the word stage, with the next line
     python -m data_prep.grid --input grid --output data/grid --image-size 64
@@ -12,7 +12,8 @@
     python -m davs_jax.main --config configs/demo.py --workdir runs/demo/joint
     python -m davs_jax.checkpoint export runs/demo/joint davs_jax/demo
 
-Both sources allow sharing what is derived from them (davs_jax/demo/README.md). Lips are read at 64 px in all stages.
+Both sources allow sharing what is derived from them. Lips are read at 64 px in all stages. The weights that the package
+includes today are older (davs_jax/demo/README.md).
 """
 
 from configs import common, synthetic
