@@ -101,6 +101,7 @@ def test_a_compiler_that_crashes_or_refuses_is_one_sentence(child, says, tmp_pat
     fake.write_text(f"#!{sys.executable}\nimport os, sys\n{child}\n")
     fake.chmod(0o755)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(compiling.sys, "executable", str(fake))
     monkeypatch.setattr(machines.Machine, "compiler", lambda self: "libtpu 0")
     with pytest.raises(compiling.PlanError, match=re.escape(says)) as told:
