@@ -26,7 +26,6 @@ from davs_jax import command_line
 from davs_jax.command_line import real, whole
 from davs_jax.display.progress import progress
 from davs_jax.files import DRAFT, write_text
-from davs_jax.media.images import is_still
 
 
 def make_corpus(output: Path, settings: Settings, workers: int) -> dict:
@@ -71,7 +70,8 @@ def _photos(folder: Path, count: int) -> tuple[str, ...]:
     Raises:
       PreparationError: there are fewer.
     """
-    found, left = usable(progress(sorted(filter(is_still, folder.iterdir())), unit="photo", desc="photos"))
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    found, left = usable(progress(files, unit="photo", desc="photos"))
     for reason in left.values():
         print(f"set aside: {reason}")
     if len(found) < count:

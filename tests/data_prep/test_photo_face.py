@@ -85,11 +85,14 @@ def test_photos_that_cannot_speak_are_set_aside_by_name(speaker, tmp_path, monke
     cv2.imwrite(str(tmp_path / "nobody.png"), np.full((64, 64, 3), 90, np.uint8))
     seen = photo_face.find_faces
     monkeypatch.setattr(photo_face, "find_faces", lambda image: seen(image) if image.shape[0] == PIXELS else [])
+    (tmp_path / "damaged.jpg").write_bytes(b"no image")
     found, left = photo_face.usable([tmp_path / "me.png", tmp_path / "nobody.png"])
     assert found == [speaker.photo]
     assert "nobody.png: no face was found; take it out" in left[str(tmp_path / "nobody.png")]
     assert main(["--output", str(tmp_path / "out"), "--photos", str(tmp_path), "--workers", "1"])
-    assert "has 1 photos that can speak, and there are to be 62 people" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "has 1 photos that can speak, and there are to be 62 people" in said.err
+    assert said.out.count("set aside: ") == 2 and "damaged.jpg" in said.out
 
 
 def test_real_photos_have_lips_where_the_mouth_is():
