@@ -24,8 +24,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import torch
-from official_torch import Networks
 from scipy.io import wavfile
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -43,16 +41,18 @@ from support.tiny_model import random_weights
 USED = ("person_encoder", "audio_encoder", "decoder")
 
 
-def frame_by_frame(net: Networks, photo: np.ndarray, windows: np.ndarray, cached: bool) -> np.ndarray:
-    """The official loop: batch 1 → frames uint8 [N, S, S, 3]."""
-    image = torch.from_numpy(photo.astype(np.float32) / 255).permute(2, 0, 1)[None]
+def frame_by_frame(net, photo: np.ndarray, windows: np.ndarray, cached: bool) -> np.ndarray:
+    """The official loop on `official_torch.Networks`: batch 1 → frames uint8 [N, S, S, 3]."""
+    import torch
+
+    image = torch.from_numpy(photo.astype(np.float32) / 255).permute(2, 0, 1)[None].to(net.device)
     frames = []
     with torch.inference_mode():
         person = net.person(image) if cached else None
-        for window in torch.from_numpy(windows):
+        for window in torch.from_numpy(windows).to(net.device):
             pid, _, skip = person or net.person(image)
             frame = net.decode(pid, net.word_heard(window[None]), skip)[0]
-            frames.append((frame * 255).round().byte().permute(1, 2, 0).numpy())
+            frames.append((frame * 255).round().byte().permute(1, 2, 0).cpu().numpy())
     return np.stack(frames)
 
 
@@ -81,45 +81,54 @@ def first_frame(weights: str, cache: str) -> float:
     return time.perf_counter() - began
 
 
+def rates(config, frames: int, rounds: int, device: str = "") -> tuple[dict[str, float], int, Davs]:
+    """Frames per second of each side; by how many gray levels their images differ at most; and our model.
+
+    Args:
+      device: PyTorch's; "" leaves PyTorch out.
+    """
+    params, batch_stats = random_weights(config)
+    model = Davs.on("host", config, params, batch_stats)
+    size = config.model.image_size
+    photo = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    windows = np.concatenate(list(Speech(talking_files.sound(frames / 25)).inputs(256)))
+    sides = {"ours": lambda: model.decode(model.encode_person(photo), model.wid_from_audio(windows))}
+    if device:
+        from official_torch import Networks
+
+        net = Networks(export({n: params[n] for n in USED}, {n: batch_stats[n] for n in USED}), device=device)
+        sides["official"] = lambda: frame_by_frame(net, photo, windows, cached=False)
+        sides["official, person cached"] = lambda: frame_by_frame(net, photo, windows, cached=True)
+    generated = {name: run().astype(int) for name, run in sides.items()}  # and compiles
+    apart = max(np.abs(images - generated["ours"]).max() for images in generated.values())
+    seconds = fastest(sides, rounds)
+    return {name: frames / spent for name, spent in seconds.items()}, int(apart), model
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--frames", type=int, default=16, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     args = parser.parse_args()
+    import torch
+
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     config = common.get_config("joint")
     config.model.update({"num_words": 10, "num_identities": 10})
-    params, batch_stats = random_weights(config)
-    model = Davs.on("host", config, params, batch_stats)
-    net = Networks(export({n: params[n] for n in USED}, {n: batch_stats[n] for n in USED}))
-    rng = np.random.default_rng(0)
-    photo = rng.integers(0, 256, (256, 256, 3), np.uint8)
-    speech = Speech(talking_files.sound(args.frames / 25))
-    windows = np.concatenate(list(speech.inputs(256)))
-
-    def ours() -> np.ndarray:
-        return model.decode(model.encode_person(photo), model.wid_from_audio(windows))
-
-    sides = {
-        "official": lambda: frame_by_frame(net, photo, windows, cached=False),
-        "official, person cached": lambda: frame_by_frame(net, photo, windows, cached=True),
-        "ours": ours,
-    }
-    generated = {name: run().astype(int) for name, run in sides.items()}  # and compiles
-    apart = max(np.abs(frames - generated["ours"]).max() for frames in generated.values())
+    found, apart, model = rates(config, args.frames, args.rounds, "cpu")
     print(f"{args.frames} frames, batch {model.batch}, {torch.get_num_threads()} threads, {jax.default_backend()}")
     print(f"the sides' images differ by at most {apart} of 255")
-    seconds = fastest(sides, args.rounds)
-    for name, spent in seconds.items():
-        print(f"{name:<25}{args.frames / spent:>7.2f} frames/s; ours is {spent / seconds['ours']:.2f} times as fast")
+    for name, rate in found.items():
+        print(f"{name:<25}{rate:>7.2f} frames/s; ours is {found['ours'] / rate:.2f} times as fast")
     with tempfile.TemporaryDirectory() as folder:
+        photo = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
         whole = Photo(np.full((720, 720, 3), 90, np.uint8), np.array(talking_files.POINTS) * 2.0, photo)
         sound = Path(folder, "speech.wav")
         wavfile.write(sound, 44_100, talking_files.sound(args.frames / 25, 44_100))
         began = time.perf_counter()
         made = write_result(model, whole, read_speech(sound), Path(folder, "out.mp4"))
         print(f"a video of 720 × 720 pixels: {made.frames / (time.perf_counter() - began):.2f} frames/s; {made.stages}")
-        save_weights(f"{folder}/weights", config, params, batch_stats)
+        save_weights(f"{folder}/weights", config, *random_weights(config))
         for state in ("cold", "warm"):
             print(f"first frame, compilation cache {state}: {first_frame(f'{folder}/weights', f'{folder}/xla'):.1f} s")
 

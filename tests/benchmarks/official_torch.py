@@ -21,7 +21,7 @@ class Networks:
     """
 
     def __init__(self, state_dicts: dict[str, dict[str, np.ndarray]], training: Collection[str] = (), device="cpu"):
-        self.training = frozenset(training)
+        self.training, self.device = frozenset(training), device
         self.tensors = {
             f"{network}.{key}": torch.tensor(np.ascontiguousarray(value), device=device)
             for network, tensors in state_dicts.items()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from train_step import load, write_data
+from train_step import load, override, write_data
 
 from davs_jax.monitor import goodput
 
@@ -37,26 +37,38 @@ def first_step(options: list[str], workdir: Path, cache: Path, number: int) -> t
     return seconds, goodput.read((workdir / goodput.FILE).read_text().splitlines())[-1]["compile"]
 
 
+def starts(config: str, settings: list[str], folder: Path, cache: Path) -> list[tuple[float, float]]:
+    """Of a new run, and of the same run started again: seconds to the first step, and of compilation within.
+
+    Args:
+      config: as davs_jax.main takes it, FILE:STAGE.
+      settings: KEY=VALUE, of the config.
+      folder: for shards and the workdir.
+      cache: for kept compilations.
+    """
+    file, _, stage = config.partition(":")
+    loaded = load(file, stage)
+    override(loaded, settings)
+    write_data(folder, loaded)
+    data = {"clips": loaded.data.clips, "faces": loaded.data.faces}
+    options = [f"--config={config}", *(f"--config.data.{k}={v}" for k, v in data.items())]
+    options += ["--config.init_from=", "--config.init_networks=()", "--config.log.every=1"]
+    options += ["--config.log.eval_every=0", "--config.log.images_every=0"]
+    options += [f"--config.{setting}" for setting in settings]
+    return [first_step(options, folder / "run", cache, number) for number in (1, 2)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", default="configs/quickstart.py:joint", help="default: %(default)s")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        file, _, stage = args.config.partition(":")
-        config = load(file, stage or "joint")
-        write_data(folder, config)
-        data = {"clips": config.data.clips, "faces": config.data.faces}
-        options = [f"--config={args.config}", *(f"--config.data.{k}={v}" for k, v in data.items())]
-        options += ["--config.init_from=", "--config.init_networks=()", "--config.log.every=1"]
-        options += ["--config.log.eval_every=0", "--config.log.images_every=0"]
-        options += [f"--config.{setting}" for setting in args.set]
-        times = [first_step(options, folder / "run", folder / "cache", number) for number in (1, 2)]
-        for start, (seconds, compiling) in zip(("first", "second"), times, strict=True):
-            print(f"{start} start: a step after {seconds:.1f} s, of which compiling the step {compiling:.1f} s")
-        (cold, compiled), (warm, again) = times
-        print(f"the second start is {cold / warm:.1f}× as quick; its compilation {compiled / again:.1f}×")
+        times = starts(args.config, args.set, Path(name), Path(name, "cache"))
+    for start, (seconds, compiling) in zip(("first", "second"), times, strict=True):
+        print(f"{start} start: a step after {seconds:.1f} s, of which compiling the step {compiling:.1f} s")
+    (cold, compiled), (warm, again) = times
+    print(f"the second start is {cold / warm:.1f}× as quick; its compilation {compiled / again:.1f}×")
 
 
 if __name__ == "__main__":

@@ -20,12 +20,14 @@ must agree.
 import argparse
 import ast
 import contextlib
+import dataclasses
 import importlib.util
 import resource
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -38,6 +40,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from davs_jax.data import pipeline, records
 from davs_jax.face_geometry import stored_size
 from davs_jax.parallel import sharding
+from davs_jax.parallel.compilation import compile_step
 from davs_jax.plan import flops
 from davs_jax.training import state, step
 from davs_jax.training.stage import Stage
@@ -45,20 +48,26 @@ from support.tiny_data import SPEAKERS, clip_record, face_record, jpeg, write_sh
 
 STAGES = ("person", "word", "generator", "joint")
 WARM_UP = 2  # steps that are not counted
+PROFILED = 3  # steps of a profile
 
 
 def matrix_rate(dtype) -> float:
     """Operations per second of a large matrix product on one device: the best of five."""
     side = 1_024 if jax.default_backend() == "cpu" else 8_192
-    x = jnp.ones((side, side), dtype)
-    product = jax.jit(jnp.matmul)
-    product(x, x).block_until_ready()
+    # Random numbers: on constant ones a chip uses less power, and so runs faster than on data.
+    x, product = jax.random.normal(jax.random.key(0), (side, side), dtype), jax.jit(jnp.matmul)
+    return 2 * side**3 / fastest(lambda: product(x, x))
+
+
+def fastest(function: Callable, calls: int = 5) -> float:
+    """Seconds of the fastest call, after one that is not counted."""
+    jax.block_until_ready(function())
     times = []
-    for _ in range(5):
+    for _ in range(calls):
         began = time.perf_counter()
-        product(x, x).block_until_ready()
+        jax.block_until_ready(function())
         times.append(time.perf_counter() - began)
-    return 2 * side**3 / min(times)
+    return min(times)
 
 
 def resized(encoded: bytes, side: int) -> bytes:
@@ -87,65 +96,110 @@ def write_data(folder: Path, config) -> None:
         config.data[name] = write_shards(folder / name, name, features, {"train": examples})
 
 
-def measure(config, steps: int, rate: float) -> tuple[str, float, tuple]:
-    """One stage in one line; seconds per step; and the first step's weights, batch and loss."""
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One stage's training.
+
+    Attributes:
+      compiling: seconds.
+      seconds: of a step, the median.
+      examples: of a step.
+      operations: of a step over all devices.
+      devices: their number.
+      waiting: share of the time that steps wait for data.
+      needed: bytes of a device.
+      first: weights, batch statistics, batch and loss of the first step.
+    """
+
+    compiling: float
+    seconds: float
+    examples: int
+    operations: float
+    devices: int
+    waiting: float
+    needed: int
+    first: tuple
+
+    def share(self, rate: float) -> float:
+        """Of the devices' rate of matrix products."""
+        return self.operations / self.seconds / rate / self.devices
+
+
+def measure(config, steps: int, profile: Path | None = None) -> Measured:
+    """Trains a few steps of a stage.
+
+    Args:
+      profile: folder for a profile of PROFILED further steps; None makes none.
+    """
     mesh = sharding.make_mesh(config.mesh)
     stage = Stage.from_config(config)
     spec, abstract, now = dict(stage.batch), state.abstract_state(stage, mesh), state.init_state(stage, mesh)
     began = time.perf_counter()
-    compiled = step.make_train_step(stage, mesh).lower(abstract, spec).compile()
+    compiled = compile_step(step.make_train_step(stage, mesh), (abstract, spec), lambda line: None)
     compiling = time.perf_counter() - began
     batches = pipeline.train_batches(config, mesh, spec)
     times, waited, beginning = [], [], jax.device_get((now.params, now.batch_stats))
-    for _ in range(WARM_UP + steps):
-        began = time.perf_counter()
-        batch = next(batches)
-        waited.append(time.perf_counter() - began)
-        now, metrics = compiled(now, batch)
-        jax.block_until_ready(metrics)
-        times.append(time.perf_counter() - began)
-        if len(times) == 1:
-            first = (*beginning, jax.device_get(batch), float(metrics["loss/total"]))
-    batches.close()
-    seconds, examples = statistics.median(times[WARM_UP:]), stage.examples
-    operations = flops.count(step.TrainStep(stage), abstract, spec)
+    with contextlib.closing(batches):
+        for _ in range(WARM_UP + steps):
+            began = time.perf_counter()
+            batch = next(batches)
+            waited.append(time.perf_counter() - began)
+            now, metrics = compiled(now, batch)
+            jax.block_until_ready(metrics)
+            times.append(time.perf_counter() - began)
+            if len(times) == 1:
+                first = (*beginning, jax.device_get(batch), float(metrics["loss/total"]))
+        if profile:
+            with jax.profiler.trace(str(profile)):
+                for _ in range(PROFILED):
+                    now, metrics = compiled(now, next(batches))
+                jax.block_until_ready(metrics)
     used = compiled.memory_analysis()
-    needed = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
-    needed += used.temp_size_in_bytes
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    line = (
-        f"{compiling:9.0f} {seconds:9.3f} {examples / seconds:9.2f} {operations / 1e9:10.1f} "
-        f"{operations / seconds / rate / mesh.size:6.1%} {sum(waited[WARM_UP:]) / sum(times[WARM_UP:]):8.1%} "
-        f"{needed / 2**30:8.2f} {held:8.2f}"
+    return Measured(
+        compiling=compiling,
+        seconds=statistics.median(times[WARM_UP:]),
+        examples=stage.examples,
+        operations=flops.count(step.TrainStep(stage), abstract, spec),
+        devices=mesh.size,
+        waiting=sum(waited[WARM_UP:]) / sum(times[WARM_UP:]),
+        needed=used.argument_size_in_bytes
+        + used.output_size_in_bytes
+        - used.alias_size_in_bytes
+        + used.temp_size_in_bytes,
+        first=first,
     )
-    return line, seconds, first
 
 
-def beside_pytorch(config, steps: int, ours: float, first: tuple, compiled: bool) -> str:
-    """The same steps in PyTorch, in one line."""
+def in_pytorch(config, steps: int, first: tuple, compiled: bool) -> tuple[float, float]:
+    """The same steps in PyTorch: seconds of one, the median; and the first loss."""
     import torch
     from train_torch import Trainer
 
-    params, batch_stats, batch, loss = first
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = Trainer(config, params, batch_stats, device, compiled)
+    params, batch_stats, batch, _ = first
+    trainer = Trainer(config, params, batch_stats, "cuda" if torch.cuda.is_available() else "cpu", compiled)
     tensors, times, losses = trainer.put(batch), [], []
     for _ in range(WARM_UP + steps):
         began = time.perf_counter()
         losses.append(trainer.step(tensors))  # which waits for the device
         times.append(time.perf_counter() - began)
-    seconds = statistics.median(times[WARM_UP:])
-    return (
-        f"PyTorch {torch.__version__} on {device}, {torch.get_num_threads()} threads: {seconds:.3f} s/step; ours is "
-        f"{seconds / ours:.2f} times as fast; first losses: ours {loss:.5g}, PyTorch {losses[0]:.5g}"
-    )
+    return statistics.median(times[WARM_UP:]), losses[0]
 
 
-def load(file: str, stage: str):
+def load(file: str, stage: str = ""):
+    """The config of a file, and of a stage where the file has several."""
     spec = importlib.util.spec_from_file_location("config", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config(stage)
+    return module.get_config(*filter(None, [stage]))
+
+
+def override(config, settings: Sequence[str]) -> None:
+    """Changes settings, given as KEY=VALUE."""
+    with config.unlocked():
+        for key, _, value in (setting.partition("=") for setting in settings):
+            with contextlib.suppress(ValueError, SyntaxError):  # else it is a string
+                value = ast.literal_eval(value)
+            config.update_from_flattened_dict({key: value})
 
 
 def main() -> None:
@@ -162,11 +216,7 @@ def main() -> None:
     print("stage      compile s    s/step  clips/s  GFLOP/step   MFU  waiting  step GiB  held GiB")
     for stage in args.stages:
         config = load(args.config, stage)
-        with config.unlocked():
-            for key, _, value in (setting.partition("=") for setting in args.set):
-                with contextlib.suppress(ValueError, SyntaxError):  # else it is a string
-                    value = ast.literal_eval(value)
-                config.update_from_flattened_dict({key: value})
+        override(config, args.set)
         if args.pytorch:
             from train_torch import comparable
 
@@ -177,10 +227,21 @@ def main() -> None:
         rate = matrix_rate(jnp.dtype(config.model.dtype))
         with tempfile.TemporaryDirectory() as folder:
             write_data(Path(folder), config)
-            line, seconds, first = measure(config, args.steps, rate)
-        print(f"{stage:<10} {line}", flush=True)
+            found = measure(config, args.steps)
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(
+            f"{stage:<10} {found.compiling:9.0f} {found.seconds:9.3f} {found.examples / found.seconds:9.2f} "
+            f"{found.operations / 1e9:10.1f} {found.share(rate):6.1%} {found.waiting:8.1%} "
+            f"{found.needed / 2**30:8.2f} {held:8.2f}",
+            flush=True,
+        )
         if args.pytorch:
-            print(beside_pytorch(config, args.steps, seconds, first, args.compile), flush=True)
+            seconds, loss = in_pytorch(config, args.steps, found.first, args.compile)
+            print(
+                f"PyTorch: {seconds:.3f} s/step; ours is {seconds / found.seconds:.2f} times as fast; first losses: "
+                f"ours {found.first[-1]:.5g}, PyTorch {loss:.5g}",
+                flush=True,
+            )
     print(f"matrix product on one device: {rate / 1e9:,.0f} GFLOP/s in {config.model.dtype}")
 
 
