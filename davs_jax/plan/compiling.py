@@ -19,7 +19,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 from ml_collections import ConfigDict
 
 from davs_jax import command_line, user_folders
@@ -29,25 +28,11 @@ from davs_jax.parallel import compilation, sharding
 from davs_jax.plan import collectives, cuda, flops, machines
 from davs_jax.plan.collectives import Collective
 from davs_jax.plan.machines import Machine
-from davs_jax.training import state, step
+from davs_jax.training import fingerprint, state, step
 from davs_jax.training.stage import Stage
 
 CACHE = "plans"  # of the user's caches
 FORMAT = 4  # of cached figures; raise it where the interpretation of the compiler's answers changes
-SOURCES = (
-    "constants.py",
-    "face_geometry.py",
-    "errors.py",
-    "user_folders.py",
-    "models/*.py",
-    "parallel/*.py",
-    *(
-        f"training/{name}.py"
-        for name in ("__init__", "checks", "forward", "losses", "optimizer", "stage", "state", "step")
-    ),
-)
-IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks", "seed")  # without effect on the step
-RELEVANT_DATA = ("batch_size", "face_batch_size")
 REFUSED = 3  # exit status of a child that printed the reason
 
 _CRASH = re.compile(r"Check failed:[^\n]*|^[\w.]*(?:Error|EXHAUSTED|INTERNAL|UNIMPLEMENTED): [^\n]*", re.MULTILINE)
@@ -100,13 +85,7 @@ class Compiled:
 
 def _key(config, machine: Machine) -> str:
     """Hash of everything that the figures depend on."""
-    settings = {name: value for name, value in json.loads(config.to_json()).items() if name not in IRRELEVANT}
-    settings["data"] = {name: settings["data"][name] for name in RELEVANT_DATA}
-    root = Path(__file__).parents[1]
-    sources = [path.read_bytes() for pattern in SOURCES for path in sorted(root.glob(pattern))]
-    code = hashlib.sha256(b"\0".join(sources)).hexdigest()
-    versions = (jax.__version__, jaxlib.__version__, machine.compiler())
-    parts = json.dumps([FORMAT, settings, machine.name, versions, code], sort_keys=True)
+    parts = json.dumps([FORMAT, fingerprint.of(config), machine.name, machine.compiler()])
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 

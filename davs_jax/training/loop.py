@@ -5,6 +5,7 @@ import copy
 import itertools
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -22,9 +23,9 @@ from davs_jax.monitor import goodput
 from davs_jax.monitor.goodput import Account
 from davs_jax.monitor.monitor import Monitor
 from davs_jax.monitor.profiles import Profile
-from davs_jax.parallel import processes, sharding
+from davs_jax.parallel import executables, processes, sharding
 from davs_jax.parallel.compilation import compile_step, keep_compilations
-from davs_jax.training import state, step
+from davs_jax.training import fingerprint, state, step
 from davs_jax.training.stage import Stage
 from davs_jax.training.state import DavsState
 
@@ -35,6 +36,7 @@ class Job(NamedTuple):
     stage: Stage
     mesh: jax.sharding.Mesh
     abstract: DavsState  # shapes, types and shardings of the state
+    fingerprint: str  # of the step
 
 
 def train(config, workdir: str) -> bool:
@@ -65,7 +67,7 @@ def _train(config, workdir: str, job: Job, stop_asked: Callable[[], bool], relea
     Args:
       release: gives the workdir up where the process ends without returning.
     """
-    stage, mesh, _ = job
+    stage, mesh = job.stage, job.mesh
     damaged = checkpoint.find_damaged(workdir, config.checkpoint.verify)
     for name, what in damaged.items():
         _say(f"WARNING: checkpoints/{name} is damaged ({what}); it is not used, and kept as damaged-{name}")
@@ -144,7 +146,7 @@ def _resolve(config) -> Job:
     """Checks the config and describes the job; nothing is computed yet."""
     stage = Stage.from_config(config)
     mesh = sharding.make_mesh(config.mesh)
-    return Job(stage, mesh, state.abstract_state(stage, mesh))
+    return Job(stage, mesh, state.abstract_state(stage, mesh), fingerprint.of(config))
 
 
 def _with_words(config, stage: Stage):
@@ -178,7 +180,7 @@ def _start(config, job: Job, checkpoints: Checkpoints) -> tuple[DavsState, dict[
 
 def _tables(job: Job, now: DavsState, origins: dict[str, str]) -> Iterator[str]:
     """Devices, networks and batch, to look at before the first step."""
-    stage, mesh, _ = job
+    stage, mesh = job.stage, job.mesh
     yield f"{mesh.size} × {jax.devices()[0].device_kind} in {jax.process_count()} process(es), mesh {dict(mesh.shape)}"
     for name, tree in now.params.items():
         count = sum(leaf.size for leaf in jax.tree.leaves(tree))
@@ -188,8 +190,14 @@ def _tables(job: Job, now: DavsState, origins: dict[str, str]) -> Iterator[str]:
 
 
 def _compile(job: Job) -> Callable:
-    """The compiled step; prints how long compiling took and how much memory a step needs."""
-    compiled = compile_step(step.make_train_step(job.stage, job.mesh), (job.abstract, dict(job.stage.batch)), _say)
+    """The step, compiled now or by an earlier start; prints how long that took and how much memory a step needs."""
+    began = time.perf_counter()
+    if compiled := executables.read(job.fingerprint, job.mesh, _say):
+        _say(f"the compiled step of an earlier start is read in {time.perf_counter() - began:.0f} s")
+    else:
+        train_step = step.make_train_step(job.stage, job.mesh)
+        compiled = compile_step(train_step, (job.abstract, dict(job.stage.batch)), _say)
+        executables.write(job.fingerprint, job.mesh, compiled, _say)
     used = compiled.memory_analysis()
     new = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
     _say(f"a step needs {(used.argument_size_in_bytes + new) / 2**20:,.0f} MiB of each device")

@@ -1,0 +1,34 @@
+"""What a compiled training step depends on besides the devices: settings, code and versions, in one hash."""
+
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+
+SOURCES = (  # of davs_jax, all that the step is made of
+    "constants.py",
+    "face_geometry.py",
+    "errors.py",
+    "user_folders.py",
+    "models/*.py",
+    "parallel/*.py",
+    *(
+        f"training/{name}.py"
+        for name in ("__init__", "checks", "forward", "losses", "optimizer", "stage", "state", "step")
+    ),
+)
+IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks")  # without effect on the step
+RELEVANT_DATA = ("batch_size", "face_batch_size")
+PACKAGES = ("jax", "jaxlib", "flax", "optax")
+
+
+def of(config) -> str:
+    """A hash that differs between any two configs, or installations, that may differ in a step's program."""
+    settings = {name: value for name, value in json.loads(config.to_json()).items() if name not in IRRELEVANT}
+    settings["data"] = {name: settings["data"][name] for name in RELEVANT_DATA}
+    root, code = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted({path for pattern in SOURCES for path in root.glob(pattern)}):
+        code.update(path.read_bytes() + b"\0")
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    parts = json.dumps([settings, versions, code.hexdigest()], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()
