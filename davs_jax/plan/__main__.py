@@ -7,6 +7,8 @@ example: python -m davs_jax.plan --config configs/lrw.py --topology v5e:16x16
                            v5p:4x4x4; h100:8, h200:8 (one host; an estimate)
   --clips_per_chip N       default: the config's batch divided over the chips, at least 1
   --nosearch               skips the search for the largest batch that fits (each try compiles for minutes)
+  --quick                  compiles with little optimisation, in a fraction of the time, and skips that search: memory,
+                           traffic and cycles come out higher than in a full plan (TPUs only)
   --curve                  also a table for 4, 16, 64, 256 chips of each kind, with the same number of clips per chip
   --plot FILE.png          the curve as an image
   --help                   this text
@@ -29,6 +31,7 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
 _TOPOLOGY = flags.DEFINE_list("topology", [], "Machines.")
 _CLIPS = flags.DEFINE_integer("clips_per_chip", None, "Clips a chip.", lower_bound=1)
 _SEARCH = flags.DEFINE_bool("search", True, "Look for the largest batch that fits.")
+_QUICK = flags.DEFINE_bool("quick", False, "Compile with little optimisation.")
 _CURVE = flags.DEFINE_bool("curve", False, "Plan for 4, 16, 64, 256 chips.")
 _PLOT = flags.DEFINE_string("plot", None, "Image of the curve.")
 
@@ -47,14 +50,15 @@ def main(argv: list[str]) -> int:
         chosen = [machines.parse(name) for name in _TOPOLOGY.value]
         for machine in chosen:
             machine.compiler()
-        plans = [planner.plan(config, machine, _CLIPS.value) for machine in chosen]
+        plans = [planner.plan(config, machine, _CLIPS.value, _QUICK.value and not machine.is_gpu) for machine in chosen]
         largest = {}
-        if _SEARCH.value:
+        if _SEARCH.value and not _QUICK.value:
             largest = {m.name: planner.largest(config, m, c.examples // m.size) for m, c, _ in plans}
         print(tables.beside(plans, largest), flush=True)
-        print(*planner.remarks(config, plans), sep="\n")
+        print(*(f"\n{tables.consumers(m, c)}" for m, c, _ in plans if c.consumers), sep="\n", flush=True)
+        print("", *planner.remarks(config, plans), sep="\n")
         if _CURVE.value:
-            curves = {m.kind: planner.curve(config, m, c.examples // m.size) for m, c, _ in plans}
+            curves = {m.kind: planner.curve(config, m, c.examples // m.size, c.quick) for m, c, _ in plans}
             for plans in curves.values():
                 print(f"\n{tables.curve(plans)}", flush=True)
             if _PLOT.value:

@@ -5,16 +5,9 @@ import dataclasses
 import math
 import re
 
-KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-BITS = {"pred": 8, "bf16": 16, "f16": 16, "f32": 32, "f64": 64, "c64": 64, "c128": 128}  # other names give their bits
+from davs_jax.plan import hlo
 
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
-_INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?[\w.\-]+ = (.*)$")
-_ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]")
-_CALLED = re.compile(
-    r"\b(?:body|calls|to_apply|condition|branch_computations|called_computations)=\{?([^,}]*(?:, ?%[^,}]*)*)"
-)
-_TRIPS = re.compile(r'known_trip_count"?:\{"n":"(\d+)"')
+KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 _CHANNEL = re.compile(r"channel_id=(\d+)")
 # Three notations: [groups,size]<=[…], {{0,1},{2,3}}, mesh['a'=2,'b'=2] {'a'}.
 _GROUPS = re.compile(r"replica_groups=(?:\[\d+,(\d+)\]|\{\{([\d,]*)\}|mesh\[(.*?)\][^{]*\{([^}]*)\})")
@@ -39,32 +32,14 @@ class Collective:
     times: int = 1
 
 
-def _size(kind: str, dims: str) -> int:
-    bits = BITS.get(kind) or int(re.search(r"\d+", kind + "8").group())
-    return math.prod(int(d) for d in dims.split(",") if d) * bits // 8
-
-
-def _split(instruction: str) -> tuple[str, str, str] | None:
-    """`f32[2]{0} all-reduce(…), …` → its type, its operation, and the rest."""
-    depth = 0
-    for i, letter in enumerate(instruction):
-        if letter in "([{":
-            depth += 1
-        elif letter in ")]}":
-            depth -= 1
-        elif letter == " " and depth == 0:
-            operation, bracket, rest = instruction[i + 1 :].partition("(")
-            return (instruction[:i], operation, rest) if bracket else None
-    return None
-
-
-def _collective(shape: str, operation: str, rest: str) -> Collective | None:
-    """None if the operation is not a collective; of an asynchronous pair only the start counts."""
+def _collective(instruction: hlo.Instruction) -> Collective | None:
+    """None if it is not a collective; of an asynchronous pair only the start counts."""
+    operation = instruction.operation
     kind = operation.removesuffix("-start")
     if kind not in KINDS:
         return None
-    arrays = [_size(*array) for array in _ARRAY.findall(shape)]
-    group = _group(rest)
+    arrays = [array.bytes for array in instruction.arrays]
+    group = _group(instruction.rest)
     if operation.endswith("-start") and kind == "collective-permute":
         total = arrays[0]  # (operand, result, …)
     elif operation.endswith("-start") and kind != "all-reduce":  # ((operands), (results))
@@ -94,24 +69,17 @@ def read(text: str) -> list[Collective]:
     Args:
       text: `compiled.as_text()`.
     """
+    program = hlo.read(text)
     own: dict[str, list[tuple[str, Collective]]] = {}
     calls: dict[str, list[tuple[str, int]]] = {}
-    entry = name = ""
-    for line in text.splitlines():
-        if head := _COMPUTATION.match(line):
-            name = head[2]
-            own[name], calls[name] = [], []
-            entry = name if head[1] else entry
-        elif name and (instruction := _INSTRUCTION.match(line)) and (parts := _split(instruction[1])):
-            found = _collective(*parts)
-            if found:
-                channel = _CHANNEL.search(parts[2])
-                own[name].append((channel[1] if channel else line, found))
-                continue  # the computation that it applies is an addition
-            trips = _TRIPS.search(line) if parts[1] == "while" else None
-            for called in _CALLED.finditer(parts[2]):
-                for callee in called[1].split(","):
-                    calls[name].append((callee.strip(" %"), int(trips[1]) if trips else 1))
+    for name, instructions in program.computations.items():
+        own[name], calls[name] = [], []
+        for instruction in instructions:
+            if found := _collective(instruction):
+                channel = _CHANNEL.search(instruction.rest)
+                own[name].append((channel[1] if channel else f"{name} {instruction.name}", found))
+            else:  # the computation that a collective applies is an addition
+                calls[name] += instruction.calls
     turns: dict[tuple[str, Collective], int] = {}
 
     def visit(computation: str, factor: int) -> None:
@@ -120,7 +88,7 @@ def read(text: str) -> list[Collective]:
         for callee, trips in calls.get(computation, ()):
             visit(callee, factor * trips)
 
-    visit(entry, 1)
+    visit(program.entry, 1)
     times: collections.Counter[Collective] = collections.Counter()
     for (_, found), count in turns.items():
         times[found] += count

@@ -1,8 +1,8 @@
 """Compiles the real training step for a described, absent machine, and caches the compiler's figures.
 
 Compilers of accelerators abort the process on internal errors, and log at length. So each compilation has its own
-process: `python -m davs_jax.plan.compiling MACHINE FILE` reads the config as JSON from standard input and writes the
-figures to FILE.
+process: `python -m davs_jax.plan.compiling MACHINE FILE [quick]` reads the config as JSON from standard input and
+writes the figures to FILE.
 """
 
 import dataclasses
@@ -25,14 +25,17 @@ from davs_jax import command_line, user_folders
 from davs_jax.display.progress import progress
 from davs_jax.errors import ConfigError, DavsError
 from davs_jax.parallel import compilation, sharding
-from davs_jax.plan import collectives, cuda, flops, machines
+from davs_jax.plan import collectives, cuda, flops, machines, traffic
 from davs_jax.plan.collectives import Collective
 from davs_jax.plan.machines import Machine
+from davs_jax.plan.traffic import Consumer
 from davs_jax.training import fingerprint, state, step
 from davs_jax.training.stage import Stage
 
 CACHE = "plans"  # of the user's caches
-FORMAT = 4  # of cached figures; raise it where the interpretation of the compiler's answers changes
+FORMAT = 5  # of cached figures; raise it where the interpretation of the compiler's answers changes
+QUICK = {"exec_time_optimization_effort": -1.0}  # options of a quick plan
+LARGEST = 10  # consumers that are kept
 REFUSED = 3  # exit status of a child that printed the reason
 
 _CRASH = re.compile(r"Check failed:[^\n]*|^[\w.]*(?:Error|EXHAUSTED|INTERNAL|UNIMPLEMENTED): [^\n]*", re.MULTILINE)
@@ -58,9 +61,13 @@ class Compiled:
       limit: bytes that the compiler allows, if it reported them; else 0.
       temporaries, code: bytes.
       flops: operations of one execution: the larger of the compiler's figure and `flops.count`.
-      bytes: memory traffic of one execution; 0 if the compiler does not report it.
+      bytes: traffic of the device's memory in one execution, counted from the program (`traffic.read`); 0 on a GPU.
+      padding: bytes of these that hold no data.
+      cycles: of one execution, the sum of the compiler's estimates of its parts; 0 where it makes none.
+      consumers: the layers of most traffic.
       collectives: by kind and size.
       seconds: duration of the compilation.
+      quick: whether the compiler was to optimise little.
     """
 
     examples: int
@@ -75,31 +82,37 @@ class Compiled:
     bytes: float
     collectives: tuple[Collective, ...]
     seconds: float
+    padding: float = 0.0
+    cycles: float = 0.0
+    consumers: tuple[Consumer, ...] = ()
+    quick: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> "Compiled":
         values = json.loads(text)
         values["collectives"] = tuple(Collective(**found) for found in values["collectives"])
+        values["consumers"] = tuple(Consumer(**found) for found in values["consumers"])
         return cls(**values)
 
 
-def _key(config, machine: Machine) -> str:
+def _key(config, machine: Machine, quick: bool) -> str:
     """Hash of everything that the figures depend on."""
-    parts = json.dumps([FORMAT, fingerprint.of(config), machine.name, machine.compiler()])
+    parts = json.dumps([FORMAT, fingerprint.of(config), machine.name, machine.compiler(), quick])
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
-def compiled(config, machine: Machine, examples: str = "one batch") -> Compiled:
+def compiled(config, machine: Machine, examples: str = "one batch", quick: bool = False) -> Compiled:
     """The figures of this config's step on this machine: cached, or by compiling it.
 
     Args:
       examples: number of examples per step, for messages.
+      quick: the compiler optimises little, which takes a fraction of the time; other figures than a full plan's.
 
     Raises:
       MachineError: the compiler knows no such machine.
       PlanError: the config or the compiler refuses the step, or the compiler crashed.
     """
-    kept = user_folders.cache(CACHE) / f"{_key(config, machine)}.json"
+    kept = user_folders.cache(CACHE) / f"{_key(config, machine, quick)}.json"
     if kept.exists():
         return Compiled.from_json(kept.read_text())
     part = kept.with_suffix(f".{os.getpid()}")
@@ -107,7 +120,7 @@ def compiled(config, machine: Machine, examples: str = "one batch") -> Compiled:
     with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
         given.write(config.to_json())
         given.seek(0)
-        command = [sys.executable, "-m", "davs_jax.plan.compiling", machine.name, str(part)]
+        command = [sys.executable, "-m", "davs_jax.plan.compiling", machine.name, str(part), *["quick"] * quick]
         with (
             subprocess.Popen(command, stdin=given, stdout=said, stderr=subprocess.STDOUT) as child,
             progress(total=0, bar_format="compiling for {desc}: {elapsed}", desc=label) as bar,
@@ -140,7 +153,7 @@ def _wait(child: subprocess.Popen) -> int | None:
         return None
 
 
-def _compile(config, machine: Machine) -> Compiled:
+def _compile(config, machine: Machine, quick: bool) -> Compiled:
     began = time.perf_counter()
     stage, devices = Stage.from_config(config), machine.devices()
     try:
@@ -160,18 +173,21 @@ def _compile(config, machine: Machine) -> Compiled:
         "examples": stage.examples,
         "images": sum(math.prod(array.shape[:-3]) for array in spec.values() if array.dtype == jnp.uint8),
     }
+    options = cuda.OPTIONS if machine.is_gpu else compilation.STEP_OPTIONS["tpu"] | (QUICK if quick else {})
     # Needed because the compiler counts the body of a loop once.
     operations = flops.of_jaxpr(traced.jaxpr.jaxpr) / mesh.size
     try:
-        program = traced.lower().compile(cuda.OPTIONS if machine.is_gpu else compilation.STEP_OPTIONS["tpu"])
+        program = traced.lower().compile(options)
     except jax.errors.JaxRuntimeError as error:
         if not (full := out_of_memory(str(error))):
             raise PlanError(f"the compiler for {machine.name} refuses: {str(error).splitlines()[0]}") from error
         peak, limit = full
         seconds = time.perf_counter() - began
         return Compiled(**sizes, held=held, fits=False, peak=peak, limit=limit, temporaries=0, code=0, flops=0, bytes=0,
-                        collectives=(), seconds=seconds)  # fmt: skip
-    memory, cost = program.memory_analysis(), _cost(program)
+                        collectives=(), seconds=seconds, quick=quick)  # fmt: skip
+    memory, text = program.memory_analysis(), program.as_text()
+    names = {type(module).__name__: name for name, module in stage.modules.items()}
+    consumers = [] if machine.is_gpu else traffic.read(text, names)
     peak = memory.peak_memory_in_bytes or (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
@@ -186,10 +202,14 @@ def _compile(config, machine: Machine) -> Compiled:
         limit=0,
         temporaries=memory.temp_size_in_bytes,
         code=memory.generated_code_size_in_bytes,
-        flops=max(cost.get("flops", 0.0), operations),
-        bytes=max(cost.get("bytes accessed", 0.0), 0.0),
-        collectives=tuple(collectives.read(program.as_text())),
+        flops=max(_flops(program), operations),
+        bytes=sum(consumer.bytes for consumer in consumers),
+        padding=sum(consumer.padding for consumer in consumers),
+        cycles=sum(consumer.cycles for consumer in consumers),
+        consumers=tuple(consumers[:LARGEST]),
+        collectives=tuple(collectives.read(text)),
         seconds=time.perf_counter() - began,
+        quick=quick,
     )
 
 
@@ -199,12 +219,12 @@ def out_of_memory(refusal: str) -> tuple[int, int] | None:
     return full and tuple(int(float(full[i]) * _UNITS[full[i + 1]]) for i in (1, 3))
 
 
-def _cost(program) -> dict[str, float]:
-    """The compiler's own counts; empty if it has none."""
+def _flops(program) -> float:
+    """Operations as the compiler counts them; 0 if it does not."""
     try:
-        return program.cost_analysis() or {}
+        return (program.cost_analysis() or {}).get("flops", 0.0)
     except (NotImplementedError, jax.errors.JaxRuntimeError):
-        return {}
+        return 0.0
 
 
 def _bytes(tree) -> int:
@@ -217,9 +237,9 @@ def _bytes(tree) -> int:
 
 
 @command_line.command
-def _main(name: str, file: str) -> int:
+def _main(name: str, file: str, quick: str = "") -> int:
     try:
-        found = _compile(ConfigDict(json.load(sys.stdin)), machines.parse(name))
+        found = _compile(ConfigDict(json.load(sys.stdin)), machines.parse(name), bool(quick))
     except DavsError as error:
         print(error)
         return REFUSED

@@ -33,6 +33,8 @@ class Chip:
       link: bytes per second of one link in one direction; of a GPU, of all its links.
       axes: dimensions of the network; 0 is a switch that connects all.
       ring: number of chips along an axis from which on it forms a ring.
+      clock: cycles of its core per second, 0 where it is unknown: the rate above is what its matrix units of 128 × 128
+        (v5e has 4, v4 and v5p 8) do in as many cycles.
       per_host: devices, and `cores` processor threads, of the host in jobs of many hosts.
     """
 
@@ -44,12 +46,13 @@ class Chip:
     ring: int
     per_host: int
     cores: int
+    clock: float = 0.0
 
 
 CHIPS = {
-    "v4": Chip(275e12, 32 * GIB, 1228e9, 50e9, 3, 4, 4, 240),
-    "v5e": Chip(197e12, 16 * GIB, 819e9, 50e9, 2, 16, 4, 112),
-    "v5p": Chip(459e12, 95 * GIB, 2765e9, 100e9, 3, 4, 4, 208),
+    "v4": Chip(275e12, 32 * GIB, 1228e9, 50e9, 3, 4, 4, 240, 1.05e9),
+    "v5e": Chip(197e12, 16 * GIB, 819e9, 50e9, 2, 16, 4, 112, 1.5e9),
+    "v5p": Chip(459e12, 95 * GIB, 2765e9, 100e9, 3, 4, 4, 208, 1.75e9),
     "v6e": Chip(918e12, 32 * GIB, 1640e9, 100e9, 2, 16, 4, 180),
     "tpu7x": Chip(2307e12 / 2, 96 * GIB, 7380e9 / 2, 100e9, 3, 4, 8, 224),
     "h100": Chip(989e12, 80 * GIB, 3350e9, 450e9, 0, 0, 8, 192),

@@ -40,18 +40,18 @@ def sized(config, machine: Machine, per_chip: int | None) -> ConfigDict:
     return resized
 
 
-def _compiled(config, machine: Machine) -> Compiled:
+def _compiled(config, machine: Machine, quick: bool = False) -> Compiled:
     setting = batch_setting(config)
-    return compiling.compiled(config, machine, f"{config.data[setting]} {EXAMPLES[setting]}")
+    return compiling.compiled(config, machine, f"{config.data[setting]} {EXAMPLES[setting]}", quick)
 
 
-def plan(config, machine: Machine, per_chip: int | None = None) -> Plan:
+def plan(config, machine: Machine, per_chip: int | None = None, quick: bool = False) -> Plan:
     """One column of the table.
 
     Raises:
       PlanError, MachineError: it cannot be compiled for this machine.
     """
-    compiled = _compiled(sized(config, machine, per_chip), machine)
+    compiled = _compiled(sized(config, machine, per_chip), machine, quick)
     if not compiled.fits:
         return machine, compiled, None
     return machine, compiled, roofline.estimate(compiled, machine, config.model.dtype == "float32")
@@ -72,12 +72,12 @@ def largest(config, machine: Machine, start: int) -> int:
     return found * parts
 
 
-def curve(config, machine: Machine, per_chip: int) -> list[Plan]:
+def curve(config, machine: Machine, per_chip: int, quick: bool = False) -> list[Plan]:
     """The same number of examples per chip on machines of increasing size, as far as the compiler knows them."""
     plans = []
     for shape in CURVE[machine.chip.axes]:
         try:
-            plans.append(plan(config, parse(f"{machine.kind}:{shape}"), per_chip))
+            plans.append(plan(config, parse(f"{machine.kind}:{shape}"), per_chip, quick))
         except MachineError:
             break  # larger than any that the compiler can describe
     return plans
@@ -96,5 +96,11 @@ def remarks(config, plans: Sequence[Plan]) -> Iterator[str]:
             yield f"{machine.name}: the step needs {compiled.peak / 2**30:.2f} GiB of each device, which is too much"
         if times and roofline.decoding_cores(compiled.images, times.best) > machine.host_cores:
             yield f"{machine.name}: its hosts cannot decode JPEGs as fast as the chips might train"
+        if compiled.quick:
+            yield (
+                f"{machine.name}: --quick leaves out the search for the largest batch and most of the compiler's "
+                "optimisation: operations and collectives are those of a full plan, memory, its traffic and cycles are "
+                "higher; compare quick plans with quick ones only"
+            )
         if machine.is_gpu:
             yield f"{machine.name}: an estimate without autotuning; times omit memory traffic, which is unknown"

@@ -18,11 +18,14 @@ class Estimate:
 
     Attributes:
       compute, memory, network: seconds.
+      cycles: seconds by the compiler's estimates of the program's parts, one after the other; 0 is unknown. It is no
+        bound, and nothing of the network is in it.
     """
 
     compute: float
     memory: float
     network: float
+    cycles: float = 0.0
 
     @property
     def best(self) -> float:
@@ -66,6 +69,7 @@ def estimate(compiled: Compiled, machine: Machine, full_precision: bool = False)
         compute=compiled.flops / rate,
         memory=compiled.bytes / machine.chip.bandwidth,
         network=sum(found.times * transfer(found, machine) for found in compiled.collectives),
+        cycles=compiled.cycles / machine.chip.clock if machine.chip.clock else 0.0,
     )
 
 

@@ -60,6 +60,7 @@ def beside(plans: Sequence[Plan], largest: dict[str, int]) -> str:
         row("most clips a chip that fit", lambda m, c, e: str(largest.get(m.name, "-")))
     timed("operations a device", lambda m, c, e: f"{c.flops / 1e9:,.1f} GFLOP")
     timed("memory traffic a device", lambda m, c, e: gib(c.bytes) if c.bytes else "unknown")
+    timed("of which padding", lambda m, c, e: f"{c.padding / c.bytes:.0%}" if c.bytes else "unknown")
     for kind in KINDS:
         if any(found.kind == kind for _, c, _ in plans for found in c.collectives):
             timed(f"{kind}: number, bytes", lambda m, c, e, kind=kind: _collectives(c, kind))
@@ -69,11 +70,22 @@ def beside(plans: Sequence[Plan], largest: dict[str, int]) -> str:
     timed("bound by", lambda m, c, e: e.bound)
     timed("step, all overlapping", lambda m, c, e: time_text(e.best))
     timed("step, nothing overlapping", lambda m, c, e: time_text(e.worst))
+    timed("step, compiler's cycles", lambda m, c, e: time_text(e.cycles) if e.cycles else "unknown")
     timed("clips/s", lambda m, c, e: f"{c.examples / e.worst:,.0f}-{c.examples / e.best:,.0f}")
     timed("hours an LRW epoch", lambda m, c, e: _range(c, e))
     timed("cores to decode JPEGs", lambda m, c, e: f"{roofline.decoding_cores(c.images, e.best):,.0f}")
     timed("cores of its hosts", lambda m, c, e: f"{m.host_cores:,}")
     row("compilation", lambda m, c, e: f"{c.seconds:,.0f} s")
+    return text_table(rows)
+
+
+def consumers(machine: Machine, compiled: Compiled) -> str:
+    """The layers of most memory traffic on one machine: their shares of it and of the compiler's cycles."""
+    rows = [(f"{machine.name}: most memory traffic", "traffic", "of all", "padding", "of all cycles")]
+    for found in compiled.consumers:
+        padding = f"{found.padding / found.bytes:.0%}" if found.bytes else "-"
+        cycles = f"{found.cycles / compiled.cycles:.1%}" if compiled.cycles else "-"
+        rows.append((found.name, bytes_text(found.bytes), f"{found.bytes / compiled.bytes:.1%}", padding, cycles))
     return text_table(rows)
 
 

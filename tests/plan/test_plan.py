@@ -23,7 +23,7 @@ TINY = (
 
 def plan(*arguments, **environment):
     """The command's status, what it printed, and what it complained of."""
-    paths = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests")))
+    paths = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests", os.environ.get("PYTHONPATH", ""))))
     done = subprocess.run(
         [sys.executable, "-m", "davs_jax.plan", *map(str, arguments)],
         capture_output=True,
@@ -72,6 +72,10 @@ def test_a_step_is_compiled_for_an_absent_tpu_and_cached(tmp_path):
     known = json.loads(kept.read_text())
     assert known["flops"] > 0
     assert known["peak"] > sum(known["held"].values()) > 0
+    assert known["bytes"] > known["padding"] > 0 and known["cycles"] > 0
+    assert "audio_encoder" in first and "step, compiler's cycles" in rows
+    status, quick, _ = plan(*arguments, "--quick", **home)
+    assert status == 0 and "compare quick plans with quick ones only" in quick
     kept.write_text(json.dumps(known | {"seconds": 12_345.0}))
     _, again, _ = plan(*arguments, **home)
     assert "12,345 s" in again

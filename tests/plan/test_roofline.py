@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from davs_jax.plan import machines, roofline, search, tables
+from davs_jax.plan import machines, roofline, search, tables, traffic
 from davs_jax.plan.collectives import Collective
 from davs_jax.plan.compiling import Compiled
 
@@ -23,6 +23,8 @@ def compiled(**changes) -> Compiled:
         "bytes": 819e9 / 2,
         "collectives": (),
         "seconds": 100.0,
+        "padding": 819e9 / 8,
+        "cycles": 3e9,
     }
     return Compiled(**values | changes)
 
@@ -114,6 +116,22 @@ def test_the_table_shows_machines_side_by_side_and_says_what_does_not_fit():
     assert rows["all-reduce: number, bytes"] == ["-", "3,", "3.0", "MiB"]
 
 
+@pytest.mark.parametrize(("name", "seconds", "shown"), [("v5e:2x2", 2.0, "2.00 s"), ("v6e:2x2", 0.0, "unknown")])
+def test_the_compilers_cycles_are_a_third_time_where_the_clock_is_known(name, seconds, shown):
+    machine, step = machines.parse(name), compiled()
+    times = roofline.estimate(step, machine)
+    assert times.cycles == seconds
+    rows = {line[:28].strip(): line[28:].strip() for line in tables.beside([(machine, step, times)], {}).splitlines()}
+    assert rows["step, compiler's cycles"] == shown
+    assert rows["of which padding"] == "25%"
+
+
+def test_the_largest_consumers_are_shown_with_their_shares():
+    consumers = (traffic.Consumer("decoder conv1", 819e9 / 4, 819e9 / 8, 1.5e9),)
+    text = tables.consumers(machines.parse("v5e:2x2"), compiled(consumers=consumers))
+    assert text.splitlines()[1].split() == ["decoder", "conv1", "190.69", "GiB", "50.0%", "50%", "50.0%"]
+
+
 def test_the_curve_compares_with_as_many_times_the_smallest():
     plans = []
     for name, network in (("v5e:2x2", 0), ("v5e:4x4", 10**10)):
@@ -128,5 +146,6 @@ def test_the_curve_compares_with_as_many_times_the_smallest():
 def test_what_was_compiled_survives_the_disk():
     import json
 
-    step = compiled(collectives=(Collective("all-reduce", 8, 4, 2),))
+    consumers = (traffic.Consumer("decoder", 4.0, 2.0, 0.0),)
+    step = compiled(collectives=(Collective("all-reduce", 8, 4, 2),), consumers=consumers)
     assert Compiled.from_json(json.dumps(dataclasses.asdict(step))) == step
