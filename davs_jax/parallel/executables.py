@@ -20,12 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils, serialize_executable
+from jax.experimental import serialize_executable
 from jax.sharding import Mesh
 
 from davs_jax.errors import first_line
 from davs_jax.files import replacing
+from davs_jax.parallel import processes
 
 FOLDER = "steps"  # in the folder of JAX's cache
 KEPT = 16  # files; of others the one that was used least recently goes first
@@ -53,9 +53,7 @@ def read(fingerprint: str, mesh: Mesh, say: Say) -> jax.stages.Compiled | None:
             os.utime(file)  # used just now
         except Exception as error:  # damaged machine code has no error of its own
             say(f"{file}: this kept step is not used: {first_line(error)}")
-    if jax.process_count() > 1 and not multihost_utils.process_allgather(np.array(found is not None)).all():
-        return None  # all processes must run one program
-    return found
+    return found if processes.everywhere(found is not None) else None  # all must run one program
 
 
 def write(fingerprint: str, mesh: Mesh, compiled: jax.stages.Compiled, say: Say) -> None:

@@ -6,6 +6,7 @@ or Open MPI task, a time limit with a clear message, and refusal to train alone 
 """
 
 import contextlib
+import itertools
 import os
 import re
 import socket
@@ -27,6 +28,9 @@ SILENCE = 30  # seconds without a heartbeat after which a process counts as dead
 TEXT = 4096  # bytes of a message from process 0 to the others
 PLACE = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 STATE_IT = f"set {', '.join(PLACE[:2])} and {PLACE[2]}, or DAVS_JOB=alone to run as one process"
+
+
+_calls = itertools.count()  # of `everywhere`: keys of the job's store cannot be set twice
 
 
 class JobError(DavsError):
@@ -204,6 +208,21 @@ def told(text: str) -> str:
     data = np.frombuffer(text.encode()[:TEXT], np.uint8)
     given[: len(data)] = data
     return multihost_utils.broadcast_one_to_all(given).tobytes().rstrip(b"\0").decode(errors="ignore")
+
+
+def everywhere(holds: bool) -> bool:
+    """Whether it holds in every process; all of them must make this call, within half an hour of one another.
+
+    Without a computation: on CPUs these wait 30 s for one another, and a start may take one process longer.
+    """
+    if jax.process_count() == 1:
+        return holds
+    client, call = global_state.client, next(_calls)
+    client.key_value_set(f"davs_jax/everywhere/{call}/{jax.process_index()}", str(holds))
+    answers = [
+        client.blocking_key_value_get(f"davs_jax/everywhere/{call}/{i}", 1_800_000) for i in range(jax.process_count())
+    ]
+    return answers == [str(True)] * len(answers)
 
 
 def end(sentence: str) -> None:

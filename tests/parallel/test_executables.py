@@ -1,5 +1,8 @@
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import types
 
 import jax
@@ -119,6 +122,42 @@ def test_a_renamed_file_does_not_pass_for_another_step(kept, lines):
     shutil.move(kept, other)
     assert read(lines, "another step") is None
     assert "made for another step" in lines[0]
+
+
+JOB = """
+import sys
+import jax
+from davs_jax.parallel import executables, processes
+processes.initialize()
+jax.config.update("jax_compilation_cache_dir", sys.argv[1])
+from test_executables import MESH, compiled
+executables.write("a step", MESH, compiled(), print)
+assert processes.everywhere(True)
+found = executables.read("a step", MESH, print)
+alone = executables.read("a step" if jax.process_index() else "another step", MESH, print)
+print("found" if found else "none", "found" if alone else "none")
+"""
+
+
+def test_all_processes_of_a_job_use_what_process_0_kept_or_none_does(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    own = {"JAX_PLATFORMS": "cpu", "JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    own["PYTHONPATH"] = os.pathsep.join([*sys.path, os.path.dirname(__file__)])
+    job = [
+        subprocess.Popen(
+            [sys.executable, "-c", JOB, str(tmp_path / "xla")],
+            env=os.environ | own | {"JAX_PROCESS_ID": str(i)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    said = [process.communicate(timeout=300) for process in job]
+    assert [out.splitlines()[-1] for out, _ in said] == ["found none"] * 2, said
+    assert len(list((tmp_path / "xla" / executables.FOLDER).iterdir())) == 1
 
 
 @pytest.mark.parametrize("folder", [None, "gs://bucket/xla"])
