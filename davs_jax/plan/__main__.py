@@ -7,8 +7,8 @@ example: python -m davs_jax.plan --config configs/lrw.py --topology v5e:16x16
                            v5p:4x4x4; h100:8, h200:8 (one host; an estimate)
   --clips_per_chip N       default: the config's batch divided over the chips, at least 1
   --nosearch               skips the search for the largest batch that fits (each try compiles for minutes)
-  --quick                  compiles with little optimisation, in a fraction of the time, and skips that search: memory,
-                           traffic and cycles come out higher than in a full plan (TPUs only)
+  --quick                  compiles with little optimisation, in a fraction of the time, and skips that search: memory
+                           traffic and cycles come out higher than in a full plan, and memory differs (TPUs only)
   --curve                  also a table for 4, 16, 64, 256 chips of each kind, with the same number of clips per chip
   --plot FILE.png          the curve as an image
   --help                   this text

@@ -99,8 +99,8 @@ def remarks(config, plans: Sequence[Plan]) -> Iterator[str]:
         if compiled.quick:
             yield (
                 f"{machine.name}: --quick leaves out the search for the largest batch and most of the compiler's "
-                "optimisation: operations and collectives are those of a full plan, memory, its traffic and cycles are "
-                "higher; compare quick plans with quick ones only"
+                "optimisation: memory traffic and cycles are higher than in a full plan, and memory differs; compare "
+                "quick plans with quick ones only"
             )
         if machine.is_gpu:
             yield f"{machine.name}: an estimate without autotuning; times omit memory traffic, which is unknown"
