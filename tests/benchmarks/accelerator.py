@@ -8,6 +8,7 @@ that fails or runs over its limit is a row that says so.
 import argparse
 import contextlib
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -40,7 +41,8 @@ PARTS = {  # and their limits in seconds
     "train:published:person:float32": 90,
     "batches:recommended:joint:bfloat16": 300,
 }
-SHARED = ("pytorch", "generation")  # where JAX must leave memory to PyTorch
+ON_CPU = ("pytorch", "loader")  # JAX is to leave the accelerator alone
+CODE = ("davs_jax/**/*.py", "configs/*.py", "tests/benchmarks/*.py")
 LEAST = 5  # seconds below which no part is begun
 COLUMNS = ("measurement", "", "s/step", "of matrix rate", "memory", "waiting for data", "remarks")
 
@@ -55,11 +57,11 @@ class Results:
 
     @classmethod
     def of(cls, folder: Path, about: dict) -> "Results":
-        """With the parts of an earlier run of the same commit that have ended well."""
+        """With the parts of an earlier run of the same code that have ended well."""
         found = cls(folder, about)
         if (file := folder / "results.json").exists():
             before = json.loads(file.read_text())
-            if before["about"] == about and not about["commit"].endswith("-dirty"):
+            if before["about"] == about:
                 found.parts = {name: part for name, part in before["parts"].items() if part["ended"] == "well"}
         return found
 
@@ -109,11 +111,12 @@ def run(name: str, folder: Path, limit: float, toy: bool) -> dict:
     rows, log = folder / "rows.jsonl", folder / f"{name.replace(':', '-')}.log"
     rows.unlink(missing_ok=True)
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if name.startswith(SHARED) else {}
     environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
+    if name == "generation":  # where PyTorch needs memory beside JAX
+        environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     if toy:
         environment["XLA_FLAGS"] = f"{FLAGS} {environment.get('XLA_FLAGS', '')}"
-    if name.startswith(("pytorch", "loader")):
+    if name.startswith(ON_CPU):
         environment["JAX_PLATFORMS"] = "cpu"
     command = [sys.executable, HERE / "accelerator_parts.py", name, rows, *["--toy"] * toy]
     began = time.perf_counter()
@@ -144,15 +147,19 @@ def last_line(log: Path) -> str:
     return f"{lines[-1][:160]} ({log.name})"
 
 
-def version() -> str:
-    """The commit, and whether the checkout differs from it."""
+def version() -> dict[str, str]:
+    """The commit, where git knows it, and a hash of the code."""
+    root, code = HERE.parents[1], hashlib.sha256()
+    for path in sorted(path for pattern in CODE for path in root.glob(pattern)):
+        code.update(path.read_bytes())
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=True
         )
-        return done.stdout.strip()
+        commit = done.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        commit = "unknown"
+    return {"commit": commit, "code": code.hexdigest()[:12]}
 
 
 def main() -> int:
@@ -167,7 +174,7 @@ def main() -> int:
     deadline = time.monotonic() + 60 * args.minutes
     args.output.mkdir(parents=True, exist_ok=True)
     folder = args.output.resolve()
-    results = Results.of(folder, {"commit": version(), "Python": sys.version.split()[0], "toy": args.toy})
+    results = Results.of(folder, {**version(), "Python": sys.version.split()[0], "toy": args.toy})
     if "start" not in results.parts and "start" in args.parts:
         shutil.rmtree(folder / "cache", ignore_errors=True)  # a cold start finds nothing
     for number, name in enumerate(args.parts, start=1):

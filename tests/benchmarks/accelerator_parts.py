@@ -146,13 +146,14 @@ def kernels(part: Part, profile: Path, title: str) -> None:
 
 def comparable(part: Part) -> None:
     """Ours of what `pytorch` measures: the published joint step in bfloat16, without dropout and our options."""
-    config = comparable_config(part)
+    config, first = comparable_config(part), part.rows.parent / FIRST
+    first.unlink(missing_ok=True)  # an earlier run's
     with tempfile.TemporaryDirectory() as folder:
         train_step.write_data(Path(folder), config)
         found = train_step.measure(config, part.steps)
     remark = f"no dropout, as in PyTorch; first loss {found.first[-1]:.5g}"
     part.row(comparison(config), found.examples / found.seconds, "clips/s", remark=remark, **columns(found, config))
-    (part.rows.parent / FIRST).write_bytes(pickle.dumps((found.seconds, found.first)))
+    first.write_bytes(pickle.dumps((found.seconds, found.first)))
 
 
 def pytorch(part: Part, mode: str) -> None:
@@ -164,13 +165,14 @@ def pytorch(part: Part, mode: str) -> None:
     if not (file := part.rows.parent / FIRST).exists():
         raise SystemExit("the part `comparable` has not left its weights and batch")
     seconds, first = pickle.loads(file.read_bytes())
-    theirs, loss = train_step.in_pytorch(config, part.steps, first, mode == "compiled")
+    theirs, loss, held = train_step.in_pytorch(config, part.steps, first, mode == "compiled")
     remark = f"davs_jax is {theirs / seconds:.2f} × as fast; channels-last, autocast; first loss {loss:.5g}"
     part.row(
         f"{comparison(config)}, PyTorch {mode}",
         config.data.batch_size / theirs,
         "clips/s",
         seconds=theirs,
+        **({"gib": held / 2**30} if held else {}),
         remark=remark,
     )
 

@@ -13,7 +13,7 @@ import kernels
 import pytest
 
 SCRIPT = Path(accelerator.__file__).with_suffix(".sh")
-ABOUT = {"commit": "0123456", "Python": "3.11", "toy": True}
+ABOUT = {"commit": "0123456", "code": "0123456789ab", "Python": "3.11", "toy": True}
 
 
 def dry_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -48,14 +48,14 @@ def test_a_part_over_its_limit_or_without_what_it_needs_is_a_row(tmp_path):
     assert failed["ended"].startswith("failed: ") and failed["ended"].endswith(".log)")
 
 
-def test_a_rerun_keeps_what_has_ended_well_of_the_same_commit(tmp_path):
+def test_a_rerun_keeps_what_has_ended_well_of_the_same_code(tmp_path):
     results = accelerator.Results(tmp_path, ABOUT)
     row = {"title": "loader", "value": 900.0, "unit": "clips/s", "remark": "16 threads"}
     results.parts = {"loader": {"ended": "well", "rows": [row]}, "device": {"ended": "cut off after 1 s", "rows": []}}
     results.write()
     assert "| loader | 900 clips/s |  |  |  |  | 16 threads |" in (tmp_path / "results.md").read_text()
     assert accelerator.Results.of(tmp_path, ABOUT).parts == {"loader": results.parts["loader"]}
-    assert accelerator.Results.of(tmp_path, ABOUT | {"commit": "89abcde"}).parts == {}
+    assert accelerator.Results.of(tmp_path, ABOUT | {"code": "ba9876543210"}).parts == {}
 
 
 def test_the_longest_operations_of_a_profile_are_found(tmp_path):

@@ -170,19 +170,21 @@ def measure(config, steps: int, profile: Path | None = None) -> Measured:
     )
 
 
-def in_pytorch(config, steps: int, first: tuple, compiled: bool) -> tuple[float, float]:
-    """The same steps in PyTorch: seconds of one, the median; and the first loss."""
+def in_pytorch(config, steps: int, first: tuple, compiled: bool) -> tuple[float, float, int]:
+    """The same steps in PyTorch: seconds of one, the median; the first loss; most bytes of a GPU, 0 on a CPU."""
     import torch
     from train_torch import Trainer
 
     params, batch_stats, batch, _ = first
+    torch.backends.cudnn.benchmark = True  # the fastest kernels, as XLA chooses them
     trainer = Trainer(config, params, batch_stats, "cuda" if torch.cuda.is_available() else "cpu", compiled)
     tensors, times, losses = trainer.put(batch), [], []
     for _ in range(WARM_UP + steps):
         began = time.perf_counter()
         losses.append(trainer.step(tensors))  # which waits for the device
         times.append(time.perf_counter() - began)
-    return statistics.median(times[WARM_UP:]), losses[0]
+    held = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return statistics.median(times[WARM_UP:]), losses[0], held
 
 
 def load(file: str, stage: str = ""):
@@ -236,7 +238,7 @@ def main() -> None:
             flush=True,
         )
         if args.pytorch:
-            seconds, loss = in_pytorch(config, args.steps, found.first, args.compile)
+            seconds, loss, _ = in_pytorch(config, args.steps, found.first, args.compile)
             print(
                 f"PyTorch: {seconds:.3f} s/step; ours is {seconds / found.seconds:.2f} times as fast; first losses: "
                 f"ours {found.first[-1]:.5g}, PyTorch {loss:.5g}",
