@@ -84,7 +84,20 @@ class Results:
             lines += [shown(row) for row in part["rows"]]
             if part["ended"] != "well":
                 lines.append("| " + " | ".join([name, "-", *[""] * (len(COLUMNS) - 3), part["ended"]]) + " |")
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *self.fed()]) + "\n"
+
+    def fed(self) -> list[str]:
+        """How the loader's rate compares with that of the fastest joint step, where both are known."""
+        rows = [
+            row for part in self.parts.values() for row in part["rows"] if row["value"] and row["unit"] == "clips/s"
+        ]
+        read = [row["value"] for row in rows if row["title"].startswith("loader")]
+        steps = [row for row in rows if row["title"].startswith("joint") and "PyTorch" not in row["title"]]
+        if not read or not steps:
+            return []
+        fastest = max(steps, key=lambda row: row["value"])
+        times, title = read[0] / fastest["value"], fastest["title"]
+        return ["", f"The loader reads {times:.2f} × what the fastest joint step needs ({title})."]
 
 
 def shown(row: dict) -> str:

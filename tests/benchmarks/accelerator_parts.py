@@ -24,8 +24,8 @@ from davs_jax.parallel.compilation import keep_compilations
 
 PUBLISHED = {name: f"configs/lrw_{name}.py" for name in ("person", "word", "generator")} | {"joint": "configs/lrw.py"}
 RECOMMENDED = "configs/lrw_recommended.py"
-BATCH = {"person": 256, "word": 16, "generator": 64, "joint": 16}  # examples a step: where a stage's published batch
-# is for many devices, what one is likely to hold
+# Examples a step; of the word stage not the published 64, for which one device may be too small.
+BATCH = {"person": 256, "word": 16, "generator": 64, "joint": 16}
 LARGEST = 512  # clips of a step that the search for the largest batch tries
 STEPS, TOY_STEPS = 10, 2
 TOY = ["model.image_size=64", "model.width=0.125", "model.num_words=10", "model.num_identities=10"]
@@ -38,14 +38,16 @@ class Part:
     """What all parts share.
 
     Attributes:
-      toy: whether sizes are those of a test of this benchmark on a CPU.
-      row: writes one measurement: its title, its value and unit; further columns by name.
+      rows: the file of measurements.
+      toy: whether sizes are those of a dry run on a CPU.
+      steps: of training, that are counted.
     """
 
     def __init__(self, rows: Path, toy: bool):
         self.rows, self.toy, self.steps = rows, toy, TOY_STEPS if toy else STEPS
 
     def row(self, title: str, value: float | None, unit: str, **columns) -> None:
+        """Writes one measurement; a value of None is one that could not be made, and `remark` says why."""
         with self.rows.open("a") as file:
             file.write(json.dumps({"title": title, "value": value, "unit": unit} | columns) + "\n")
 
@@ -112,8 +114,10 @@ def trained(part: Part, recipe: str, stage: str, dtype: str, batch: int, profile
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
+            found = None
+        if found is None:
             part.row(f"{stage}, {recipe}, {dtype}, {batch} {unit}", None, f"{unit}/s", remark="does not fit")
-            gc.collect()  # the state
+            gc.collect()  # the state, which the error's frames held
             return False
         title = f"{stage}, {recipe}, {dtype}, {found.examples} {unit}"
         part.row(title, found.examples / found.seconds, f"{unit}/s", remark=f"compiled in {found.compiling:.0f} s",

@@ -35,6 +35,13 @@ def test_a_dry_run_measures_and_writes_both_tables(tmp_path):
     assert "| comparable | - |" in table and "not reached" in table
 
 
+def test_the_loader_is_compared_with_the_fastest_joint_step(tmp_path):
+    rates = {"joint, a": 100.0, "joint, b": 200.0, "joint, b, PyTorch eager": 900.0, "loader": 500.0, "joint, c": None}
+    rows = [{"title": title, "value": rate, "unit": "clips/s"} for title, rate in rates.items()]
+    results = accelerator.Results(tmp_path, ABOUT, {"device": {"ended": "well", "rows": rows}})
+    assert "The loader reads 2.50 × what the fastest joint step needs (joint, b)." in results.table()
+
+
 def test_a_run_without_time_says_what_was_not_reached(tmp_path):
     done = dry_run(tmp_path, "--minutes", "0")
     assert done.returncode == 1
