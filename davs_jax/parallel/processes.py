@@ -29,7 +29,6 @@ TEXT = 4096  # bytes of a message from process 0 to the others
 PLACE = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 STATE_IT = f"set {', '.join(PLACE[:2])} and {PLACE[2]}, or DAVS_JOB=alone to run as one process"
 
-
 _calls = itertools.count()  # of `everywhere`: keys of the job's store cannot be set twice
 
 

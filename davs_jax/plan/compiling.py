@@ -186,7 +186,9 @@ def _compile(config, machine: Machine, quick: bool) -> Compiled:
         return Compiled(**sizes, held=held, fits=False, peak=peak, limit=limit, temporaries=0, code=0, flops=0, bytes=0,
                         collectives=(), seconds=seconds, quick=quick)  # fmt: skip
     memory, text = program.memory_analysis(), program.as_text()
-    names = {type(module).__name__: name for name, module in stage.modules.items()}
+    names: dict[str, str] = {}
+    for name, module in stage.modules.items():  # both discriminators of frames are of one class
+        names[type(module).__name__] = ", ".join(filter(None, [names.get(type(module).__name__), name]))
     consumers = [] if machine.is_gpu else traffic.read(text, names)
     peak = memory.peak_memory_in_bytes or (
         memory.argument_size_in_bytes
