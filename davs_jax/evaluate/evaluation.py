@@ -9,7 +9,7 @@ import numpy as np
 
 from davs_jax.data.sources import ClipSource, FaceSource
 from davs_jax.errors import DataError, NotMeasurable
-from davs_jax.evaluate import disentanglement, generated, landmarks, recognition, swap
+from davs_jax.evaluate import disentanglement, generated, landmarks, lips, recognition, swap
 from davs_jax.evaluate.context import Context
 from davs_jax.evaluate.fusion import fused
 from davs_jax.evaluate.generated import Generated
@@ -22,6 +22,7 @@ from davs_jax.evaluate.sections import (
     Fusion,
     Landmarks,
     Likeness,
+    Lips,
     LipSync,
     Motion,
     MouthMotion,
@@ -33,6 +34,7 @@ from davs_jax.evaluate.sections import (
     Word,
 )
 from davs_jax.inference import Davs
+from davs_jax.media.faces import mesh
 
 UNMEASURED = {
     "CPBD": "no image with a published value is available to check an implementation by",
@@ -96,6 +98,7 @@ GENERATOR = Requirement(
     "the weights lack a person encoder, one of the word encoders or a decoder",
 )
 SYNCNET = Requirement("lip_sync", lambda c: c.scorer is not None, "no weights of SyncNet were given (--syncnet)")
+FACE_MESH = Requirement("lips", lambda c: mesh.installed(), f"{mesh.MISSING}: {mesh.INSTALL}")
 DISTANCES = Requirement(
     "LPIPS, FID", lambda c: c.distances is not None, "no weights of their networks were given (--perceptual)"
 )
@@ -163,6 +166,10 @@ def mouth_corners(context: Context) -> Landmarks:
     return landmarks.table(context.generated.corners, context.source.image_size)
 
 
+def lip_motion(context: Context) -> Lips:
+    return lips.table(context.generated.lips, context.people, context.seed)
+
+
 def activity(context: Context) -> dict[str, Motion]:
     return generated.activity_table(context.generated, context.people, context.seed)
 
@@ -196,6 +203,7 @@ PARTS = (
     Part("swap", swapped, (GENERATOR,)),
     Part("likeness", likeness, (GENERATOR,)),
     Part("landmarks", mouth_corners, (GENERATOR,)),
+    Part("lips", lip_motion, (GENERATOR, FACE_MESH)),
     Part("activity", activity, (GENERATOR,)),
     Part("lip_sync", lip_sync, (SYNCNET, GENERATOR)),
     Part("perceptual", perceptual, (DISTANCES, GENERATOR)),

@@ -7,14 +7,16 @@ import numpy as np
 
 from davs_jax.data.sources import ClipSource
 from davs_jax.display.progress import progress
-from davs_jax.evaluate import landmarks, lip_sync, metrics, perceptual
+from davs_jax.evaluate import landmarks, lip_sync, lips, metrics, perceptual
 from davs_jax.evaluate.lip_sync import Score, Scorer
+from davs_jax.evaluate.lips import Lipped
 from davs_jax.evaluate.mouth_opening import TRUSTED, Estimator
 from davs_jax.evaluate.perceptual import PerceptualMetrics
 from davs_jax.evaluate.recognition import clips, partner
 from davs_jax.evaluate.sections import Likeness, LipSync, Mean, Motion, MouthMotion, Trust
 from davs_jax.inference import Davs
 from davs_jax.media.audio import windows
+from davs_jax.media.faces import mesh
 
 PHOTO_FRAME = 0  # serves as the clip's photo; a fixed rule, the same for every run
 VARIANTS = {
@@ -26,7 +28,7 @@ VARIANTS = {
 }
 EXTREMES = 3  # best and worst clips each
 EXAMPLES = 5  # clips shown in the report, evenly spread over the split
-SCORED_CLIPS = 50  # clips for SyncNet and the face detector, evenly spread over the split: each takes seconds a clip
+SCORED_CLIPS = 50  # clips for SyncNet and the face detectors, evenly spread over the split: each takes seconds a clip
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,16 @@ class Generated:
 
     Attributes:
       index: of the clips in the source, `[N]`.
-      figures: by variant and name (those of `metrics.image_figures`, jitter, identity, read), `[N]`: means over the
-        frames of a clip except the photo's own; `jitter` is their change outside the mouth, `identity` the cosine of
-        their pid and the photo's, and `read`, where all words are known, whether the model's own lip reader
-        reads the clip's word in them.
+      figures: by variant and name (those of `metrics.image_figures`, jitter, sharpness, identity, read), `[N]`: means
+        over the frames of a clip except the photo's own; `jitter` is their change outside the mouth, `sharpness` that
+        of the mouth beside the real frames', `identity` the cosine of their pid and the photo's, and `read`, where all
+        words are known, whether the model's own lip reader reads the clip's word in them.
       activity: of the mouth, from frame to frame (`metrics.movement`), by variant, and under "real", `[N, 28]`.
       opening: estimated curves by variant, and of the real frames under "real", `[N, 29]`; empty without an estimator.
       examples: by clip index, the frames of every variant and the real ones, uint8 `[29, S, S, 3]`.
       scores: SyncNet's, one dictionary per scored clip: by variant, and by SyncNet's own variant.
       corners: distances of mouth corners (`landmarks.corner_distances`), one dictionary per scored clip.
+      lips: by index of the scored clips; empty without the weights of FaceMesh.
       extremes: as examples, the best and the worst clips by the gain in mouth L1 of the audio-driven frames over the
         copied photo.
     """
@@ -55,6 +58,7 @@ class Generated:
     examples: dict[int, dict[str, np.ndarray]]
     scores: list[dict[str, dict[str, Score]]] = field(default_factory=list)
     corners: list[dict[str, np.ndarray]] = field(default_factory=list)
+    lips: dict[int, Lipped] = field(default_factory=dict)
     extremes: dict[str, dict[int, dict[str, np.ndarray]]] = field(default_factory=dict)
 
 
@@ -109,7 +113,7 @@ def measure(
     several_words = len(np.unique(words)) > 1 or (len(words) > 1 and words[0] < 0)
     scored_clips = SCORED_CLIPS if scored_clips is None else scored_clips
     kept, scored, compared = (_spread(len(words), count) for count in (EXAMPLES, scored_clips, perceptual.CLIPS))
-    rows, examples, scores, corners, extremes = [], {}, [], [], {1: [], -1: []}
+    rows, examples, scores, corners, lipped, extremes = [], {}, [], [], {}, {1: [], -1: []}
     for clip in progress(clips(batches), total=len(words), desc="generating", unit="clip"):
         i, real = int(clip["index"]), clip["frames"]
         other = windows(source.record(partner(i, words))["mfcc"], np.arange(len(real))) if several_words else None
@@ -128,7 +132,10 @@ def measure(
             examples[i] = variants
         shown = {name: frames for name, frames in variants.items() if name not in ("real", "untrained")}
         if i in scored:
-            corners.append(landmarks.corner_distances(shown, real))
+            detected = landmarks.detected(real)
+            corners.append(landmarks.corner_distances(shown, detected))
+            if mesh.installed():
+                lipped[i] = lips.measure(shown | {"real": real}, detected)
         if distances and i in compared:
             distances.add(i, shown, real)
         if scorer and i in scored:
@@ -136,7 +143,7 @@ def measure(
             scores.append({name: scorer(frames, samples) for name, frames in variants.items() if name != "untrained"})
     named = {name: {i: variants for _, i, variants in extremes[sign]} for name, sign in (("best", 1), ("worst", -1))}
     index, *stacked = zip(*rows, strict=True)
-    return Generated(np.array(index), *map(_stack, stacked), examples, scores, corners, named)
+    return Generated(np.array(index), *map(_stack, stacked), examples, scores, corners, lipped, named)
 
 
 def _spread(length: int, count: int) -> set[int]:
@@ -210,10 +217,12 @@ def _figures(
 ) -> dict[str, dict[str, float]]:
     """One clip's figures by variant; without `read` where the word is None."""
     others = np.arange(len(real)) != PHOTO_FRAME
+    sharpness = metrics.mouth_sharpness(real[others]).mean()
     figures = {}
     for name, frames in variants.items():
         measured = metrics.image_figures(frames[others], real[others])
         figures[name] = {key: float(values.mean()) for key, values in measured.items()}
+        figures[name]["sharpness"] = float(metrics.mouth_sharpness(frames[others]).mean() / max(sharpness, 1e-6))
         figures[name]["jitter"] = float(metrics.movement(frames)["elsewhere"].mean())
     named = [real[:1], *(frames[model.word_frames] for frames in variants.values())]
     pid, _ = model.pid_from_frames(np.concatenate(named))

@@ -16,8 +16,18 @@ DETECTOR = "MTCNN (Zhang et al. 2016), its two mouth corners"
 DIVISOR = "the distance between the real frame's eyes"
 
 
+def detected(frames: np.ndarray, detector: Detector | None = None) -> list[np.ndarray | None]:
+    """The five points of every fourth frame of uint8 `[T, S, S, 3]`, in pixels of at least SIDE a side.
+
+    Returns:
+      ⌈T / 4⌉ points `[5, 2]`; None where no face was found.
+    """
+    detector = detector or detectors.detector()
+    return [_points(frame, detector) for frame in frames[::EVERY]]
+
+
 def corner_distances(
-    variants: Mapping[str, np.ndarray], real: np.ndarray, detector: Detector | None = None
+    variants: Mapping[str, np.ndarray], true: list[np.ndarray | None], detector: Detector | None = None
 ) -> dict[str, np.ndarray]:
     """By variant, the mean distance of the mouth corners in its frames from those in the real ones.
 
@@ -26,19 +36,15 @@ def corner_distances(
 
     Args:
       variants: frames uint8 `[T, S, S, 3]` by name.
-      real: the same of the real clip.
+      true: the real clip's points, as from `detected`.
 
     Returns:
       a distance for every measured frame, NaN where no face was found in it or in the real one, `[⌈T / 4⌉]`.
     """
-    detector = detector or detectors.detector()
-    at = range(0, len(real), EVERY)
-    true = [_points(real[t], detector) for t in at]
-    found = {}
-    for name, frames in variants.items():
-        points = [_points(frames[t], detector) for t in at]
-        found[name] = np.array([_distance(p, t) for p, t in zip(points, true, strict=True)])
-    return found
+    found = {name: detected(frames, detector) for name, frames in variants.items()}
+    return {
+        name: np.array([distance(p, t) for p, t in zip(points, true, strict=True)]) for name, points in found.items()
+    }
 
 
 def table(clips: list[dict[str, np.ndarray]], size: int) -> Landmarks:
@@ -67,7 +73,8 @@ def _points(frame: np.ndarray, detector: Detector) -> np.ndarray | None:
     return max(faces, key=lambda f: f.box[2] * f.box[3]).points if faces else None
 
 
-def _distance(points: np.ndarray | None, true: np.ndarray | None) -> float:
+def distance(points: np.ndarray | None, true: np.ndarray | None) -> float:
+    """Mean distance of two pairs of mouth corners, of five points each, in eye distances of `true`; NaN without one."""
     if points is None or true is None:
         return float("nan")
     eyes = np.linalg.norm(true[EYES][1] - true[EYES][0])

@@ -184,6 +184,7 @@ class Likeness:
     jitter: Annotated[Mean, Shown("jitter ↓")]
     identity: Annotated[Mean, Shown("identity ↑")]
     read: Annotated[Mean | None, Shown("words read ↑", share=True)] = None
+    sharpness: Annotated[Mean | None, Shown("mouth sharpness")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +220,29 @@ class Motion:
     amplitude: float
     low: Annotated[float, HIDDEN]
     high: Annotated[float, HIDDEN]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LipMotion(Motion):
+    """The motion of the lips' opening, and the mean distance of the lips' points, both against the real frames'."""
+
+    distance: Annotated[float, Shown("landmark distance ↓")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LipMeasure:
+    """What the lips were measured with; on real frames its mouth corners are `apart` from those of the `second`."""
+
+    detector: str
+    second: str
+    apart: float | None
+    clips: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lips:
+    measure: LipMeasure
+    by_driver: Annotated[dict[str, LipMotion], BESIDE]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,6 +326,7 @@ class Figures:
     swap: Annotated[Swap | None, Shown("Swapped: the person of A says what B says")] = None
     likeness: Annotated[dict[str, Likeness] | None, Shown("Generated frames", key="pictures")] = None
     landmarks: Annotated[Landmarks | None, Shown("Mouth corners")] = None
+    lips: Annotated[Lips | None, Shown("Lips")] = None
     activity: Annotated[dict[str, Motion] | None, Shown("Mouth activity")] = None
     lip_sync: Annotated[dict[str, dict[str, LipSync]] | None, Shown("Lip sync, scored by SyncNet")] = None
     perceptual: Annotated[Perceptual | None, Shown("Perceptual similarity: LPIPS and FID")] = None

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from davs_jax.evaluate.landmarks import corner_distances, table
+from davs_jax.evaluate.landmarks import corner_distances, detected, table
 from davs_jax.evaluate.sections import Corners
 from davs_jax.media.faces.detectors import Face
 
@@ -27,20 +27,22 @@ def real():
 
 def test_the_distance_is_in_eye_distances(real):
     lower = real + np.uint8(8)
-    found = corner_distances({"same": real, "lower": lower}, real, Detector())
+    found = corner_distances({"same": real, "lower": lower}, detected(real, Detector()), Detector())
     np.testing.assert_allclose(found["same"], np.zeros(8))
     np.testing.assert_allclose(found["lower"], np.full(8, 8 / 80))
 
 
 def test_the_image_size_does_not_matter(real):
     small = real[:, ::4, ::4]
-    np.testing.assert_allclose(corner_distances({"x": small + np.uint8(8)}, small, Detector())["x"], np.full(8, 0.1))
+    found = corner_distances({"x": small + np.uint8(8)}, detected(small, Detector()), Detector())
+    np.testing.assert_allclose(found["x"], np.full(8, 0.1))
 
 
 def test_frames_without_a_face_are_counted_and_left_out(real):
     generated = real + np.uint8(8)
     generated[:12] = 0  # three of the measured frames
-    figures = table([corner_distances({"audio": generated, "photo": real * 0}, real, Detector())], 64)
+    variants = {"audio": generated, "photo": real * 0}
+    figures = table([corner_distances(variants, detected(real, Detector()), Detector())], 64)
     assert figures.by_driver["audio"] == Corners(mean=pytest.approx(0.1), frames=5, missed=3)
     assert figures.by_driver["photo"] == Corners(mean=None, frames=0, missed=8)
     assert figures.measure.size == "64 px, enlarged to 256"

