@@ -21,6 +21,9 @@ LARGE = 1600  # pixels of the second detection, where the first, at the detector
 MIN_CONFIDENCE = 0.9
 # How far the face of an "aligned" image may be from the template without a warning: factor, degrees, part of the side.
 MAX_SCALE, MAX_TURN, MAX_SHIFT = 1.25, 15.0, 0.12
+# How far the nose may be from the middle between the eyes without a warning, in eye distances. A face in three quarters
+# has 0.4, a profile 0.7.
+MAX_ASIDE = 0.5
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ def photo_of(
         points = turned.turned_points(points, image.shape[:2], quarters)
         image = np.ascontiguousarray(np.rot90(image, quarters))
         lies = f"{name}: its face is not upright, so the photo is turned by {360 - 90 * quarters}° clockwise"
-    return Photo(image, points, aligned_crop(image, points, image_size), warning).with_warning(lies)
+    photo = Photo(image, points, aligned_crop(image, points, image_size), warning)
+    return photo.with_warning(lies).with_warning(_aside(name, points))
 
 
 def find_faces(image: np.ndarray) -> list[detectors.Face]:
@@ -171,6 +175,17 @@ def _check_points(name: str, image: np.ndarray, points: np.ndarray) -> None:
     eyes, down = points[1] - points[0], points[3:].mean(0) - points[:2].mean(0)
     if eyes[0] * down[1] - eyes[1] * down[0] <= 0:
         raise PhotoError(f"{name}: points {points.tolist()} do not form a face", f"give them in the order {POINTS}")
+
+
+def _aside(name: str, points: np.ndarray) -> str:
+    """A warning where a face looks far to the side, else ""."""
+    along = points[1] - points[0]
+    if abs((points[2] - points[:2].mean(0)) @ along) <= MAX_ASIDE * (along @ along):
+        return ""
+    return (
+        f"{name}: its face looks to the side, where a mouth is seldom drawn well; choose a photo from the front, or as "
+        "near to it as there is"
+    )
 
 
 def _aligned_photo(image: np.ndarray, image_size: int, name: str) -> Photo:

@@ -48,6 +48,16 @@ def test_given_points_are_used_as_they_are(portrait, tmp_path):
     np.testing.assert_array_equal(photo.points, POINTS)
 
 
+@pytest.mark.parametrize(("nose", "warned"), [(0, False), (0.4, False), (0.6, True), (-0.6, True)])
+@pytest.mark.parametrize("turn", [0, 30])
+def test_a_face_that_looks_to_the_side_is_warned_of(portrait, nose, warned, turn):
+    angle = np.radians(turn)
+    turned = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    face = np.array([[-20, 0], [20, 0], [40 * nose, 20], [-15, 40], [15, 40]])
+    photo = photo_of(portrait, 64, points=face @ turned + 130)
+    assert ("looks to the side" in photo.warning) == warned
+
+
 def test_an_image_without_a_face_names_the_remedies(tmp_path):
     path = save(np.full((100, 100, 3), 200, np.uint8), tmp_path / "wall.png")
     with pytest.raises(PhotoError, match=r"wall\.png: no human face was found.*--points.*--aligned") as raised:
