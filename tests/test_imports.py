@@ -16,9 +16,9 @@ PACKAGE = Path(davs_jax.__file__).parent
 FLOORS = (
     {"constants", "errors", "face_geometry"},
     {"files", "command_line", "user_folders"},
-    {"display", "parallel"},
+    {"display", "parallel", "systems"},
     {"media", "models"},
-    {"data", "provenance", "checkpoint", "monitor"},
+    {"data", "provenance", "checkpoint", "monitor", "talker"},
     {"inference", "import_official"},
     {"generate"},
     {"evaluate"},

@@ -45,7 +45,7 @@ def measure(model: Davs, source: ClipSource) -> dict[str, float]:
         if name.startswith("person") and probes.chance > MAJORITY:
             continue
         figures |= {f"probe/{name}": probes.accuracy, f"probe/{name}_mlp": probes.mlp.accuracy}
-    if model.has("person_encoder", "decoder", "audio_encoder"):
+    if not model.missing("audio_encoder"):
         figures |= _generated(model, source, vectors)
     return figures
 
@@ -68,7 +68,7 @@ def _generated(model: Davs, source: ClipSource, vectors: Vectors) -> dict[str, f
     figures, estimator = {}, None
     with contextlib.suppress(NotMeasurable):  # the corpus has no known mouth openings
         estimator = fit_estimator(source, vectors)
-    batches = eval_batches(source, BATCH)
+    batches = eval_batches(source, BATCH, audio=model.clip_audio)
     made = generated.measure(model, None, source, batches, vectors.word, estimator, scored_clips=0)
     for driver, likeness in generated.likeness_table(made, None, 0).items():
         closeness = {"psnr": likeness.psnr, "ssim": likeness.ssim, "mouth_l1": likeness.mouth_l1}

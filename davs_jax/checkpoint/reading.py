@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from ml_collections import ConfigDict
 
+from davs_jax import models
 from davs_jax.checkpoint import checksums
 from davs_jax.checkpoint.export import (
     CONFIG,
@@ -26,7 +27,6 @@ from davs_jax.checkpoint.export import (
     save_weights,
 )
 from davs_jax.errors import CheckpointError
-from davs_jax.models import ADVERSARIES
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,8 @@ def export_weights(path: str, folder: str, dtype: str = "float16") -> None:
       CheckpointError: as `load_weights` and `save_weights`.
     """
     config, params, batch_stats = load_weights(path)
-    kept = {name: tree for name, tree in params.items() if name not in ADVERSARIES}
+    adversaries = models.adversaries(config.model)
+    kept = {name: tree for name, tree in params.items() if name not in adversaries}
     save_weights(folder, config, kept, {name: batch_stats[name] for name in kept}, dtype)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from davs_jax import systems
 from davs_jax.data.sources import ClipSource, FaceSource
 from davs_jax.errors import DataError, NotMeasurable
 from davs_jax.evaluate import disentanglement, generated, landmarks, recognition, swap
@@ -33,6 +34,7 @@ from davs_jax.evaluate.sections import (
     Word,
 )
 from davs_jax.inference import Davs
+from davs_jax.talker import Talker
 
 UNMEASURED = {
     "CPBD": "no image with a published value is available to check an implementation by",
@@ -92,9 +94,10 @@ BOTH_ENCODERS = Requirement(
 CLASSIFIER = Requirement("accuracy", lambda c: c.model.has("word_classifier"), "the weights have no word classifier")
 GENERATOR = Requirement(
     "generated frames",
-    lambda c: c.both_encoders and c.model.has("person_encoder", "decoder"),
-    "the weights lack a person encoder, one of the word encoders or a decoder",
+    lambda c: c.generates,
+    "the weights lack a network that generates frames from speech, such as a decoder",
 )
+SWAPS = Requirement("swap", lambda c: c.both_encoders, "the weights generate from one modality only")
 SYNCNET = Requirement("lip_sync", lambda c: c.scorer is not None, "no weights of SyncNet were given (--syncnet)")
 DISTANCES = Requirement(
     "LPIPS, FID", lambda c: c.distances is not None, "no weights of their networks were given (--perceptual)"
@@ -193,7 +196,7 @@ PARTS = (
     Part("probes", probes, (ENCODER,)),
     Part("control", control, (CONTROL,)),
     Part("face_probes", face_probes, (FACES,)),
-    Part("swap", swapped, (GENERATOR,)),
+    Part("swap", swapped, (GENERATOR, SWAPS)),
     Part("likeness", likeness, (GENERATOR,)),
     Part("landmarks", mouth_corners, (GENERATOR,)),
     Part("activity", activity, (GENERATOR,)),
@@ -204,7 +207,7 @@ PARTS = (
 
 
 def evaluate(
-    model: Davs,
+    model: Talker,
     source: ClipSource,
     faces: FaceSource | None = None,
     limit: int | None = None,
@@ -212,6 +215,7 @@ def evaluate(
     scorer: Scorer | None = None,
     distances: PerceptualMetrics | None = None,
     control: Figures | None = None,
+    judge: Davs | None = None,
 ) -> Evaluation:
     """Evaluates a model on every clip of a source.
 
@@ -222,6 +226,7 @@ def evaluate(
       scorer: SyncNet with its weights.
       distances: LPIPS and FID with their networks' weights.
       control: figures of another model on the same clips, to show beside the probes: a model without adversaries.
+      judge: as of `Context`.
 
     Raises:
       DataError: the clips do not fit the model, or a record is damaged.
@@ -229,7 +234,7 @@ def evaluate(
     """
     _check_fit(model, source)
     count = min(limit or len(source), len(source))
-    context = Context(model, source, count, faces, seed, scorer, distances, control)
+    context = Context(model, source, count, faces, seed, scorer, distances, control, judge)
     figures = Figures(**{part.section: _measured(part, context) for part in PARTS})
     return Evaluation(
         count,
@@ -262,8 +267,10 @@ def _measured(part: Part, context: Context) -> Any:
         return None
 
 
-def _check_fit(model: Davs, source: ClipSource) -> None:
-    found = {"image_size": source.image_size} | ({"num_words": len(source.words)} if source.words else {})
+def _check_fit(model: Talker, source: ClipSource) -> None:
+    found = {"image_size": source.image_size}
+    if source.words and model.config.model.system == systems.DAVS:
+        found["num_words"] = len(source.words)
     for name, value in found.items():
         if value != model.config.model[name]:
             raise DataError(

@@ -16,14 +16,14 @@ from davs_jax.display.progress import progress
 from davs_jax.errors import MediaError
 from davs_jax.generate.errors import GenerationError, check_length
 from davs_jax.generate.face_track import follow
-from davs_jax.inference import Davs
 from davs_jax.media import video
-from davs_jax.media.audio import frames_of, stream_windows
+from davs_jax.media.audio import frames_of
 from davs_jax.media.faces import tracking
 from davs_jax.media.faces.alignment import aligned_crop
 from davs_jax.media.images import is_still
 from davs_jax.media.video.write import AAC_RATES
 from davs_jax.models.word_vectors import Running
+from davs_jax.talker import Talker
 
 LEVEL_SAMPLES = 320  # samples of one level: 20 ms
 LOWEST_RATE = 32_000  # Hz, of a result's audio
@@ -50,20 +50,20 @@ class Driver(abc.ABC):
     rate: int = SAMPLE_RATE
 
     @abc.abstractmethod
-    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        """Yields the inputs of its encoder, `[n, …]`, `frames` in all."""
+    def inputs(self, model: Talker) -> Iterator[np.ndarray]:
+        """Yields the inputs of the model's encoder, `[n, …]`, `frames` in all."""
 
-    def encode(self, model: Davs, inputs: np.ndarray) -> np.ndarray:
+    def encode(self, model: Talker, inputs: np.ndarray) -> np.ndarray:
         """inputs `[n, …]` → wid `[n, E]`, neither normalised nor with the gain."""
         return model.raw_wid_from_audio(inputs)
 
-    def words(self, model: Davs) -> tuple[Iterator[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+    def words(self, model: Talker) -> tuple[Iterator[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
         """What is read, `[n, …]`, `frames` in all, and the function that makes wid `[n, E]` of it, without the gain.
 
         Where the model normalises word vectors, it does so over all frames, which are encoded before the first is
         yielded; over those so far where the driver is live (`word_vectors.Running`, a window of 10 s).
         """
-        inputs, encode = self.inputs(model.image_size), functools.partial(self.encode, model)
+        inputs, encode = self.inputs(model), functools.partial(self.encode, model)
         if model.wid_norm == "none":
             return inputs, encode
         if self.live:
@@ -71,12 +71,12 @@ class Driver(abc.ABC):
             return inputs, lambda part: running(encode(part))
         return self._normalised(model, map(encode, inputs)), lambda wid: wid
 
-    def wid(self, model: Davs) -> Iterator[np.ndarray]:
+    def wid(self, model: Talker) -> Iterator[np.ndarray]:
         """Yields wid `[n, E]`, `frames` in all, without the gain; see `words`."""
         inputs, encode = self.words(model)
         return map(encode, inputs)
 
-    def _normalised(self, model: Davs, encoded: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def _normalised(self, model: Talker, encoded: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         raw = []
         with progress(total=self.frames, desc="encoding", unit="frame", leave=False) as bar:
             for block in encoded:
@@ -106,8 +106,8 @@ class Speech(Driver):
     def frames(self) -> int:
         return frames_of(len(self.samples), self.fps)
 
-    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        return stream_windows([self.samples], self.fps)
+    def inputs(self, model: Talker) -> Iterator[np.ndarray]:
+        return model.stream_audio([self.samples], self.fps)
 
     def audio(self) -> Iterator[np.ndarray]:
         return iter([self.samples])
@@ -135,8 +135,8 @@ class Recording(Driver):
     def frames(self) -> int:
         return frames_of(self.length, self.fps)
 
-    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        return stream_windows(video.read_audio_blocks(self.path, track=self.track), self.fps)
+    def inputs(self, model: Talker) -> Iterator[np.ndarray]:
+        return model.stream_audio(video.read_audio_blocks(self.path, track=self.track), self.fps)
 
     def audio(self) -> Iterator[np.ndarray]:
         return video.read_audio_blocks(self.path, self.rate, track=self.track)
@@ -156,8 +156,8 @@ class Live(Driver):
     live = True
     frames = None
 
-    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        return stream_windows(self.blocks, self.fps)
+    def inputs(self, model: Talker) -> Iterator[np.ndarray]:
+        return model.stream_audio(self.blocks, self.fps)
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,8 @@ class DrivingVideo(Driver):
     def frames(self) -> int:
         return len(self.points)
 
-    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        crops = self._crops(image_size)
+    def inputs(self, model: Talker) -> Iterator[np.ndarray]:
+        crops = self._crops(model.image_size)
         while block := list(itertools.islice(crops, BLOCK)):
             yield np.stack(block)
 
@@ -198,7 +198,7 @@ class DrivingVideo(Driver):
                 yield from itertools.repeat(shown, waiting)
                 waiting = 0
 
-    def encode(self, model: Davs, inputs: np.ndarray) -> np.ndarray:
+    def encode(self, model: Talker, inputs: np.ndarray) -> np.ndarray:
         return model.raw_wid_from_video(inputs)
 
     def audio(self) -> Iterator[np.ndarray] | None:

@@ -39,11 +39,13 @@ SOURCES = (
     "face_geometry.py",
     "errors.py",
     "user_folders.py",
+    "systems.py",
+    "baselines/*/*.py",
     "models/*.py",
     "parallel/*.py",
     *(
         f"training/{name}.py"
-        for name in ("__init__", "checks", "forward", "losses", "optimizer", "stage", "state", "step")
+        for name in ("__init__", "checks", "davs", "forward", "losses", "networks", "optimizer", "stage", "state", "step")
     ),
 )
 IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks", "seed")  # without effect on the step

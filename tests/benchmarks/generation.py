@@ -95,7 +95,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     photo = rng.integers(0, 256, (256, 256, 3), np.uint8)
     speech = Speech(talking_files.sound(args.frames / 25))
-    windows = np.concatenate(list(speech.inputs(256)))
+    windows = np.concatenate(list(speech.inputs(model)))
 
     def ours() -> np.ndarray:
         return model.decode(model.encode_person(photo), model.wid_from_audio(windows))

@@ -58,7 +58,7 @@ def test_a_limit_counts_the_first_clips(model, clips_folder):
 
 def test_a_lost_clip_fails_the_evaluation(model, clips_folder, monkeypatch):
     batches = context.eval_batches
-    monkeypatch.setattr(context, "eval_batches", lambda *args: list(batches(args[0], 4))[:1])
+    monkeypatch.setattr(context, "eval_batches", lambda *args, **_: list(batches(args[0], 4))[:1])
     with pytest.raises(RuntimeError, match="4 clips were read, 4 different; there are 7"):
         evaluate(model, open_clips(clips_folder, "test"))
 

@@ -76,7 +76,7 @@ def test_word_vectors_are_normalised_over_the_whole_file_and_live_over_what_has_
     joint_config.model.wid_norm = kind
     model, samples = random_model(joint_config, batch=4), talking_files.sound(0.4)
     speech = Speech(samples)
-    raw = model.raw_wid_from_audio(np.concatenate(list(speech.inputs(64))))
+    raw = model.raw_wid_from_audio(np.concatenate(list(speech.inputs(model))))
     (wid,) = speech.wid(model)
     np.testing.assert_allclose(wid, model.normalised(raw), rtol=1e-4, atol=1e-4)
     live = np.concatenate(list(Live([samples]).wid(model)))
@@ -96,12 +96,12 @@ def test_a_frame_without_its_face_stays_as_it_is(model, tmp_path):
     assert changed == [True, False, True]
 
 
-def test_while_a_driving_face_is_out_of_sight_its_last_image_is_held(tmp_path):
+def test_while_a_driving_face_is_out_of_sight_its_last_image_is_held(model, tmp_path):
     moving(tmp_path / "a.mp4", 6)
     lost = np.array([1, 0, 1, 1, 0, 0], bool)
     driver = DrivingVideo(tmp_path / "a.mp4", np.tile(POINTS, (6, 1, 1)), False, lost)
     crops = [aligned_crop(f, POINTS, 64) for f in video.read_frames(tmp_path / "a.mp4")]
-    np.testing.assert_array_equal(np.concatenate(list(driver.inputs(64))), [crops[i] for i in (1, 1, 1, 1, 4, 5)])
+    np.testing.assert_array_equal(np.concatenate(list(driver.inputs(model))), [crops[i] for i in (1, 1, 1, 1, 4, 5)])
 
 
 def test_the_times_at_which_a_face_is_out_of_sight_are_reported():
