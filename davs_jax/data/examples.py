@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 
 from davs_jax import constants
-from davs_jax.data.sources import decode, text
+from davs_jax.data.sources import REMAKE, decode, text
 from davs_jax.errors import DataError
 from davs_jax.face_geometry import stored_size
-from davs_jax.media.audio import stream_windows, syncnet_features, windows
+from davs_jax.media.audio import Window, stream_windows, syncnet_features, windows
 from davs_jax.models import syncnet
 
 USED_FRAMES = 25  # from FIRST_FRAME on, that training uses, as the official code does
@@ -131,6 +131,22 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
 def clip_audio(record: Mapping) -> np.ndarray:
     """The MFCC windows of a clip's 29 frames, float32 `[29, 20, 12]`."""
     return windows(record["mfcc"], range(constants.CLIP_FRAMES))
+
+
+def audio_windows(record: Mapping, window: Window) -> np.ndarray:
+    """Windows of a clip's 29 frames, made of the record's own audio, float32 `[29, length, C]`.
+
+    Raises:
+      DataError: the record's audio is shorter than its frames.
+    """
+    needed = constants.CLIP_FRAMES * constants.SAMPLES_PER_FRAME
+    samples = record["audio"][:needed]
+    if len(samples) < needed:
+        raise DataError(
+            f"clip {text(record['clip_id'])} has {len(samples):,} samples of audio, and this system reads {needed:,}",
+            REMAKE,
+        )
+    return np.concatenate(list(stream_windows([samples], window=window)))
 
 
 def stream_audio(blocks: Iterable[np.ndarray], fps: int) -> Iterator[np.ndarray]:

@@ -43,10 +43,8 @@ SOURCES = (
     "baselines/*/*.py",
     "models/*.py",
     "parallel/*.py",
-    *(
-        f"training/{name}.py"
-        for name in ("__init__", "checks", "davs", "forward", "losses", "networks", "optimizer", "stage", "state", "step")
-    ),
+    *(f"training/{name}.py" for name in ("__init__", "checks", "davs", "forward", "losses", "networks", "optimizer")),
+    *(f"training/{name}.py" for name in ("stage", "state", "step")),
 )
 IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks", "seed")  # without effect on the step
 RELEVANT_DATA = ("batch_size", "face_batch_size")
