@@ -8,6 +8,7 @@ from configs.baselines import glance
 from davs_jax import models
 from davs_jax.baselines.glance import examples, training
 from davs_jax.baselines.glance.flow import optical_flow
+from davs_jax.baselines.glance.networks import Conv
 from davs_jax.baselines.glance.talker import Glance
 from davs_jax.data.sources import open_clips
 from davs_jax.errors import ConfigError
@@ -15,6 +16,8 @@ from davs_jax.generate.drivers import Speech
 from davs_jax.generate.talk import generate
 from davs_jax.media.photo import Photo
 from davs_jax.training.stage import Stage
+from davs_jax.training.state import first_state
+from davs_jax.training.step import TrainStep
 from support.baselines import first_weights, overfitted, tiny
 from support.talking_files import sound
 
@@ -139,13 +142,26 @@ def test_the_perceptual_loss_needs_a_trained_autoencoder_and_wrong_audio_another
     config.init_networks, config.data.batch_size = ("autoencoder",), 1
     with pytest.raises(ConfigError, match="batch_size is 1"):
         Stage.from_config(config)
+    config.model.dtype = "bfloat16"
+    with pytest.raises(ConfigError, match=r"config\.model\.dtype is 'bfloat16'"):
+        Stage.from_config(config)
 
 
 def test_it_overfits_two_clips(config):
-    config.loss.update(gan=0.05, l1=5.0)  # the fit to the frames, which the full losses reach later
+    config.loss.update(gan=0.0, perceptual=0.0, l1=5.0)  # the full step takes minutes to compile
     losses = overfitted(config, steps=40)
     assert losses["l1"][-1] < 0.5 * losses["l1"][0]
     assert losses["correlation"][-1] < losses["correlation"][0]
+
+
+def test_a_whole_step_has_all_losses_and_moves_both_players(config):
+    stage = Stage.from_config(config)
+    state = jax.eval_shape(lambda: first_state(stage, {}))
+    _, metrics = jax.eval_shape(TrainStep(stage), state, dict(stage.batch))
+    losses = {"gan", "correlation", "perceptual", "l1", "discriminator/lip_discriminator", "total"}
+    assert {name.removeprefix("loss/") for name in metrics if name.startswith("loss/")} == losses
+    moved = {name.partition("/")[2] for name in metrics if name.startswith("gradient_norm/")}
+    assert moved == {"lip_generator", "lip_discriminator", "flow_encoder", "audio_derivative"}
 
 
 def test_its_autoencoder_overfits_two_clips(clips_folder):
@@ -162,3 +178,16 @@ def test_only_the_lips_of_the_photo_change(config):
     assert changed[40:, 24:40].all() and not changed[:32].any() and not changed[:, :16].any()
     wid = model.wid_from_audio(np.concatenate(list(Speech(sound(0.76)).inputs(model))))
     np.testing.assert_array_equal(model.decode(crop, wid[:16]), frames[:16])
+
+
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding"), [((3, 3, 3), (1, 1, 1), (1, 1, 1)), ((4, 3, 3), (2, 2, 1), (1, 1, 0))]
+)
+def test_a_convolution_of_videos_is_that_of_three_dimensions(kernel, strides, padding):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 8, 8, 3)), jnp.float32)
+    layer = Conv(5, kernel, strides, padding)
+    variables = layer.init(jax.random.key(0), x)
+    pads, axes = [(p, p) for p in padding], ("NDHWC", "DHWIO", "NDHWC")
+    kernel = variables["params"]["kernel"]
+    expected = jax.lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=axes)
+    np.testing.assert_allclose(layer.apply(variables, x), expected, atol=1e-5)

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from davs_jax.models.batch_norm import BatchNorm
-from davs_jax.models.layers import Array, scaled, torch_default
+from davs_jax.models.convolution import convolve
+from davs_jax.models.layers import Array, flatten_time, scaled, torch_default
 
 FRAMES = 16  # generated at once
 COLUMNS, FILTERS = 4, 128  # of a frame's log-mel spectrum
@@ -51,16 +52,47 @@ def example_inputs(model, batch: int = 1) -> dict[str, tuple]:
     }
 
 
+class Conv(nn.Module):
+    """A convolution of images `[N, H, W, C]` or of videos `[B, T, H, W, C]`.
+
+    That of videos is a sum over time of convolutions of their images, so that its gradients are those of
+    `models/convolution.py` too.
+
+    Attributes:
+      kernel: its sides.
+      padding: at both ends of each axis.
+    """
+
+    features: int
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[int, ...]
+    use_bias: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        kernel = self.param("kernel", torch_default, (*self.kernel, x.shape[-1], self.features), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32) if self.use_bias else 0.0
+        sides = tuple((side, side) for side in self.padding[-2:])
+        if x.ndim == 4:
+            return convolve(x, kernel, self.strides, sides) + bias
+        (batch, time), span, (stride, *strides), (reach, *_) = x.shape[:2], self.kernel[0], self.strides, self.padding
+        of_frames = jnp.moveaxis(kernel, 0, 3).reshape(*self.kernel[1:], x.shape[-1], -1)
+        y = convolve(flatten_time(x), of_frames, tuple(strides), sides)
+        y = y.reshape(batch, time, *y.shape[1:3], span, self.features)
+        y = jnp.pad(y, ((0, 0), (reach, reach), *((0, 0),) * 4))
+        last = (y.shape[1] - span) // stride * stride
+        return sum(y[:, i : i + last + 1 : stride, ..., i, :] for i in range(span)) + bias
+
+
 class Layers(nn.Module):
-    """What the networks share: convolutions of any dimension, without biases where a norm follows."""
+    """What the networks share: a convolution and what follows it."""
 
     def layer(self, x: Array, name: str, features: int, kernel, strides=1, train: bool = False, norm=True) -> Array:
         """Convolution, batch norm, ReLU; a kernel of side k is padded by (k − 1) // 2, as in PyTorch."""
         axes = x.ndim - 2
         kernel, strides = (v if isinstance(v, tuple) else (v,) * axes for v in (kernel, strides))
-        padding = [((k - 1) // 2, (k - 1) // 2) for k in kernel]
-        init = torch_default
-        x = nn.Conv(features, kernel, strides, padding, use_bias=not norm, kernel_init=init, name=name)(x)
+        x = Conv(features, kernel, strides, tuple((k - 1) // 2 for k in kernel), not norm, name=name)(x)
         return nn.relu(BatchNorm(name=f"{name}_norm")(x, train) if norm else x)
 
 
@@ -77,9 +109,7 @@ class ImageEncoder(Layers):
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
         scale = functools.partial(scaled, width=self.width)
-        x = nn.Conv(scale(64), (7, 7), padding="VALID", use_bias=False, kernel_init=torch_default, name="conv0")(
-            _reflected(x, 3)
-        )
+        x = Conv(scale(64), (7, 7), (1, 1), (0, 0), name="conv0")(_reflected(x, 3))
         x = nn.relu(BatchNorm(name="conv0_norm")(x, train))
         x = self.layer(x, "conv1", scale(128), 3, 2, train)
         return self.layer(x, "conv2", scale(256), 3, 2, train)
@@ -90,10 +120,10 @@ class Residual(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        kernel = (1,) * (x.ndim - 4) + (3, 3)
-        y = x
+        extra, y = x.ndim - 4, x
         for i in range(2):
-            y = nn.Conv(x.shape[-1], kernel, use_bias=False, kernel_init=torch_default, name=f"conv{i}")(y)
+            sizes = (1,) * extra + (3, 3), (1,) * (extra + 2), (0,) * extra + (1, 1)
+            y = Conv(x.shape[-1], *sizes, name=f"conv{i}")(y)
             y = BatchNorm(name=f"conv{i}_norm")(y, train)
             y = nn.relu(y) if i == 0 else y
         return x + y
@@ -106,11 +136,12 @@ class Enlarge(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        extra = x.ndim - 4
-        kernel, strides = (3,) * (extra + 2), (1,) * extra + (2, 2)
-        x = nn.ConvTranspose(
-            self.features, kernel, strides, "SAME", use_bias=False, kernel_init=torch_default, name="conv"
-        )(x)
+        *rest, height, width, channels = x.shape
+        x = x.reshape(*rest, height, 1, width, 1, channels)
+        x = jnp.pad(x, [(0, 0)] * (len(rest) + 1) + [(0, 1), (0, 0), (0, 1), (0, 0)])  # zeros between the pixels
+        x = x.reshape(*rest, 2 * height, 2 * width, channels)
+        axes = x.ndim - 2
+        x = Conv(self.features, (3,) * axes, (1,) * axes, (1,) * axes, name="conv")(x)
         return nn.relu(BatchNorm(name="norm")(x, train))
 
 
@@ -147,7 +178,7 @@ class LipGenerator(Layers):
             x = Residual(name=f"block{i}")(x, train)
         x = Enlarge(scale(128), name="enlarge0")(x, train)
         x = Enlarge(scale(64), name="enlarge1")(x, train)
-        x = nn.Conv(3, (7, 7, 7), kernel_init=torch_default, name="frames")(x)
+        x = Conv(3, (7, 7, 7), (1, 1, 1), (3, 3, 3), use_bias=True, name="frames")(x)
         return (jnp.tanh(x) + 1) / 2, heard
 
 
@@ -174,7 +205,7 @@ class LipDiscriminator(Layers):
         moved = jax.image.resize(moved, (len(moved), *grid, moved.shape[-1]), "linear")  # the same grid at 64 px
         heard = jnp.broadcast_to(heard[:, None, None, None], (len(heard), *grid, heard.shape[-1]))
         x = self.layer(jnp.concatenate([seen, moved, heard], -1), "joint", scale(512), 3, 1, train)
-        return nn.Conv(1, grid, padding="VALID", name="real")(x).reshape(len(x))
+        return nn.Dense(1, kernel_init=torch_default, name="real")(x.reshape(len(x), -1))[:, 0]
 
 
 class FlowEncoder(Layers):
@@ -215,5 +246,5 @@ class Autoencoder(nn.Module):
         features = x
         x = Enlarge(scaled(128, self.width), name="enlarge0")(x, train)
         x = Enlarge(scaled(64, self.width), name="enlarge1")(x, train)
-        x = nn.Conv(3, (7, 7), padding="VALID", kernel_init=torch_default, name="image")(_reflected(x, 3))
+        x = Conv(3, (7, 7), (1, 1), (0, 0), use_bias=True, name="image")(_reflected(x, 3))
         return (jnp.tanh(x) + 1) / 2, features

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from davs_jax.baselines.glance.flow import optical_flow
 from davs_jax.baselines.glance.networks import COLUMNS, FILTERS, FRAMES, lips_size
+from davs_jax.constants import IMAGE_SIZES
 from davs_jax.errors import ConfigError
 from davs_jax.models.layers import flatten_time
 from davs_jax.training import losses
@@ -27,7 +28,12 @@ GENERATES = frozenset(TERMS) - {"reconstruction"}
 
 
 def check(config, active: set[str]) -> None:
-    """Raises ConfigError where clips have no other to take mismatched audio from, or the autoencoder is untrained."""
+    """Raises ConfigError where clips have no other to take mismatched audio from, the autoencoder is untrained, or the
+    networks have no such size or type."""
+    if config.model.image_size not in IMAGE_SIZES:
+        raise ConfigError(f"config.model.image_size is {config.model.image_size}", f"it must be one of {IMAGE_SIZES}")
+    if config.model.dtype != "float32":
+        raise ConfigError(f"config.model.dtype is {config.model.dtype!r}", "this system computes in float32")
     if "gan" in active and config.data.batch_size // config.accumulate < 2:
         raise ConfigError(
             f"config.data.batch_size is {config.data.batch_size}, and config.loss.gan takes wrong audio of another",
