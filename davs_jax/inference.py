@@ -63,6 +63,7 @@ class Davs(Talker):
     ):
         super().__init__(config, params, batch_stats, mesh, batch)
         self.wid_norm = config.model.wid_norm
+        self.over_time = self.wid_norm != "none"
         self.gains = {name: config.get(key, 1.0) for name, key in GAINS.items()}
         self._forwards = _forwards(FrozenConfigDict(config.model), mesh)
 

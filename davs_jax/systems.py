@@ -13,7 +13,8 @@ four modules, and each is imported only by those that need it:
 `training`, for `training`
     `TERMS`, `check(config, active)`, `batch(config, active, modalities)`, `forward(networks, batch)`,
     `discriminator_losses(networks, outputs, batch)` and `generator_losses(networks, outputs, batch)`, as of
-    `training/davs.py`.
+    `training/davs.py`. With `prepare(config) -> {network: weights}` it computes weights of the clips before the first
+    step; networks that are found in `config.init_from` keep those.
 `talker`, for generation and evaluation
     `TALKER`, a class derived from `talker.Talker`: the trained system, which makes frames of a photo and speech.
 
@@ -21,7 +22,7 @@ docs/baselines.md adds a system step by step.
 """
 
 import importlib
-from pathlib import Path
+import pkgutil
 from types import ModuleType
 
 from davs_jax.errors import ConfigError
@@ -33,12 +34,13 @@ _OWN = {
     "training": "davs_jax.training.davs",
     "talker": "davs_jax.inference",
 }
-_BASELINES = Path(__file__).parent / "baselines"
+_BASELINES = "davs_jax.baselines"
 
 
 def names() -> tuple[str, ...]:
     """All systems: DAVS, then the baselines."""
-    return DAVS, *sorted(path.parent.name for path in _BASELINES.glob("*/networks.py"))
+    packages = pkgutil.iter_modules(importlib.import_module(_BASELINES).__path__)
+    return DAVS, *sorted(package.name for package in packages if package.ispkg)
 
 
 def part(system: str, name: str) -> ModuleType:
@@ -54,4 +56,4 @@ def part(system: str, name: str) -> ModuleType:
     """
     if system not in names():
         raise ConfigError(f"config.model.system is {system!r}", f"it must be one of {', '.join(names())}")
-    return importlib.import_module(_OWN[name] if system == DAVS else f"davs_jax.baselines.{system}.{name}")
+    return importlib.import_module(_OWN[name] if system == DAVS else f"{_BASELINES}.{system}.{name}")

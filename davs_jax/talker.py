@@ -41,10 +41,13 @@ class Talker(abc.ABC):
       NETWORKS: the networks that it uses of a run's.
       batch: images or windows per call, on all devices together.
       gains: by encoder, the factor of its wid in generation; see `driving`.
-      wid_norm: how wid is normalised over the frames of a file: `none`, or a kind of `models.word_vectors`.
+      over_time: a frame's wid depends on the other frames of its file, which are all encoded before the first frame is
+        made; see `normalised`.
+      wid_norm: how wid is normalised over the frames of a file, a kind of `models.word_vectors`.
     """
 
     NETWORKS: ClassVar[tuple[str, ...]]
+    over_time: bool = False
     wid_norm: str = "none"
 
     def __init__(
@@ -164,8 +167,21 @@ class Talker(abc.ABC):
         return self.normalised(self.raw_wid_from_audio(audio))
 
     def normalised(self, wid: np.ndarray) -> np.ndarray:
-        """wid `[…, T, E]` of all frames of a clip or a file, normalised over T."""
+        """wid `[…, T, E]` of all frames of a clip or a file, from what `raw_wid_from_audio` gives for each."""
         return wid
+
+    def pace(self, motion: Callable[[int], np.ndarray], paused: np.ndarray) -> np.ndarray | None:
+        """Which frame of a video each moment of speech is put into.
+
+        Args:
+          motion: from a number M, how much the head moves at each of the video's first M frames, `[M]`; a shorter video
+            runs back and forth.
+          paused: bool `[N]`, where the speech pauses.
+
+        Returns:
+          int `[N]`, indices that never fall; None is one frame after the other.
+        """
+        return None
 
     def driving(self, encoder: str, wid: np.ndarray) -> np.ndarray:
         """wid `[…, E]` of an encoder as generation uses it."""

@@ -26,6 +26,7 @@ from davs_jax.models.word_vectors import Running
 from davs_jax.talker import Talker
 
 LEVEL_SAMPLES = 320  # samples of one level: 20 ms
+PAUSE = 25.0  # dB
 LOWEST_RATE = 32_000  # Hz, of a result's audio
 BLOCK = 32  # images of a driving video in memory at once
 SLOWEST, FASTEST = 10, 60  # frames per second
@@ -60,12 +61,17 @@ class Driver(abc.ABC):
     def words(self, model: Talker) -> tuple[Iterator[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
         """What is read, `[n, …]`, `frames` in all, and the function that makes wid `[n, E]` of it, without the gain.
 
-        Where the model normalises word vectors, it does so over all frames, which are encoded before the first is
+        Where a frame's wid depends on the others (`Talker.over_time`), all frames are encoded before the first is
         yielded; over those so far where the driver is live (`word_vectors.Running`, a window of 10 s).
+
+        Raises:
+          GenerationError: the driver is live and the model reads whole recordings.
         """
         inputs, encode = self.inputs(model), functools.partial(self.encode, model)
-        if model.wid_norm == "none":
+        if not model.over_time:
             return inputs, encode
+        if self.live and model.wid_norm == "none":
+            raise GenerationError("these weights read a whole recording first", "save the speech to a file")
         if self.live:
             running = Running(model.wid_norm, WINDOW * self.fps)
             return inputs, lambda part: running(encode(part))
@@ -93,6 +99,10 @@ class Driver(abc.ABC):
         """Its own images uint8 `[H, W, 3]`; None where it has none."""
         return None
 
+    def paused(self) -> np.ndarray | None:
+        """Where its speech pauses, bool `[frames]`; None where that is not known before it is generated."""
+        return None
+
 
 @dataclass(frozen=True)
 class Speech(Driver):
@@ -108,6 +118,10 @@ class Speech(Driver):
 
     def inputs(self, model: Talker) -> Iterator[np.ndarray]:
         return model.stream_audio([self.samples], self.fps)
+
+    def paused(self) -> np.ndarray:
+        samples = np.pad(self.samples, (0, -len(self.samples) % LEVEL_SAMPLES))
+        return _pauses(_levels(samples), self.frames, self.fps)
 
     def audio(self) -> Iterator[np.ndarray]:
         return iter([self.samples])
@@ -137,6 +151,9 @@ class Recording(Driver):
 
     def inputs(self, model: Talker) -> Iterator[np.ndarray]:
         return model.stream_audio(video.read_audio_blocks(self.path, track=self.track), self.fps)
+
+    def paused(self) -> np.ndarray:
+        return _pauses(self.levels, self.frames, self.fps)
 
     def audio(self) -> Iterator[np.ndarray]:
         return video.read_audio_blocks(self.path, self.rate, track=self.track)
@@ -292,6 +309,12 @@ def _levels(samples: np.ndarray) -> np.ndarray:
     """dBFS of every 20 ms; −120 is silence."""
     power = np.square(samples.reshape(-1, LEVEL_SAMPLES), dtype=np.float64).mean(1)
     return (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
+
+
+def _pauses(levels: np.ndarray, frames: int, fps: int) -> np.ndarray:
+    """Frames whose level is PAUSE dB below that of loud speech, bool `[frames]`."""
+    at = ((np.arange(frames) + 0.5) * SAMPLE_RATE / (fps * LEVEL_SAMPLES)).astype(int).clip(0, len(levels) - 1)
+    return levels[at] < np.percentile(levels, 95) - PAUSE if frames else np.zeros(0, bool)
 
 
 def _coded_rate(rate: int) -> int:

@@ -117,9 +117,16 @@ def _with_photos(
     model: Talker, source: Source, driver: Driver, inputs: Iterator[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, list[Photo]]]:
     """The driver's inputs, a group at a time, and as many photos of the source."""
-    photos = source.photos(driver.frames) if isinstance(source, Footage) else itertools.repeat(source)
+    photos = _paced(model, source, driver) if isinstance(source, Footage) else itertools.repeat(source)
     for batch in inputs if driver.live else _regrouped(inputs, _group(model)):
         yield batch, list(itertools.islice(photos, len(batch)))
+
+
+def _paced(model: Talker, source: Footage, driver: Driver) -> Iterator[Photo]:
+    """The video's frames in the order in which the model wants them."""
+    paused = driver.paused()
+    order = None if paused is None else model.pace(source.motion, paused)
+    return source.photos(driver.frames) if order is None else source.along(order)
 
 
 def _generated(

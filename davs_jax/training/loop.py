@@ -173,6 +173,10 @@ def _start(config, job: Job, checkpoints: Checkpoints) -> tuple[DavsState, dict[
         _say(f"resuming from step {checkpoints.latest}", *changed)
         return now, dict.fromkeys(now.params, f"step {checkpoints.latest}")
     given, origins = checkpoint.init_from(config, job.abstract)
+    if prepare := getattr(job.stage.system, "prepare", None):
+        found = {name: weights for name, weights in prepare(config).items() if name not in given}
+        given |= {name: checkpoint.placed_like(name, job.abstract, weights) for name, weights in found.items()}
+        origins |= dict.fromkeys(found, "the clips")
     return state.init_state(job.stage, job.mesh, given), origins
 
 
@@ -229,10 +233,9 @@ def _validation_clips(config, stage: Stage) -> ClipSource | None:
     Raises:
       DataError: the folder has no such split.
     """
-    needed = set(_talker(config).needs("audio_encoder"))
-    if not (config.log.eval_every > 0 and _reads(stage)) and not (
-        config.log.images_every > 0 and needed <= set(stage.networks)
-    ):
+    reads = config.log.eval_every > 0 and _reads(stage)
+    shows = config.log.images_every > 0 and set(_talker(config).needs("audio_encoder")) <= set(stage.networks)
+    if not (reads or shows):
         return None
     return open_clips(config.data.clips, config.log.eval_split, config.words)
 

@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from davs_jax.data import pipeline
+from davs_jax.data.sources import open_clips
 from davs_jax.models.initialization import first_variables
 from davs_jax.parallel import sharding
 from davs_jax.training import step
@@ -29,12 +30,16 @@ def first_weights(config: ConfigDict) -> tuple[dict, dict]:
     return jax.jit(lambda: first_variables(config.model, config.seed, Stage.from_config(config).networks))()
 
 
-def overfitted(config: ConfigDict, steps: int) -> dict[str, np.ndarray]:
-    """Trains on the first two clips alone, and returns every term's loss by step."""
+def overfitted(config: ConfigDict, steps: int, prepared: dict | None = None) -> dict[str, np.ndarray]:
+    """Trains on two clips alone, and returns every term's loss by step.
+
+    Args:
+      prepared: weights by network that training starts from.
+    """
     stage, mesh = Stage.from_config(config), sharding.make_mesh(config.mesh)
-    config.data.share = 2 / 16  # of the training clips
+    config.data.share = 2 / len(open_clips(config.data.clips, "train"))
     batches = pipeline.train_batches(config, mesh, stage.batch)
-    now, train, found = init_state(stage, mesh), step.make_train_step(stage, mesh), []
+    now, train, found = init_state(stage, mesh, prepared), step.make_train_step(stage, mesh), []
     for batch in itertools.islice(batches, steps):
         now, metrics = train(now, batch)
         found.append(metrics)
