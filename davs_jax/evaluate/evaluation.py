@@ -23,6 +23,7 @@ from davs_jax.evaluate.sections import (
     Fusion,
     Landmarks,
     Likeness,
+    LipDistances,
     LipSync,
     Motion,
     MouthMotion,
@@ -34,6 +35,7 @@ from davs_jax.evaluate.sections import (
     Word,
 )
 from davs_jax.inference import Davs
+from davs_jax.media.faces import mesh
 from davs_jax.talker import Talker
 
 UNMEASURED = {
@@ -166,6 +168,12 @@ def mouth_corners(context: Context) -> Landmarks:
     return landmarks.table(context.generated.corners, context.source.image_size)
 
 
+def lip_landmarks(context: Context) -> LipDistances:
+    if not context.generated.lips:
+        raise NotMeasurable(f"{mesh.MISSING} ({mesh.REMEDY})")
+    return landmarks.lip_table(context.generated.lips)
+
+
 def activity(context: Context) -> dict[str, Motion]:
     return generated.activity_table(context.generated, context.people, context.seed)
 
@@ -199,6 +207,7 @@ PARTS = (
     Part("swap", swapped, (GENERATOR, SWAPS)),
     Part("likeness", likeness, (GENERATOR,)),
     Part("landmarks", mouth_corners, (GENERATOR,)),
+    Part("lips", lip_landmarks, (GENERATOR,)),
     Part("activity", activity, (GENERATOR,)),
     Part("lip_sync", lip_sync, (SYNCNET, GENERATOR)),
     Part("perceptual", perceptual, (DISTANCES, GENERATOR)),

@@ -14,6 +14,7 @@ from davs_jax.evaluate.perceptual import PerceptualMetrics
 from davs_jax.evaluate.recognition import clips, partner
 from davs_jax.evaluate.sections import Likeness, LipSync, Mean, Motion, MouthMotion, Trust
 from davs_jax.inference import Davs
+from davs_jax.media.faces import mesh
 from davs_jax.talker import Talker
 
 PHOTO_FRAME = 0  # serves as the clip's photo; a fixed rule, the same for every run
@@ -44,6 +45,7 @@ class Generated:
       examples: by clip index, the frames of every variant and the real ones, uint8 `[29, S, S, 3]`.
       scores: SyncNet's, one dictionary per scored clip: by variant, and by SyncNet's own variant.
       corners: distances of mouth corners (`landmarks.corner_distances`), one dictionary per scored clip.
+      lips: LMD (`landmarks.lip_distances`), one dictionary per scored clip; empty without FaceMesh's weights.
       extremes: as examples, the best and the worst clips by the gain in mouth L1 of the audio-driven frames over the
         copied photo.
     """
@@ -56,6 +58,7 @@ class Generated:
     scores: list[dict[str, dict[str, Score]]] = field(default_factory=list)
     corners: list[dict[str, np.ndarray]] = field(default_factory=list)
     extremes: dict[str, dict[int, dict[str, np.ndarray]]] = field(default_factory=dict)
+    lips: list[dict[str, np.ndarray]] = field(default_factory=list)
 
 
 def generate_variants(
@@ -113,7 +116,7 @@ def measure(
     judge = judge or (model if isinstance(model, Davs) else None)
     scored_clips = SCORED_CLIPS if scored_clips is None else scored_clips
     kept, scored, compared = (_spread(len(words), count) for count in (EXAMPLES, scored_clips, perceptual.CLIPS))
-    rows, examples, scores, corners, extremes = [], {}, [], [], {1: [], -1: []}
+    rows, examples, scores, corners, lips, extremes = [], {}, [], [], [], {1: [], -1: []}
     for clip in progress(clips(batches), total=len(words), desc="generating", unit="clip"):
         i, real = int(clip["index"]), clip["frames"]
         other = model.clip_audio(source.record(partner(i, words))) if several_words else None
@@ -133,6 +136,8 @@ def measure(
         shown = {name: frames for name, frames in variants.items() if name not in ("real", "untrained")}
         if i in scored:
             corners.append(landmarks.corner_distances(shown, real))
+            if mesh.installed():
+                lips.append(landmarks.lip_distances(shown, real))
         if distances and i in compared:
             distances.add(i, shown, real)
         if scorer and i in scored:
@@ -140,7 +145,7 @@ def measure(
             scores.append({name: scorer(frames, samples) for name, frames in variants.items() if name != "untrained"})
     named = {name: {i: variants for _, i, variants in extremes[sign]} for name, sign in (("best", 1), ("worst", -1))}
     index, *stacked = zip(*rows, strict=True)
-    return Generated(np.array(index), *map(_stack, stacked), examples, scores, corners, named)
+    return Generated(np.array(index), *map(_stack, stacked), examples, scores, corners, named, lips)
 
 
 def _spread(length: int, count: int) -> set[int]:

@@ -1,18 +1,19 @@
-"""A landmark distance, that of the mouth corners, reported with the detector and the divisor that it depends on."""
+"""Landmark distances, of the mouth corners and of the lips, with the detector and the unit that they depend on."""
 
 from collections.abc import Mapping
 
 import cv2
 import numpy as np
 
-from davs_jax.evaluate.sections import CornerMeasure, Corners, Landmarks
-from davs_jax.media.faces import detectors
+from davs_jax.evaluate.sections import CornerMeasure, Corners, Landmarks, LipDistances
+from davs_jax.media.faces import detectors, mesh
 from davs_jax.media.faces.detectors import Detector
 
 SIDE = 256  # pixels that a smaller image is enlarged to before face detection
 EVERY = 4  # frames from one measured frame to the next
 EYES, MOUTH = slice(0, 2), slice(3, 5)  # of the five points
 DETECTOR = "MTCNN (Zhang et al. 2016), its two mouth corners"
+LIPS = "FaceMesh (Kartynnik et al. 2019), 18 points of the lips, centred; pixels of a face of 256 px"
 DIVISOR = "the distance between the real frame's eyes"
 
 
@@ -57,6 +58,37 @@ def table(clips: list[dict[str, np.ndarray]], size: int) -> Landmarks:
     enlarged = f"{size} px, enlarged to {max(size, SIDE)}"
     measure = CornerMeasure(detector=DETECTOR, divisor=DIVISOR, size=enlarged, clips=len(clips))
     return Landmarks(measure=measure, by_driver=by_driver)
+
+
+def lip_distances(variants: Mapping[str, np.ndarray], real: np.ndarray) -> dict[str, np.ndarray]:
+    """LMD (Chen et al. 2018): the mean distance of the lip points in generated frames from those in the real ones.
+
+    Both sets of points are centred, so that it measures the mouth's shape and not its place. The points are FaceMesh's;
+    the paper's are dlib's. The unit is a pixel of a face of 256 px.
+
+    Args: as of `corner_distances`.
+
+    Returns:
+      a distance for every measured frame, `[⌈T / 4⌉]`.
+
+    Raises:
+      DetectorError: FaceMesh's weights are not installed.
+    """
+    at = range(0, len(real), EVERY)
+
+    def shapes(frames: np.ndarray) -> np.ndarray:
+        points = np.stack([mesh.lips(frames[t]) for t in at])
+        return points - points.mean(1, keepdims=True)
+
+    true = shapes(real)
+    scale = 256 / real.shape[-2]
+    return {name: scale * np.linalg.norm(shapes(frames) - true, axis=2).mean(1) for name, frames in variants.items()}
+
+
+def lip_table(clips: list[dict[str, np.ndarray]]) -> LipDistances:
+    """Means by variant of what `lip_distances` returns for each clip."""
+    by_driver = {name: float(np.concatenate([clip[name] for clip in clips]).mean()) for name in clips[0]}
+    return LipDistances(detector=LIPS, clips=len(clips), by_driver=by_driver)
 
 
 def _points(frame: np.ndarray, detector: Detector) -> np.ndarray | None:

@@ -212,6 +212,15 @@ class Landmarks:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LipDistances:
+    """LMD by driver, and what it was measured with."""
+
+    detector: Annotated[str, HIDDEN]
+    clips: Annotated[int, HIDDEN]
+    by_driver: Annotated[dict[str, float], BESIDE]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Motion:
     """How well one curve follows another; see `metrics.motion`."""
 
@@ -302,6 +311,7 @@ class Figures:
     swap: Annotated[Swap | None, Shown("Swapped: the person of A says what B says")] = None
     likeness: Annotated[dict[str, Likeness] | None, Shown("Generated frames", key="pictures")] = None
     landmarks: Annotated[Landmarks | None, Shown("Mouth corners")] = None
+    lips: Annotated[LipDistances | None, Shown("Lip landmark distance (LMD) ↓")] = None
     activity: Annotated[dict[str, Motion] | None, Shown("Mouth activity")] = None
     lip_sync: Annotated[dict[str, dict[str, LipSync]] | None, Shown("Lip sync, scored by SyncNet")] = None
     perceptual: Annotated[Perceptual | None, Shown("Perceptual similarity: LPIPS and FID")] = None

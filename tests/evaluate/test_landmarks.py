@@ -1,9 +1,13 @@
+import cv2
 import numpy as np
 import pytest
 
-from davs_jax.evaluate.landmarks import corner_distances, table
+from davs_jax.evaluate.landmarks import corner_distances, lip_distances, lip_table, table
 from davs_jax.evaluate.sections import Corners
+from davs_jax.media.faces import mesh
+from davs_jax.media.faces.alignment import aligned_crop
 from davs_jax.media.faces.detectors import Face
+from support import talking_files
 
 POINTS = np.array([[90, 100], [170, 100], [130, 140], [100, 180], [160, 180]], np.float32)
 
@@ -45,3 +49,17 @@ def test_frames_without_a_face_are_counted_and_left_out(real):
     assert figures.by_driver["photo"] == Corners(mean=None, frames=0, missed=8)
     assert figures.measure.size == "64 px, enlarged to 256"
     assert "MTCNN" in figures.measure.detector
+
+
+@pytest.mark.skipif(not mesh.installed(), reason=mesh.MISSING)
+def test_lip_distances_measure_the_shape_of_the_mouth_and_not_its_place():
+    face = aligned_crop(talking_files.portrait(), np.array(talking_files.POINTS, np.float64), 256)
+    wider = cv2.resize(face, (300, 256))[:, 22:278]
+    variants = {"same": face, "moved": np.roll(face, 3, 1), "wider": wider}
+    clips = {name: np.repeat(image[None], 5, 0) for name, image in variants.items()}
+    found = lip_distances(clips, clips["same"])
+    assert found["same"].shape == (2,)
+    np.testing.assert_allclose(found["same"], 0, atol=1e-6)
+    assert found["moved"].max() < found["wider"].min() / 2
+    table_of = lip_table([found])
+    assert table_of.by_driver["same"] == pytest.approx(0, abs=1e-6) and table_of.clips == 1

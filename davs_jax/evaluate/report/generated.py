@@ -9,7 +9,7 @@ from davs_jax.display.page import bracketed, decimals, image, percent, section, 
 from davs_jax.evaluate.generated import VARIANTS
 from davs_jax.evaluate.lip_sync import VARIANTS as SYNCNET_VARIANTS
 from davs_jax.evaluate.mouth_opening import TRUSTED
-from davs_jax.evaluate.sections import Landmarks, Likeness, LipSync, Mean, Motion, MouthMotion, Perceptual
+from davs_jax.evaluate.sections import Landmarks, Likeness, LipDistances, LipSync, Mean, Motion, MouthMotion, Perceptual
 
 OURS = ("audio", "video")  # rows in bold
 CLOSENESS = {
@@ -102,6 +102,19 @@ def landmarks(found: Landmarks | None) -> str:
         f"{measure.detector}. Divisor: {measure.divisor}. Every fourth frame of {measure.clips:,} clips; frames in "
         "which no face was found are counted as missed and left out.",
         table(("driven by", "distance ↓", "frames", "missed"), rows),
+    )
+
+
+def lips(found: LipDistances | None) -> str:
+    """The section "Lip landmarks"."""
+    if not found:
+        return ""
+    rows = [(VARIANTS[v], decimals(value, 2)) for v, value in found.by_driver.items()]
+    return section(
+        "Lip landmarks",
+        f"LMD, the landmark distance of Chen et al. (2018), of every fourth frame of {found.clips:,} clips. Detector: "
+        f"{found.detector}; published values use dlib's points, so compare the rows.",
+        table(("driven by", "LMD ↓"), rows, main=OURS, keys=list(found.by_driver)),
     )
 
 

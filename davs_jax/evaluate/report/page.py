@@ -96,6 +96,7 @@ def _page(report: Report, media: Media) -> str:
         generated.likeness(figures.likeness, evaluated.words),
         generated.lip_sync(figures.lip_sync),
         generated.landmarks(figures.landmarks),
+        generated.lips(figures.lips),
         generated.perceptual(figures.perceptual),
         generated.activity(figures.activity),
         generated.motion(figures.motion, media.openings),
