@@ -1,5 +1,6 @@
 """Lip Movements Generation at a Glance (Chen et al. 2018): 16 frames of the lips from one lip photo and log-mel audio.
 
+    python -m data_prep.lrw --input LRW/lipread_mp4 --output data/lrw128 --image-size 128
     python -m davs_jax.main --config configs/baselines/glance.py:autoencoder --workdir runs/glance/autoencoder
     python -m davs_jax.main --config configs/baselines/glance.py --workdir runs/glance/lips
     python -m davs_jax.generate --checkpoint runs/glance/lips --photo me.jpg --audio speech.wav --output talking.mp4

@@ -1,12 +1,13 @@
 """You said that? / Speech2Vid (Chung et al. 2017): L1 alone, then a second network that sharpens the frames.
 
+    python -m data_prep.lrw --input LRW/lipread_mp4 --output data/lrw128 --image-size 128
     python -m davs_jax.main --config configs/baselines/speech2vid.py:face --workdir runs/speech2vid/face
     python -m davs_jax.main --config configs/baselines/speech2vid.py --workdir runs/speech2vid/deblur
     python -m davs_jax.generate --checkpoint runs/speech2vid/deblur --photo me.jpg --audio speech.wav --output a.mp4
 
 The second stage's run holds all networks. The stage `face` generates too, without sharpening. The published images have
-112 px; ours are those of the shards, and networks scale with them. Learning rate and batch are DAVS's: the paper's
-are not comparable, since its code was never released. configs/baselines/speech2vid_quickstart.py is the same in small.
+112 px; ours are those of the shards, and networks scale with them. Learning rate and batch are DAVS's: the
+authors' training code was not released. configs/baselines/speech2vid_quickstart.py is the same in small.
 """
 
 from configs import baselines
