@@ -75,6 +75,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     c.words = ()
 
     c.model = m = ConfigDict()
+    m.system = "davs"  # the talking-face system: davs, or one of davs_jax/baselines (configs/baselines)
     m.image_size = 256  # pixels: 64, 128, 256 or 512
     m.width = 1.0  # multiplier of all hidden channel counts; 1 is the published system
     m.embed_dim = 256  # length of pid

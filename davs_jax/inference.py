@@ -1,12 +1,11 @@
-"""Trained models: how one is loaded, and its jitted forwards, in batches of one size so that each compiles once."""
+"""Trained models: how one is loaded; DAVS's jitted forwards, in batches of one size so that each compiles once."""
 
-import copy
 import functools
 import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,22 +13,19 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from davs_jax import checkpoint, models
+from davs_jax import checkpoint, models, systems
 from davs_jax.checkpoint.export import DEMO
-from davs_jax.constants import FIRST_FRAME
 from davs_jax.errors import ConfigError
 from davs_jax.models import word_vectors
 from davs_jax.models.layers import scaled
 from davs_jax.parallel import sharding
+from davs_jax.talker import BATCH, Devices, Talker, to_bytes, to_float
 
 NETWORKS = ("person_encoder", "visual_encoder", "audio_encoder", "decoder", "word_classifier")
 GAINS = {"audio_encoder": "audio_gain", "visual_encoder": "video_gain"}  # by word encoder, the key in the configuration
-BATCH = 32  # images per call and accelerator
 CACHED = 1 << 22  # numbers: 16 MiB, at 256 px and width 1 one image. Alone it took 206 ms, as one of eight 240 ms
 FARTHEST = 3.0  # deviations of a normalised word vector's feature from its mean, in generation
 POOLED = 4  # side of the person map after pooling, in `pid_from_frames`
-
-Devices = Literal["one", "host", "job"]
 
 log = logging.getLogger(__name__)
 
@@ -42,27 +38,20 @@ class Person(NamedTuple):
     maps: dict[int, jax.Array]  # {stride: [1, S/stride, S/stride, C]}
 
 
-class Davs:
-    """The forwards that generation, evaluation and validation share. Batch norms use their running statistics.
+class Davs(Talker):
+    """The forwards of DAVS that generation, evaluation and validation share; see `Talker`.
+
+    E is the length of pid and wid (256).
 
     Args:
-      config: the run's configuration, of which `config.model` is used, and `audio_gain` and `video_gain` where present.
-      params, batch_stats: by network, as `checkpoint.load_weights` returns them or as the training state holds them.
-      mesh: every batch is sharded over it; params and batch_stats must lie on it already. None is one device.
-      batch: images or windows per call and device; the last call is padded. The default is as many images as a CPU's
-        cache holds, on accelerators BATCH. It does not depend on the number of devices, because compilers round the
-        last bit of a result by the shape of the input.
-
-    Images in and out are uint8 `[…, S, S, 3]`; vectors are float32. E is the length of pid and wid (256).
-
-    Compilers may also round the last bit by a row's place in the batch. Two calls are bit-identical where every row has
-    the same place in both; elsewhere vectors agree to float32 rounding, and images to one gray level.
+      batch: as of `Talker`; the default is as many images as a CPU's cache holds, on accelerators BATCH.
 
     Attributes:
-      batch: images or windows per call, on all devices together.
       gains: by word encoder, the factor of its wid in generation; the official system exaggerates the mouth this way.
         The encoders here return wid without it.
     """
+
+    NETWORKS = NETWORKS
 
     def __init__(
         self,
@@ -72,56 +61,19 @@ class Davs:
         mesh: Mesh | None = None,
         batch: int | None = None,
     ):
-        self.config = config
-        self.image_size: int = config.model.image_size
-        self.wid_norm: str = config.model.wid_norm
-        self.gains: dict[str, float] = {name: config.get(key, 1.0) for name, key in GAINS.items()}
-        share = batch or (images_in_cache(config.model) if jax.default_backend() == "cpu" else BATCH)
-        self.batch = share * (mesh.size if mesh is not None else 1)
-        self.mesh = mesh
+        super().__init__(config, params, batch_stats, mesh, batch)
+        self.wid_norm = config.model.wid_norm
+        self.over_time = self.wid_norm != "none"
+        self.gains = {name: config.get(key, 1.0) for name, key in GAINS.items()}
         self._forwards = _forwards(FrozenConfigDict(config.model), mesh)
-        variables = {
-            name: {"params": params[name], "batch_stats": batch_stats.get(name, {})}
-            for name in NETWORKS
-            if name in params
-        }
-        self._variables = variables if mesh is not None else jax.device_put(variables)
 
-    @classmethod
-    def on(
-        cls, devices: Devices, config: ConfigDict, params: Mapping, batch_stats: Mapping, batch: int | None = None
-    ) -> "Davs":
-        """The model with its weights copied to `devices`, over which every batch is divided; see `load`."""
-        found = {"one": jax.local_devices()[:1], "host": jax.local_devices(), "job": jax.devices()}[devices]
-        if len(found) == 1:
-            return cls(config, params, batch_stats, batch=batch)
-        mesh = sharding.make_mesh(ConfigDict({"data": -1, "fsdp": 1}), found)
-        params, batch_stats = jax.device_put((dict(params), dict(batch_stats)), sharding.replicated(mesh))
-        return cls(config, params, batch_stats, mesh, batch)
+    @staticmethod
+    def default_batch(model: ConfigDict) -> int:
+        return images_in_cache(model) if jax.default_backend() == "cpu" else BATCH
 
-    @property
-    def networks(self) -> tuple[str, ...]:
-        """The networks that these weights hold. A stage saves only those that it uses."""
-        return tuple(self._variables)
-
-    @property
-    def word_frames(self) -> np.ndarray:
-        """The frames of a clip that the word classifier reads: 2, 4, … 24 (start 0 of the official evaluation)."""
-        return FIRST_FRAME + 2 * np.arange(self.config.model.word_frames)
-
-    def has(self, *networks: str) -> bool:
-        """Whether these weights hold the networks."""
-        return all(name in self._variables for name in networks)
-
-    def weights(self, *networks: str) -> dict[str, dict[str, Any]]:
-        """`{"params": …, "batch_stats": …}` by network."""
-        return {name: self._weights(name) for name in networks}
-
-    def with_weights(self, weights: Mapping[str, Mapping]) -> "Davs":
-        """The same model with other weights for these networks; shares its compiled forwards."""
-        other = copy.copy(self)
-        other._variables = self._variables | dict(weights)
-        return other
+    @staticmethod
+    def needs(encoder: str) -> tuple[str, ...]:
+        return "person_encoder", encoder, "decoder"
 
     def encode_person(self, photo: np.ndarray) -> Person:
         """photo uint8 `[S, S, 3]`, an aligned crop → what `decode` takes; called once per photo.
@@ -135,10 +87,6 @@ class Davs:
     def wid_from_video(self, frames: np.ndarray) -> np.ndarray:
         """Frames of whole clips uint8 `[…, T, S, S, 3]` → wid `[…, T, E]`, `normalised`."""
         return self.normalised(self.raw_wid_from_video(frames))
-
-    def wid_from_audio(self, mfcc: np.ndarray) -> np.ndarray:
-        """MFCC windows of whole clips float32 `[…, T, 20, 12]` → wid `[…, T, E]`, `normalised`."""
-        return self.normalised(self.raw_wid_from_audio(mfcc))
 
     def raw_wid_from_video(self, frames: np.ndarray) -> np.ndarray:
         """Frames uint8 `[…, S, S, 3]` → wid `[…, E]` as the encoder returns it, for `normalised`."""
@@ -163,10 +111,6 @@ class Davs:
         """
         wid = self.gains[encoder] * wid
         return wid.clip(-FARTHEST, FARTHEST) if self.wid_norm == "mean_variance" else wid
-
-    def decode(self, person: Person, wid: np.ndarray) -> np.ndarray:
-        """One person and wid `[N, E]` → frames uint8 `[N, S, S, 3]`."""
-        return self.decode_and_field(person, wid)[0]
 
     def decode_and_field(self, person: Person, wid: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """As `decode`, and by how many pixels the photo was moved: float32 `[N, S, S, 2]`, None without a flow head."""
@@ -196,37 +140,9 @@ class Davs:
         self._check_size(frames)
         return self._in_batches("pid_from_frames", "person_encoder", frames)
 
-    def _check_size(self, images: np.ndarray) -> None:
-        expected = (self.image_size, self.image_size, 3)
-        if images.shape[-3:] != expected:
-            raise ValueError(f"the model takes images {expected}, got {tuple(images.shape)}")
-
-    def _weights(self, network: str) -> dict[str, Any]:
-        if network not in self._variables:
-            raise KeyError(f"these weights have no {network}; they have {', '.join(self._variables)}")
-        return self._variables[network]
-
     def _in_batches(self, name: str, network: str, values: np.ndarray) -> Any:
         forward, weights = self._forwards[name], self._weights(network)
         return self._each_batch(lambda part: forward(weights, part), values)
-
-    def _each_batch(self, call: Callable, *values: np.ndarray) -> Any:
-        """`call` on padded slices of equal size. All slices are dispatched before the first result is fetched."""
-        results, count = [], len(values[0])
-        for start in range(0, count, self.batch):
-            parts = [v[start : start + self.batch] for v in values]
-            missing = self.batch - len(parts[0])
-            padded = [np.pad(part, [(0, missing)] + [(0, 0)] * (part.ndim - 1)) for part in parts]
-            results.append(call(*map(self._place, padded)))
-        return jax.tree.map(lambda *parts: np.concatenate([np.asarray(p) for p in parts])[:count], *results)
-
-    def _place(self, values: np.ndarray) -> np.ndarray | jax.Array:
-        if self.mesh is None:
-            return values
-        # Works in a job of many processes too, where each addresses its own share only.
-        return jax.make_array_from_callback(
-            values.shape, sharding.batch_sharding(self.mesh), lambda index: values[index]
-        )
 
 
 def load(
@@ -235,21 +151,21 @@ def load(
     batch: int | None = None,
     audio_gain: float | None = None,
     video_gain: float | None = None,
-) -> Davs:
-    """Loads a trained model. Every command and the Python API load through here.
+) -> Talker:
+    """Loads a trained model of any system. Every command and the Python API load through here.
 
     Args:
       path: a workdir, one checkpoint in it, or an exported folder; None is the demo model of the package.
       devices: which devices share every batch. "host", those of this host, is for generation, which any process of a
         job may do alone. "job", those of all processes, is for evaluation; all processes must then make the same
         calls. "one" is the first of this host.
-      batch: as in `Davs`.
+      batch: as in `Talker`.
       audio_gain, video_gain: the factor of the word vectors of speech and of a driving video in generation; None keeps
         the one that is stored with the weights, or else 1.
 
     Raises:
       CheckpointError: there are no weights, or they are damaged.
-      ConfigError: a gain is not a number above 0.
+      ConfigError: a gain is not a number above 0 or the system has none, or this version lacks the system.
     """
     gains = {"audio_gain": audio_gain, "video_gain": video_gain}
     for name, gain in gains.items():
@@ -262,8 +178,12 @@ def load(
     if path is None:
         log.warning("the demo model is used; it has seen only synthetic faces, which speak ten words (%s)", DEMO)
     config, params, batch_stats = checkpoint.load_weights(str(path or DEMO))
-    config.update({name: gain for name, gain in gains.items() if gain is not None})
-    return Davs.on(devices, config, params, batch_stats, batch)
+    given = {name: gain for name, gain in gains.items() if gain is not None}
+    config.update(given)
+    model = systems.part(config.model.system, "talker").TALKER.on(devices, config, params, batch_stats, batch)
+    if given and not model.gains:
+        raise ConfigError(f"{path}: weights of the system {config.model.system} have no gains", "leave them out")
+    return model
 
 
 @functools.lru_cache(maxsize=8)
@@ -272,11 +192,11 @@ def _forwards(model: FrozenConfigDict, mesh: Mesh | None) -> dict[str, Callable]
     networks = models.build(model)
 
     def encode_person(weights, photo):
-        photo = _to_float(photo)[None]
+        photo = to_float(photo)[None]
         return photo, *networks["person_encoder"].apply(weights, photo, train=False)
 
     def wid_from_video(weights, frames):
-        return networks["visual_encoder"].apply(weights, _to_float(frames), train=False)
+        return networks["visual_encoder"].apply(weights, to_float(frames), train=False)
 
     def wid_from_audio(weights, mfcc):
         return networks["audio_encoder"].apply(weights, mfcc, train=False)
@@ -286,19 +206,19 @@ def _forwards(model: FrozenConfigDict, mesh: Mesh | None) -> dict[str, Callable]
 
     def decoded(weights, *inputs):
         frames, found = networks["decoder"].apply(weights, *inputs, train=False, mutable=["intermediates"])
-        return _to_bytes(frames), found["intermediates"]["field"][0] if model.flow else None
+        return to_bytes(frames), found["intermediates"]["field"][0] if model.flow else None
 
     def decode(weights, person, wid):
         photo, pid, maps = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(wid), *x.shape[1:])), tuple(person))
         return decoded(weights, pid, wid, maps, photo)
 
     def redecode(encoder_weights, decoder_weights, photos, wid):
-        photos = _to_float(photos)
+        photos = to_float(photos)
         pid, maps = networks["person_encoder"].apply(encoder_weights, photos, train=False)
         return decoded(decoder_weights, pid, wid, maps, photos)
 
     def pid_from_frames(weights, frames):
-        pid, maps = networks["person_encoder"].apply(weights, _to_float(frames), train=False)
+        pid, maps = networks["person_encoder"].apply(weights, to_float(frames), train=False)
         n, size, _, channels = maps[4].shape
         pooled = maps[4].reshape(n, POOLED, size // POOLED, POOLED, size // POOLED, channels).mean((2, 4))
         return pid, pooled.reshape(n, -1)
@@ -314,9 +234,4 @@ def images_in_cache(model: ConfigDict) -> int:
     return min(8, max(1, CACHED // (model.image_size**2 * scaled(64, model.width))))
 
 
-def _to_float(images: jax.Array) -> jax.Array:
-    return images.astype(jnp.float32) / 255
-
-
-def _to_bytes(images: jax.Array) -> jax.Array:
-    return jnp.round(jnp.clip(images, 0, 1) * 255).astype(jnp.uint8)
+TALKER = Davs

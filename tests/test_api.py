@@ -57,11 +57,11 @@ def test_the_examples_of_the_documentation_run(example, example_files, monkeypat
 
 
 @pytest.mark.parametrize("size", [160, 333, 4_000])
-def test_mfcc_windows_of_live_audio_are_bit_identical_to_those_of_the_file(folder, size):
+def test_mfcc_windows_of_live_audio_are_bit_identical_to_those_of_the_file(model, folder, size):
     recording = read_speech(folder / "speech.wav")
-    whole = np.concatenate(list(recording.inputs(64)))
+    whole = np.concatenate(list(recording.inputs(model.davs)))
     live = Live(blocks(video.read_audio(folder / "speech.wav"), size))
-    np.testing.assert_array_equal(np.concatenate(list(live.inputs(64))), whole)
+    np.testing.assert_array_equal(np.concatenate(list(live.inputs(model.davs))), whole)
     assert len(whole) == recording.frames == 26
 
 

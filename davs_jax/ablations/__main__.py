@@ -24,7 +24,12 @@ def main(argv: list[str] | None = None) -> int:
         "--output runs/ablations/synthetic",
     )
     add = parser.add_argument
-    add("--config", required=True, metavar="FILE", help="a file with ARMS and get_config: configs/ablations/*.py")
+    add(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="a file with ARMS and get_config: configs/ablations/*.py, configs/baselines/table.py",
+    )
     add("--output", required=True, type=Path, metavar="DIR", help="folder of workdirs and tables")
     add("--seeds", nargs="+", type=whole(), default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     add("--only", nargs="+", default=[], metavar="ARM", help="run these arms, and those that they start from")
@@ -38,7 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     from davs_jax.ablations.run import Study
     from davs_jax.errors import DavsError
 
-    study = Study(arms, get_config, args.output)
+    options = {key.lower(): config[key] for key in ("WRITER", "JUDGES", "TESTED") if key in config}
+    study = Study(arms, get_config, args.output, **options)
     try:
         done = study.run(args.seeds, args.only)
         print(f"{study.write(args.seeds)}: {'done' if done else 'stopped; run the same command again to resume'}")

@@ -3,16 +3,17 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
 
 from configs import common
 from davs_jax import checkpoint, inference
-from davs_jax.ablations import measure, table
-from davs_jax.data.sources import open_clips
+from davs_jax.ablations import films, measure, table
+from davs_jax.data.sources import ClipSource, open_clips
 from davs_jax.errors import DavsError
+from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.evaluate.report.environment import environment
 from davs_jax.files import write_text
 from davs_jax.monitor.monitor import NotFiniteError
@@ -34,11 +35,19 @@ class Study:
       arms: by name, with `.about` and `.after` (see `configs/ablations/synthetic.py`), in the order in which they run.
       get_config: (arm, folder of one seed's workdirs) → config.
       output: the folder of the tables; workdirs are `output/SEED/ARM`.
+      writer: writes the tables, as `table.write`.
+      judges: names of arms by what they measure in all others, of the same seed: `syncnet`, `judge`
+        (`measure.Judges`); where there are any, every arm keeps example frames for films.
+      tested: further folders of clips, on whose test split all systems that generate are measured, but those whose
+        arm has `.elsewhere` False.
     """
 
     arms: Mapping
     get_config: Callable
     output: Path
+    writer: Callable = table.write
+    judges: Mapping[str, str] = field(default_factory=dict)
+    tested: Sequence[str] = ()
 
     def run(self, seeds: Sequence[int], only: Sequence[str] = ()) -> bool:
         """Runs seed by seed, arm by arm, so that a table of one seed is complete early; rewrites the tables after each.
@@ -65,13 +74,21 @@ class Study:
     def write(self, seeds: Sequence[int]) -> Path:
         """Writes the tables of all finished arms; returns the page's path."""
         about = {arm: self.arms[arm].about for arm in self.arms}
-        return table.write(self.output, about, seeds, self._records(seeds))
+        return self.writer(self.output, about, seeds, self._records(seeds))
 
     def _with_what_they_start_from(self, names: Sequence[str]) -> list[str]:
         if unknown := [name for name in names if name not in self.arms]:
             raise StudyError(f"there is no arm {unknown[0]!r}", f"the arms are {', '.join(self.arms)}")
-        needed = {*names, *(self.arms[name].after for name in names)}
+        needed, new = set(), {*names, *self.judges.values()}
+        while new:
+            needed |= new
+            new = {before for name in new for before in self._before(name)} - needed
         return [arm for arm in self.arms if arm in needed]
+
+    def _before(self, name: str) -> tuple[str, ...]:
+        """The arms that an arm starts from."""
+        after = self.arms[name].after
+        return tuple(filter(None, (after,) if isinstance(after, str) else after))
 
     def _records(self, seeds: Sequence[int]) -> Iterator[dict]:
         for seed in seeds:
@@ -98,8 +115,18 @@ class Study:
             write_text(clock, str(before + time.monotonic() - began))
             if not done:
                 return False
-            model = inference.load(workdir, "job")
-            record["figures"] = measure.measure(model, open_clips(config.data.clips, SPLIT))
+            model, source = inference.load(workdir, "job"), open_clips(config.data.clips, SPLIT)
+            record["figures"] = measure.measure(
+                model, source, self._judges(arm, root, source), films.keeper(workdir, source, bool(self.judges))
+            )
+            if self.tested and getattr(self.arms[arm], "elsewhere", True) and not model.missing("audio_encoder"):
+                elsewhere = [open_clips(folder, SPLIT) for folder in self.tested]
+                record["elsewhere"] = {
+                    source.folder: measure.measure_frames(
+                        model, source, measure.Judges(), films.keeper(workdir, source, True)
+                    )
+                    for source in elsewhere
+                }
         except NotFiniteError as error:  # reproducible, so it is a result
             record["failed"] = str(error)
         record["steps_per_second"] = _speed(workdir / "metrics.jsonl")
@@ -108,10 +135,28 @@ class Study:
         jax.clear_caches()  # the next arm cannot use this one's programs
         return True
 
+    def _judges(self, arm: str, root: Path, source: ClipSource) -> measure.Judges | None:
+        """The judges of this seed, each on its own corpus only; None for arms before them, from which they start."""
+        done = {name for name in self.arms if name == arm or (root / name / RECORD).exists()}
+        if not self.judges or not done >= set(self.judges.values()):
+            return None
+        found = {
+            kind: str(root / name)
+            for kind, name in self.judges.items()
+            if self.get_config(name, str(root)).data.clips == source.folder
+        }
+        return measure.Judges(
+            Scorer.load(found["syncnet"]) if "syncnet" in found else None,
+            inference.load(found["judge"], "job") if "judge" in found else None,
+        )
+
     def _check(self, path: Path, config) -> None:
         found = common.get_config()  # settings that came after the record are off there, as they were then
         with found.unlocked(), found.ignore_type():
             found.update(json.loads(path.read_text())["config"])
+            for group in ("loss", "remat"):  # a baseline has its own terms and networks
+                for name in set(common.get_config()[group]) - set(config[group]):
+                    del found[group][name]
         if changed := checkpoint.changes(found, config):
             raise StudyError(
                 f"{path.parent} was made with other settings ({'; '.join(changed[:3])} now)",

@@ -14,6 +14,7 @@ from davs_jax.checkpoint.reading import (
     find_checkpoint,
     init_from,
     load_weights,
+    placed_like,
     unfinished,
 )
 from davs_jax.checkpoint.saving import Checkpoints, find_damaged
@@ -30,6 +31,7 @@ __all__ = [
     "find_damaged",
     "init_from",
     "load_weights",
+    "placed_like",
     "save_weights",
     "unfinished",
 ]

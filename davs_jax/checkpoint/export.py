@@ -17,12 +17,20 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
+from davs_jax import systems
 from davs_jax.checkpoint import checksums
 from davs_jax.errors import CheckpointError, first_line
 
 CONFIG, WEIGHTS = "config.json", "weights.npz"
 # Settings of `config.model` that came after the first checkpoints.
-LATER = {"wid_norm": "none", "sync_size": 224, "flow": False, "flow_stride": 4, "visual_size": 0}
+LATER = {
+    "system": systems.DAVS,
+    "wid_norm": "none",
+    "sync_size": 224,
+    "flow": False,
+    "flow_stride": 4,
+    "visual_size": 0,
+}
 DEMO = str(Path(__file__).parents[1] / "demo")  # the exported folder that comes with the package
 Tree = Mapping[str, Any]
 

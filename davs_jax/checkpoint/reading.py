@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from ml_collections import ConfigDict
 
+from davs_jax import models
 from davs_jax.checkpoint import checksums
 from davs_jax.checkpoint.export import (
     CONFIG,
@@ -26,7 +27,6 @@ from davs_jax.checkpoint.export import (
     save_weights,
 )
 from davs_jax.errors import CheckpointError
-from davs_jax.models import ADVERSARIES
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,8 @@ def export_weights(path: str, folder: str, dtype: str = "float16") -> None:
       CheckpointError: as `load_weights` and `save_weights`.
     """
     config, params, batch_stats = load_weights(path)
-    kept = {name: tree for name, tree in params.items() if name not in ADVERSARIES}
+    adversaries = models.adversaries(config.model)
+    kept = {name: tree for name, tree in params.items() if name not in adversaries}
     save_weights(folder, config, kept, {name: batch_stats[name] for name in kept}, dtype)
 
 
@@ -155,11 +156,8 @@ def init_from(config: ConfigDict, state: Any) -> tuple[dict[str, dict[str, Tree]
         _check_kind(place, its_config, config, "wid_norm", [name for name in taken if name in READ_WORDS])
         _check_kind(place, its_config, config, "sync_size", [name for name in taken if name == "syncnet"])
         for name in taken:
-            wanted = {"params": state.params[name], "batch_stats": state.batch_stats[name]}
-            given[name] = {
-                kind: placed(f"{place}: {name}", tree, values[name])
-                for (kind, tree), values in zip(wanted.items(), found, strict=True)
-            }
+            weights = {"params": found[0][name], "batch_stats": found[1][name]}
+            given[name] = placed_like(name, state, weights, place)
             origins[name] = place
     if missing := [name for name in config.init_networks if name not in given]:
         raise CheckpointError(
@@ -167,6 +165,21 @@ def init_from(config: ConfigDict, state: Any) -> tuple[dict[str, dict[str, Tree]
             "name a workdir or an exported folder that holds them",
         )
     return given, origins
+
+
+def placed_like(name: str, state: Any, weights: dict[str, Tree], place: str = "") -> dict[str, Tree]:
+    """One network's `{"params", "batch_stats"}`, NumPy arrays, as a state has them.
+
+    Args:
+      state: as of `init_from`.
+      place: where they come from, for the error.
+
+    Raises:
+      CheckpointError: a leaf is missing, unknown or of another shape.
+    """
+    wanted = {"params": state.params[name], "batch_stats": state.batch_stats[name]}
+    what = f"{place}: {name}" if place else name
+    return {kind: placed(what, tree, weights[kind]) for kind, tree in wanted.items()}
 
 
 def _check_kind(place: str, its_config: ConfigDict, config: ConfigDict, key: str, taken: list[str]) -> None:

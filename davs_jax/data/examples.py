@@ -1,16 +1,16 @@
-"""Makes examples of records: windows in time, and one augmentation for all images of a clip."""
+"""DAVS's examples of records: windows in time, and one augmentation for all images of a clip."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from davs_jax import constants
-from davs_jax.data.sources import decode, text
+from davs_jax.data.sources import REMAKE, decode, text
 from davs_jax.errors import DataError
 from davs_jax.face_geometry import stored_size
-from davs_jax.media.audio import syncnet_features, windows
+from davs_jax.media.audio import Window, stream_windows, syncnet_features, windows
 from davs_jax.models import syncnet
 
 USED_FRAMES = 25  # from FIRST_FRAME on, that training uses, as the official code does
@@ -126,6 +126,32 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     example["word"] = np.int32(record["word"])
     example["generate_start"] = np.int32(generate_start)
     return {key: value for key, value in example.items() if key in keys}
+
+
+def clip_audio(record: Mapping) -> np.ndarray:
+    """The MFCC windows of a clip's 29 frames, float32 `[29, 20, 12]`."""
+    return windows(record["mfcc"], range(constants.CLIP_FRAMES))
+
+
+def audio_windows(record: Mapping, window: Window) -> np.ndarray:
+    """Windows of a clip's 29 frames, made of the record's own audio, float32 `[29, length, C]`.
+
+    Raises:
+      DataError: the record's audio is shorter than its frames.
+    """
+    needed = constants.CLIP_FRAMES * constants.SAMPLES_PER_FRAME
+    samples = record["audio"][:needed]
+    if len(samples) < needed:
+        raise DataError(
+            f"clip {text(record['clip_id'])} has {len(samples):,} samples of audio, and this system reads {needed:,}",
+            REMAKE,
+        )
+    return np.concatenate(list(stream_windows([samples], window=window)))
+
+
+def stream_audio(blocks: Iterable[np.ndarray], fps: int) -> Iterator[np.ndarray]:
+    """The MFCC windows of streamed audio, `[n, 20, 12]`; see `stream_windows`."""
+    return stream_windows(blocks, fps)
 
 
 def face_example(record: dict, rng: np.random.Generator, config) -> dict[str, np.ndarray]:

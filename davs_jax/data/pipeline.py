@@ -3,8 +3,8 @@
 A training batch is made in three stages:
 
 1. `_stream` numbers the examples of an endless, reshuffled stream of records, and gives each its own random generator.
-2. `examples.clip_example` or `face_example` makes one example of one record: it chooses windows in time, decodes only
-   their frames, and flips and crops them.
+2. `clip_example` of the system or `face_example` makes one example of one record: it chooses windows in time, decodes
+   only their frames, and flips and crops them.
 3. `host_batches` stacks examples and joins the streams; `train_batches` puts each row on the device that needs it.
 
 Order, windows and augmentation are pure functions of (config.seed, number of the example). The position in the data is
@@ -20,12 +20,11 @@ import grain
 import jax
 import numpy as np
 
-from davs_jax import constants
+from davs_jax import constants, systems
 from davs_jax.constants import FACE_KEYS
-from davs_jax.data.examples import USED_FRAMES, View, clip_example, face_example
+from davs_jax.data.examples import USED_FRAMES, View, clip_audio, face_example
 from davs_jax.data.sources import ClipSource, FaceSource, open_clips, open_faces, text
 from davs_jax.errors import ConfigError, DataError
-from davs_jax.media.audio import windows
 from davs_jax.parallel import sharding
 
 # Purposes of random numbers: the order of an epoch, one example, the order of the clips without words.
@@ -152,6 +151,7 @@ def host_batches(
     Raises:
       ConfigError, DataError: as `open_sources`; while reading, DataError for a damaged record.
     """
+    clip_example = systems.part(config.model.system, "examples").clip_example
     examples = {
         "clips": (functools.partial(clip_example, config=config, keys=keys), config.data.batch_size),
         "faces": (functools.partial(face_example, config=config), config.data.face_batch_size),
@@ -224,13 +224,19 @@ def train_batches(
     return iter(grain.experimental.ThreadPrefetchIterDataset(on_device, prefetch_buffer_size=config.data.prefetch))
 
 
-def eval_batches(source: ClipSource, batch_size: int, threads: int = 8) -> Iterator[dict[str, np.ndarray]]:
+def eval_batches(
+    source: ClipSource, batch_size: int, threads: int = 8, audio: Callable[[dict], np.ndarray] = clip_audio
+) -> Iterator[dict[str, np.ndarray]]:
     """Batches of every clip of the split exactly once, in order, all of one size B.
 
     The last batch is padded with its first clip.
 
+    Args:
+      audio: record → what the system's encoder of speech reads for each frame (`Talker.clip_audio`).
+
     Returns:
-      dictionaries of `frames` uint8 `[B, 29, S, S, 3]` (central crop), `mfcc` float32 `[B, 29, 20, 12]`, `word` and
+      dictionaries of `frames` uint8 `[B, 29, S, S, 3]` (central crop), `mfcc` float32 `[B, 29, …]` (DAVS's windows,
+      `[B, 29, 20, 12]`, unless `audio` says otherwise), `word` and
       `speaker` int32 `[B]`, `mouth_opening` float32 `[B, 29]` (NaN where unknown), `mask` bool `[B]` (False is padding)
       and `index` int32 `[B]`.
 
@@ -247,7 +253,7 @@ def eval_batches(source: ClipSource, batch_size: int, threads: int = 8) -> Itera
         opening[: len(known)] = known
         return {
             "frames": np.stack([view(record["frames"][t], f"{name}, frame {t},") for t in frames]),
-            "mfcc": windows(record["mfcc"], frames),
+            "mfcc": audio(record),
             "word": np.int32(record["word"]),
             "speaker": np.int32(record["speaker"]),
             "mouth_opening": opening,

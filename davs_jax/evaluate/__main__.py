@@ -16,7 +16,7 @@ from davs_jax import command_line, inference
 from davs_jax.checkpoint.export import DEMO
 from davs_jax.command_line import add_checkpoint_option, add_gain_options, whole
 from davs_jax.data.sources import ClipSource, open_clips, open_faces
-from davs_jax.errors import DavsError
+from davs_jax.errors import DataError, DavsError
 from davs_jax.evaluate.evaluation import Evaluation, evaluate
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.evaluate.perceptual import ALEXNET, INCEPTION, PerceptualMetrics
@@ -25,6 +25,7 @@ from davs_jax.evaluate.report.environment import environment
 from davs_jax.evaluate.report.record import Evaluated, Report
 from davs_jax.inference import Davs
 from davs_jax.parallel import processes
+from davs_jax.talker import Talker
 
 
 @command_line.command
@@ -64,6 +65,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         scorer=Scorer.load(args.syncnet) if args.syncnet else None,
         distances=PerceptualMetrics(args.perceptual) if args.perceptual else None,
         control=record.read_control(Path(args.control), source, clips) if args.control else None,
+        judge=_judge(args, source),
     )
     if jax.process_index():  # all processes of a job hold all figures; the first one writes them
         return
@@ -73,8 +75,22 @@ def _evaluate(args: argparse.Namespace) -> None:
     print(f"{args.output / page.PAGE}: {evaluation.clips} clips")
 
 
+def _judge(args: argparse.Namespace, source: ClipSource) -> Davs | None:
+    """The weights whose encoders compare identities and read the frames; None is those that are evaluated.
+
+    Raises:
+      DataError: they are not DAVS's, or of another image size than the clips.
+    """
+    if not args.judge:
+        return None
+    judge = inference.load(args.judge, "job")
+    if not isinstance(judge, Davs) or judge.image_size != source.image_size:
+        raise DataError(f"{args.judge} cannot judge these clips", f"name weights of DAVS for {source.image_size} px")
+    return judge
+
+
 def _report(
-    args: argparse.Namespace, model: Davs, source: ClipSource, evaluation: Evaluation, made_by: dict[str, str]
+    args: argparse.Namespace, model: Talker, source: ClipSource, evaluation: Evaluation, made_by: dict[str, str]
 ) -> Report:
     evaluated = Evaluated(
         checkpoint=args.checkpoint or DEMO,
@@ -86,6 +102,7 @@ def _report(
         syncnet=args.syncnet or "none",
         perceptual=args.perceptual or "none",
         control=args.control or "none",
+        judge=args.judge or "none",
         gains=", ".join(f"{name} {gain:g}" for name, gain in model.gains.items()),
         seed=args.seed,
         intervals=evaluation.intervals,
@@ -124,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help=f"folder with weights of Inception ({INCEPTION}), AlexNet ({ALEXNET}) or both, such as "
         "~/.cache/torch/hub/checkpoints: report FID and LPIPS; needs davs_jax[perceptual]",
+    )
+    add(
+        "--judge",
+        metavar="W",
+        help="weights of DAVS whose encoders compare identities and read generated frames (default: those evaluated); "
+        "to compare systems, give the same ones",
     )
     add_gain_options(add)
     add("--output", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s")

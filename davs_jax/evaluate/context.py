@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from davs_jax import systems
 from davs_jax.data.pipeline import eval_batches
 from davs_jax.data.sources import ClipSource, FaceSource, has_split, open_clips
 from davs_jax.display.progress import progress
@@ -22,6 +23,7 @@ from davs_jax.evaluate.sections import Figures, Fusion
 from davs_jax.inference import Davs
 from davs_jax.models.initialization import fresh_weights
 from davs_jax.parallel import sharding
+from davs_jax.talker import Talker
 
 BATCH = 16  # clips
 VALIDATION, FITTED_ON = "val", 2000  # the split, and the most clips of it, on which the weights of logits are fitted
@@ -37,11 +39,12 @@ class Context:
       seed: of bootstrap, folds and fresh weights.
       scorer: SyncNet with its weights.
       distances: LPIPS and FID with their networks' weights.
+      judge: another model, whose encoders compare identities and read the generated frames; None is the model itself.
       control: figures of another model on the same clips, to show beside the probes.
       left_out: by name, why a part could not be measured.
     """
 
-    model: Davs
+    model: Talker
     source: ClipSource
     count: int
     faces: FaceSource | None = None
@@ -49,11 +52,17 @@ class Context:
     scorer: Scorer | None = None
     distances: PerceptualMetrics | None = None
     control: Figures | None = None
+    judge: Davs | None = None
     left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def both_encoders(self) -> bool:
         return self.model.has("visual_encoder", "audio_encoder")
+
+    @property
+    def generates(self) -> bool:
+        """Whether the weights generate frames from speech."""
+        return not self.model.missing("audio_encoder")
 
     @property
     def reads(self) -> bool:
@@ -62,7 +71,7 @@ class Context:
 
     def batches(self) -> Iterator[dict]:
         """The counted clips, as `data.eval_batches`; clips beyond the first `count` are masked out."""
-        batches = eval_batches(self.source, BATCH)
+        batches = eval_batches(self.source, BATCH, audio=self.model.clip_audio)
         for batch in itertools.takewhile(lambda batch: batch["index"][0] < self.count, batches):
             yield {**batch, "mask": batch["mask"] & (batch["index"] < self.count)}
 
@@ -70,12 +79,12 @@ class Context:
         return progress(self.batches(), total=-(-self.count // BATCH), desc=what, unit="batch")
 
     @functools.cached_property
-    def untrained(self) -> Davs:
+    def untrained(self) -> Talker:
         return untrained(self.model, self.seed)
 
     @functools.cached_property
     def vectors(self) -> Vectors:
-        """The vectors of all counted clips; needs a word encoder.
+        """The labels of all counted clips, and their vectors by the word encoders that there are.
 
         Raises:
           RuntimeError: a clip was missed or counted twice.
@@ -88,7 +97,7 @@ class Context:
     @property
     def people(self) -> np.ndarray | None:
         """The groups that intervals resample, `[N]`; None for single clips."""
-        return self.vectors.people if self.reads else None
+        return self.vectors.people if self.reads or self.generates else None
 
     @functools.cached_property
     def logits(self) -> dict[str, np.ndarray]:
@@ -143,6 +152,7 @@ class Context:
             estimator,
             self.scorer,
             self.distances,
+            judge=self.judge,
         )
         self._check_count(found.index)
         return found
@@ -182,8 +192,8 @@ def fit_estimator(source: ClipSource, vectors: Vectors) -> mouth_opening.Estimat
     )
 
 
-def untrained(model: Davs, seed: int) -> Davs:
+def untrained(model: Talker, seed: int) -> Talker:
     """The same networks with fresh weights: a baseline of what the topology gives without training."""
     mesh = model.mesh or sharding.make_mesh(ConfigDict({"data": 1, "fsdp": 1}), jax.local_devices()[:1])
     weights = fresh_weights(model.config.model, seed, model.networks, mesh)
-    return Davs(model.config, *weights, model.mesh)
+    return systems.part(model.config.model.system, "talker").TALKER(model.config, *weights, model.mesh)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from davs_jax import systems
 from davs_jax.data.sources import ClipSource, FaceSource
 from davs_jax.errors import DataError, NotMeasurable
 from davs_jax.evaluate import disentanglement, generated, landmarks, lips, recognition, swap
@@ -35,6 +36,7 @@ from davs_jax.evaluate.sections import (
 )
 from davs_jax.inference import Davs
 from davs_jax.media.faces import mesh
+from davs_jax.talker import Talker
 
 UNMEASURED = {
     "CPBD": "no image with a published value is available to check an implementation by",
@@ -94,9 +96,10 @@ BOTH_ENCODERS = Requirement(
 CLASSIFIER = Requirement("accuracy", lambda c: c.model.has("word_classifier"), "the weights have no word classifier")
 GENERATOR = Requirement(
     "generated frames",
-    lambda c: c.both_encoders and c.model.has("person_encoder", "decoder"),
-    "the weights lack a person encoder, one of the word encoders or a decoder",
+    lambda c: c.generates,
+    "the weights lack a network that generates frames from speech, such as a decoder",
 )
+SWAPS = Requirement("swap", lambda c: c.both_encoders, "the weights generate from one modality only")
 SYNCNET = Requirement("lip_sync", lambda c: c.scorer is not None, "no weights of SyncNet were given (--syncnet)")
 FACE_MESH = Requirement("lips", lambda c: mesh.installed(), f"{mesh.MISSING}: {mesh.INSTALL}")
 DISTANCES = Requirement(
@@ -200,7 +203,7 @@ PARTS = (
     Part("probes", probes, (ENCODER,)),
     Part("control", control, (CONTROL,)),
     Part("face_probes", face_probes, (FACES,)),
-    Part("swap", swapped, (GENERATOR,)),
+    Part("swap", swapped, (GENERATOR, SWAPS)),
     Part("likeness", likeness, (GENERATOR,)),
     Part("landmarks", mouth_corners, (GENERATOR,)),
     Part("lips", lip_motion, (GENERATOR, FACE_MESH)),
@@ -212,7 +215,7 @@ PARTS = (
 
 
 def evaluate(
-    model: Davs,
+    model: Talker,
     source: ClipSource,
     faces: FaceSource | None = None,
     limit: int | None = None,
@@ -220,6 +223,7 @@ def evaluate(
     scorer: Scorer | None = None,
     distances: PerceptualMetrics | None = None,
     control: Figures | None = None,
+    judge: Davs | None = None,
 ) -> Evaluation:
     """Evaluates a model on every clip of a source.
 
@@ -230,6 +234,7 @@ def evaluate(
       scorer: SyncNet with its weights.
       distances: LPIPS and FID with their networks' weights.
       control: figures of another model on the same clips, to show beside the probes: a model without adversaries.
+      judge: as of `Context`.
 
     Raises:
       DataError: the clips do not fit the model, or a record is damaged.
@@ -237,7 +242,7 @@ def evaluate(
     """
     _check_fit(model, source)
     count = min(limit or len(source), len(source))
-    context = Context(model, source, count, faces, seed, scorer, distances, control)
+    context = Context(model, source, count, faces, seed, scorer, distances, control, judge)
     figures = Figures(**{part.section: _measured(part, context) for part in PARTS})
     return Evaluation(
         count,
@@ -270,8 +275,10 @@ def _measured(part: Part, context: Context) -> Any:
         return None
 
 
-def _check_fit(model: Davs, source: ClipSource) -> None:
-    found = {"image_size": source.image_size} | ({"num_words": len(source.words)} if source.words else {})
+def _check_fit(model: Talker, source: ClipSource) -> None:
+    found = {"image_size": source.image_size}
+    if source.words and model.config.model.system == systems.DAVS:
+        found["num_words"] = len(source.words)
     for name, value in found.items():
         if value != model.config.model[name]:
             raise DataError(

@@ -15,8 +15,8 @@ from davs_jax.evaluate.perceptual import PerceptualMetrics
 from davs_jax.evaluate.recognition import clips, partner
 from davs_jax.evaluate.sections import Likeness, LipSync, Mean, Motion, MouthMotion, Trust
 from davs_jax.inference import Davs
-from davs_jax.media.audio import windows
 from davs_jax.media.faces import mesh
+from davs_jax.talker import Talker
 
 PHOTO_FRAME = 0  # serves as the clip's photo; a fixed rule, the same for every run
 VARIANTS = {
@@ -40,7 +40,7 @@ class Generated:
       figures: by variant and name (those of `metrics.image_figures`, jitter, sharpness, identity, read), `[N]`: means
         over the frames of a clip except the photo's own; `jitter` is their change outside the mouth, `sharpness` that
         of the mouth beside the real frames', `identity` the cosine of their pid and the photo's, and `read`, where all
-        words are known, whether the model's own lip reader reads the clip's word in them.
+        words are known, whether the judge's lip reader reads the clip's word in them.
       activity: of the mouth, from frame to frame (`metrics.movement`), by variant, and under "real", `[N, 28]`.
       opening: estimated curves by variant, and of the real frames under "real", `[N, 29]`; empty without an estimator.
       examples: by clip index, the frames of every variant and the real ones, uint8 `[29, S, S, 3]`.
@@ -63,18 +63,18 @@ class Generated:
 
 
 def generate_variants(
-    model: Davs, untrained: Davs | None, clip: dict, other_mfcc: np.ndarray | None
+    model: Talker, untrained: Talker | None, clip: dict, other_mfcc: np.ndarray | None
 ) -> dict[str, np.ndarray]:
     """A clip's frames in every variant, uint8 `[29, S, S, 3]`.
 
     Args:
       untrained: the same networks with fresh weights; None leaves that variant out.
       clip: one of `recognition.clips`.
-      other_mfcc: windows `[29, 20, 12]` of a clip that says another word; None leaves that variant out.
+      other_mfcc: the same as `mfcc` of a clip that says another word; None leaves that variant out.
     """
     photo, length = clip["frames"][PHOTO_FRAME], len(clip["frames"])
     wid = {"audio": model.driving("audio_encoder", model.wid_from_audio(clip["mfcc"]))}
-    if model.has("visual_encoder"):
+    if not model.missing("visual_encoder"):
         wid["video"] = model.driving("visual_encoder", model.wid_from_video(clip["frames"]))
     if other_mfcc is not None:
         wid["shuffled"] = model.driving("audio_encoder", model.wid_from_audio(other_mfcc))
@@ -87,8 +87,8 @@ def generate_variants(
 
 
 def measure(
-    model: Davs,
-    untrained: Davs | None,
+    model: Talker,
+    untrained: Talker | None,
     source: ClipSource,
     batches: Iterable[dict],
     words: np.ndarray,
@@ -96,6 +96,7 @@ def measure(
     scorer: Scorer | None = None,
     distances: PerceptualMetrics | None = None,
     scored_clips: int | None = None,
+    judge: Davs | None = None,
 ) -> Generated:
     """Generates every clip in every variant and measures it.
 
@@ -105,20 +106,23 @@ def measure(
       estimator: of the mouth opening.
       scorer: SyncNet.
       distances: LPIPS and FID; it accumulates what it is given.
+      judge: whose person encoder compares identities and whose lip reader reads the frames; default the model itself,
+        where it is DAVS.
       scored_clips: how many clips SyncNet and the face detector see; default SCORED_CLIPS.
 
     Raises:
       DataError: while reading, a damaged record.
     """
     several_words = len(np.unique(words)) > 1 or (len(words) > 1 and words[0] < 0)
+    judge = judge or (model if isinstance(model, Davs) else None)
     scored_clips = SCORED_CLIPS if scored_clips is None else scored_clips
     kept, scored, compared = (_spread(len(words), count) for count in (EXAMPLES, scored_clips, perceptual.CLIPS))
     rows, examples, scores, corners, lipped, extremes = [], {}, [], [], {}, {1: [], -1: []}
     for clip in progress(clips(batches), total=len(words), desc="generating", unit="clip"):
         i, real = int(clip["index"]), clip["frames"]
-        other = windows(source.record(partner(i, words))["mfcc"], np.arange(len(real))) if several_words else None
+        other = model.clip_audio(source.record(partner(i, words))) if several_words else None
         variants = generate_variants(model, untrained, clip, other)
-        figures = _figures(model, variants, real, clip["word"] if (words >= 0).all() else None)
+        figures = _figures(judge, variants, real, clip["word"] if (words >= 0).all() else None)
         variants["real"] = real
         opening = {name: estimator(frames) for name, frames in variants.items()} if estimator else {}
         activity = {name: metrics.movement(frames)["mouth"] for name, frames in variants.items()}
@@ -213,9 +217,9 @@ def opening_curves(generated: Generated, true: np.ndarray) -> list[dict[str, np.
 
 
 def _figures(
-    model: Davs, variants: dict[str, np.ndarray], real: np.ndarray, word: int | None
+    judge: Davs | None, variants: dict[str, np.ndarray], real: np.ndarray, word: int | None
 ) -> dict[str, dict[str, float]]:
-    """One clip's figures by variant; without `read` where the word is None."""
+    """One clip's figures by variant; `identity` and `read` as far as the judge's networks and the word allow."""
     others = np.arange(len(real)) != PHOTO_FRAME
     sharpness = metrics.mouth_sharpness(real[others]).mean()
     figures = {}
@@ -224,15 +228,16 @@ def _figures(
         figures[name] = {key: float(values.mean()) for key, values in measured.items()}
         figures[name]["sharpness"] = float(metrics.mouth_sharpness(frames[others]).mean() / max(sharpness, 1e-6))
         figures[name]["jitter"] = float(metrics.movement(frames)["elsewhere"].mean())
-    named = [real[:1], *(frames[model.word_frames] for frames in variants.values())]
-    pid, _ = model.pid_from_frames(np.concatenate(named))
-    photo, *parts = np.split(pid, np.cumsum([len(frames) for frames in named])[:-1])
-    for name, part in zip(variants, parts, strict=True):
-        lengths = np.linalg.norm(part, axis=1) * np.linalg.norm(photo)
-        figures[name]["identity"] = float(np.mean(part @ photo[0] / np.maximum(lengths, 1e-12)))
-    if word is not None and model.has("word_classifier", "visual_encoder"):
-        spoken = [frames[model.word_frames] for frames in variants.values()]
-        read = model.word_logits(model.wid_from_video(np.stack(spoken))).argmax(1)
+    if judge is not None and judge.has("person_encoder"):
+        named = [real[:1], *(frames[judge.word_frames] for frames in variants.values())]
+        pid, _ = judge.pid_from_frames(np.concatenate(named))
+        photo, *parts = np.split(pid, np.cumsum([len(frames) for frames in named])[:-1])
+        for name, part in zip(variants, parts, strict=True):
+            lengths = np.linalg.norm(part, axis=1) * np.linalg.norm(photo)
+            figures[name]["identity"] = float(np.mean(part @ photo[0] / np.maximum(lengths, 1e-12)))
+    if judge is not None and word is not None and judge.has("word_classifier", "visual_encoder"):
+        spoken = [frames[judge.word_frames] for frames in variants.values()]
+        read = judge.word_logits(judge.wid_from_video(np.stack(spoken))).argmax(1)
         for name, answer in zip(variants, read, strict=True):
             figures[name]["read"] = float(answer == word)
     return figures

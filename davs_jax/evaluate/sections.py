@@ -182,7 +182,7 @@ class Likeness:
     mouth_l1: Annotated[Mean, Shown("mouth L1 ↓")]
     legacy_psnr: Annotated[Mean, Shown("legacy PSNR, dB")]
     jitter: Annotated[Mean, Shown("jitter ↓")]
-    identity: Annotated[Mean, Shown("identity ↑")]
+    identity: Annotated[Mean | None, Shown("identity ↑")] = None
     read: Annotated[Mean | None, Shown("words read ↑", share=True)] = None
     sharpness: Annotated[Mean | None, Shown("mouth sharpness")] = None
 

@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     command_line.add_checkpoint_option(add)
     add(
         "--photo",
+        "--source",
         type=Path,
         metavar="P",
         help="the face: any image file, in which the face is found and aligned; or a video, which keeps moving while "

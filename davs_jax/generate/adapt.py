@@ -13,9 +13,10 @@ from davs_jax import models
 from davs_jax.display.progress import progress
 from davs_jax.face_geometry import mouth_box
 from davs_jax.generate.drivers import Driver
+from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.talk import Source
-from davs_jax.inference import Davs
 from davs_jax.media.photo import Photo
+from davs_jax.talker import Talker
 
 OFFICIAL_STEPS = 5
 LEARNING_RATE = 2e-4
@@ -23,12 +24,12 @@ MOUTH_WEIGHT = 0.001  # of the mouth's pixels in the loss: the word vector deter
 FITTED = ("person_encoder", "decoder")
 
 
-def default_steps(model: Davs) -> int:
+def default_steps(model: Talker) -> int:
     """The default number of steps: five for official weights, none for ours."""
     return OFFICIAL_STEPS if _official(model) else 0
 
 
-def adapt(model: Davs, source: Source, driver: Driver, steps: int) -> tuple[Davs, float, float]:
+def adapt(model: Talker, source: Source, driver: Driver, steps: int) -> tuple[Talker, float, float]:
     """Fits the person encoder and the decoder to a photo (of a video, its first frame).
 
     Each step generates the photo with one word vector, and takes a first step of Adam (±2·10⁻⁴ for nearly every weight)
@@ -43,7 +44,12 @@ def adapt(model: Davs, source: Source, driver: Driver, steps: int) -> tuple[Davs
     Returns:
       a model with its own weights (those of `model` stay unchanged), and the mean absolute difference between the
       generated and the given photo outside the mouth, of 255, before and after.
+
+    Raises:
+      GenerationError: the system has other networks than those that are fitted.
     """
+    if not model.has(*FITTED):
+        raise GenerationError("these weights cannot be fitted to a photo", "leave out --adapt-steps")
     photo = source.crop if isinstance(source, Photo) else source.first.crop
     wid = _words(model, photo, driver, steps)
     step = _step(FrozenConfigDict(model.config.model), _official(model))
@@ -56,7 +62,7 @@ def adapt(model: Davs, source: Source, driver: Driver, steps: int) -> tuple[Davs
     return adapted, before, after
 
 
-def _words(model: Davs, photo: np.ndarray, driver: Driver, steps: int) -> np.ndarray:
+def _words(model: Talker, photo: np.ndarray, driver: Driver, steps: int) -> np.ndarray:
     """wid `[steps, E]`."""
     if driver.network == "audio_encoder" and not driver.live:
         found = np.concatenate(list(itertools.islice(driver.wid(model), 1)))[:steps]
@@ -65,7 +71,7 @@ def _words(model: Davs, photo: np.ndarray, driver: Driver, steps: int) -> np.nda
     return found[np.arange(steps) % len(found)]
 
 
-def _official(model: Davs) -> bool:
+def _official(model: Talker) -> bool:
     return "origin" in model.config  # written by `import_official`; a run's configuration has none
 
 

@@ -16,16 +16,17 @@ from davs_jax.display.progress import progress
 from davs_jax.errors import MediaError
 from davs_jax.generate.errors import GenerationError, check_length
 from davs_jax.generate.face_track import follow
-from davs_jax.inference import Davs
 from davs_jax.media import video
-from davs_jax.media.audio import frames_of, stream_windows
+from davs_jax.media.audio import frames_of
 from davs_jax.media.faces import tracking
 from davs_jax.media.faces.alignment import aligned_crop
 from davs_jax.media.images import is_still
 from davs_jax.media.video.write import AAC_RATES
 from davs_jax.models.word_vectors import Running
+from davs_jax.talker import Talker
 
 LEVEL_SAMPLES = 320  # samples of one level: 20 ms
+PAUSE = 25.0  # dB
 LOWEST_RATE = 32_000  # Hz, of a result's audio
 BLOCK = 32  # images of a driving video in memory at once
 SLOWEST, FASTEST = 10, 60  # frames per second
@@ -50,33 +51,38 @@ class Driver(abc.ABC):
     rate: int = SAMPLE_RATE
 
     @abc.abstractmethod
-    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        """Yields the inputs of its encoder, `[n, …]`, `frames` in all."""
+    def inputs(self, model: Talker) -> Iterator[np.ndarray]:
+        """Yields the inputs of the model's encoder, `[n, …]`, `frames` in all."""
 
-    def encode(self, model: Davs, inputs: np.ndarray) -> np.ndarray:
+    def encode(self, model: Talker, inputs: np.ndarray) -> np.ndarray:
         """inputs `[n, …]` → wid `[n, E]`, neither normalised nor with the gain."""
         return model.raw_wid_from_audio(inputs)
 
-    def words(self, model: Davs) -> tuple[Iterator[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+    def words(self, model: Talker) -> tuple[Iterator[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
         """What is read, `[n, …]`, `frames` in all, and the function that makes wid `[n, E]` of it, without the gain.
 
-        Where the model normalises word vectors, it does so over all frames, which are encoded before the first is
+        Where a frame's wid depends on the others (`Talker.over_time`), all frames are encoded before the first is
         yielded; over those so far where the driver is live (`word_vectors.Running`, a window of 10 s).
+
+        Raises:
+          GenerationError: the driver is live and the model reads whole recordings.
         """
-        inputs, encode = self.inputs(model.image_size), functools.partial(self.encode, model)
-        if model.wid_norm == "none":
+        inputs, encode = self.inputs(model), functools.partial(self.encode, model)
+        if not model.over_time:
             return inputs, encode
+        if self.live and model.wid_norm == "none":
+            raise GenerationError("these weights read a whole recording first", "save the speech to a file")
         if self.live:
             running = Running(model.wid_norm, WINDOW * self.fps)
             return inputs, lambda part: running(encode(part))
         return self._normalised(model, map(encode, inputs)), lambda wid: wid
 
-    def wid(self, model: Davs) -> Iterator[np.ndarray]:
+    def wid(self, model: Talker) -> Iterator[np.ndarray]:
         """Yields wid `[n, E]`, `frames` in all, without the gain; see `words`."""
         inputs, encode = self.words(model)
         return map(encode, inputs)
 
-    def _normalised(self, model: Davs, encoded: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def _normalised(self, model: Talker, encoded: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         raw = []
         with progress(total=self.frames, desc="encoding", unit="frame", leave=False) as bar:
             for block in encoded:
@@ -93,6 +99,10 @@ class Driver(abc.ABC):
         """Its own images uint8 `[H, W, 3]`; None where it has none."""
         return None
 
+    def paused(self) -> np.ndarray | None:
+        """Where its speech pauses, bool `[frames]`; None where that is not known before it is generated."""
+        return None
+
 
 @dataclass(frozen=True)
 class Speech(Driver):
@@ -106,8 +116,12 @@ class Speech(Driver):
     def frames(self) -> int:
         return frames_of(len(self.samples), self.fps)
 
-    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        return stream_windows([self.samples], self.fps)
+    def inputs(self, model: Talker) -> Iterator[np.ndarray]:
+        return model.stream_audio([self.samples], self.fps)
+
+    def paused(self) -> np.ndarray:
+        samples = np.pad(self.samples, (0, -len(self.samples) % LEVEL_SAMPLES))
+        return _pauses(_levels(samples), self.frames, self.fps)
 
     def audio(self) -> Iterator[np.ndarray]:
         return iter([self.samples])
@@ -135,8 +149,11 @@ class Recording(Driver):
     def frames(self) -> int:
         return frames_of(self.length, self.fps)
 
-    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        return stream_windows(video.read_audio_blocks(self.path, track=self.track), self.fps)
+    def inputs(self, model: Talker) -> Iterator[np.ndarray]:
+        return model.stream_audio(video.read_audio_blocks(self.path, track=self.track), self.fps)
+
+    def paused(self) -> np.ndarray:
+        return _pauses(self.levels, self.frames, self.fps)
 
     def audio(self) -> Iterator[np.ndarray]:
         return video.read_audio_blocks(self.path, self.rate, track=self.track)
@@ -156,8 +173,8 @@ class Live(Driver):
     live = True
     frames = None
 
-    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        return stream_windows(self.blocks, self.fps)
+    def inputs(self, model: Talker) -> Iterator[np.ndarray]:
+        return model.stream_audio(self.blocks, self.fps)
 
 
 @dataclass(frozen=True)
@@ -182,8 +199,8 @@ class DrivingVideo(Driver):
     def frames(self) -> int:
         return len(self.points)
 
-    def inputs(self, image_size: int) -> Iterator[np.ndarray]:
-        crops = self._crops(image_size)
+    def inputs(self, model: Talker) -> Iterator[np.ndarray]:
+        crops = self._crops(model.image_size)
         while block := list(itertools.islice(crops, BLOCK)):
             yield np.stack(block)
 
@@ -198,7 +215,7 @@ class DrivingVideo(Driver):
                 yield from itertools.repeat(shown, waiting)
                 waiting = 0
 
-    def encode(self, model: Davs, inputs: np.ndarray) -> np.ndarray:
+    def encode(self, model: Talker, inputs: np.ndarray) -> np.ndarray:
         return model.raw_wid_from_video(inputs)
 
     def audio(self) -> Iterator[np.ndarray] | None:
@@ -292,6 +309,12 @@ def _levels(samples: np.ndarray) -> np.ndarray:
     """dBFS of every 20 ms; −120 is silence."""
     power = np.square(samples.reshape(-1, LEVEL_SAMPLES), dtype=np.float64).mean(1)
     return (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
+
+
+def _pauses(levels: np.ndarray, frames: int, fps: int) -> np.ndarray:
+    """Frames whose level is PAUSE dB below that of loud speech, bool `[frames]`."""
+    at = ((np.arange(frames) + 0.5) * SAMPLE_RATE / (fps * LEVEL_SAMPLES)).astype(int).clip(0, len(levels) - 1)
+    return levels[at] < np.percentile(levels, 95) - PAUSE if frames else np.zeros(0, bool)
 
 
 def _coded_rate(rate: int) -> int:

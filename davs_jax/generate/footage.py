@@ -65,6 +65,20 @@ class Footage:
                 image = np.ascontiguousarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1])
                 yield self._photo(image, (points[i] + 0.5) * stretch - 0.5, bool(lost[i]))
 
+    def along(self, order: np.ndarray) -> Iterator[Photo]:
+        """Yields the frames at these indices, which never fall, of the order that `photos` has."""
+        photos, at = self.photos(int(order[-1]) + 1), -1
+        for index in order:
+            while at < index:
+                photo, at = next(photos), at + 1
+            yield photo
+
+    def motion(self, count: int) -> np.ndarray:
+        """How far eyes and nose move, in pixels, towards each of the first frames that `photos` yields, `[count]`."""
+        steps = np.linalg.norm(np.diff(self.track.points[:, :3], axis=0), axis=2).mean(1)
+        turn = np.concatenate([steps, steps[::-1]]) if len(steps) else np.zeros(1)
+        return np.concatenate([[0.0], np.resize(turn, max(count - 1, 0))])[:count]
+
     @property
     def first(self) -> Photo:
         """The first frame that shows the face."""

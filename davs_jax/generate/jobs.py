@@ -14,9 +14,9 @@ from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.footage import Footage, read_source
 from davs_jax.generate.result import Result, write_result
 from davs_jax.generate.talk import Source
-from davs_jax.inference import Davs
 from davs_jax.media import video
 from davs_jax.provenance import signing
+from davs_jax.talker import Talker
 
 PREVIEW_SECONDS, PREVIEW_LONGEST = 4, 320  # pixels
 
@@ -80,7 +80,7 @@ def read_driver(job: Job, fps: int, say: Callable[[str], None], longest: float =
 
 
 def make(
-    model: Davs, job: Job, style: Style, say: Callable[[str], None], driver: Driver | None = None, part: bool = False
+    model: Talker, job: Job, style: Style, say: Callable[[str], None], driver: Driver | None = None, part: bool = False
 ) -> Result:
     """Runs a job.
 
@@ -122,7 +122,7 @@ def make(
     return made
 
 
-def _size(model: Davs, source: Source, style: Style) -> tuple[int, int]:
+def _size(model: Talker, source: Source, style: Style) -> tuple[int, int]:
     """Height and width of the result; with an image beside it, about twice as wide."""
     if style.crop or (not isinstance(source, Footage) and source.points is None):
         height = width = model.image_size

@@ -15,8 +15,8 @@ from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.jobs import Job, Style, make, read_driver
 from davs_jax.generate.result import part_of
 from davs_jax.generate.table import Row, mistake, read_rows
-from davs_jax.inference import Davs
 from davs_jax.media.photo import POINTS, PhotoError, parse_points
+from davs_jax.talker import Talker
 
 PLACES = ("photo", "audio", "video", "output")
 FIELDS = (*PLACES, "points", "aligned", "face")
@@ -59,7 +59,7 @@ def read_manifest(path: Path) -> list[Job]:
     return jobs
 
 
-def run_manifest(model: Davs, jobs: list[Job], style: Style, say: Callable[[str], None]) -> Tally:
+def run_manifest(model: Talker, jobs: list[Job], style: Style, say: Callable[[str], None]) -> Tally:
     """Runs all jobs whose output does not exist yet. A job that fails does not stop the others.
 
     An output gets its name once it is complete, so an existing output is done. A driver is read once for consecutive

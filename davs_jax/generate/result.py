@@ -16,13 +16,13 @@ from davs_jax.display.progress import progress
 from davs_jax.generate.drivers import Driver
 from davs_jax.generate.prefetch import Stages
 from davs_jax.generate.talk import Frame, Paster, Source, each_frame, steadied
-from davs_jax.inference import Davs
 from davs_jax.media.faces.smoothing import Steady
 from davs_jax.media.images import shrink
 from davs_jax.media.photo import Photo, reduced
 from davs_jax.media.video.sinks import open_sink
 from davs_jax.provenance.signing import METADATA
 from davs_jax.provenance.visible_mark import marked
+from davs_jax.talker import Talker
 
 LONGEST = 1920  # pixels of a result on its longer side, which every player decodes
 SHEET_ROWS, SHEET_COLUMNS, SHEET_SIDE = 3, 8, 256
@@ -48,7 +48,7 @@ class Result:
 
 
 def write_result(
-    model: Davs,
+    model: Talker,
     source: Source,
     driver: Driver,
     output: Path,

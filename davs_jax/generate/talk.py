@@ -10,10 +10,10 @@ from davs_jax.generate.drivers import Driver
 from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.footage import Footage
 from davs_jax.generate.prefetch import Stages, ahead
-from davs_jax.inference import Davs
 from davs_jax.media.faces.paste import Canvas
 from davs_jax.media.faces.smoothing import Steady
 from davs_jax.media.photo import Photo
+from davs_jax.talker import Talker
 
 Source = Photo | Footage
 
@@ -34,7 +34,7 @@ class Frame(NamedTuple):
 GROUP = 8  # the least number of frames whose calls are dispatched together
 
 
-def generate(model: Davs, source: Source, driver: Driver) -> Iterator[np.ndarray]:
+def generate(model: Talker, source: Source, driver: Driver) -> Iterator[np.ndarray]:
     """Yields the generated crops uint8 `[S, S, 3]`, `driver.frames` of them.
 
     Raises:
@@ -43,7 +43,7 @@ def generate(model: Davs, source: Source, driver: Driver) -> Iterator[np.ndarray
     return (frame.crop for frame in each_frame(model, source, driver))
 
 
-def whole_images(model: Davs, source: Source, driver: Driver, steady: Steady | None = None) -> Iterator[np.ndarray]:
+def whole_images(model: Talker, source: Source, driver: Driver, steady: Steady | None = None) -> Iterator[np.ndarray]:
     """Yields the whole images uint8 `[H, W, 3]` with the generated face pasted in, `driver.frames` of them.
 
     Args:
@@ -56,7 +56,7 @@ def whole_images(model: Davs, source: Source, driver: Driver, steady: Steady | N
 
 
 def each_frame(
-    model: Davs, source: Source, driver: Driver, overlap: bool = False, stages: Stages | None = None
+    model: Talker, source: Source, driver: Driver, overlap: bool = False, stages: Stages | None = None
 ) -> Iterator[Frame]:
     """Yields the generated frames.
 
@@ -67,9 +67,8 @@ def each_frame(
     Raises:
       GenerationError: as `generate`.
     """
-    for network in ("person_encoder", driver.network, "decoder"):
-        if not model.has(network):
-            raise GenerationError(f"the weights have no {network}", "use those of a stage that generates")
+    if missing := model.missing(driver.network):
+        raise GenerationError(missing, "use those of a stage that generates, or another driver")
     stages = stages or Stages()
     inputs, encode = driver.words(model)
     read = stages.each("decode", _with_photos(model, source, driver, inputs))
@@ -110,21 +109,28 @@ class Paster:
         return self._canvas.paste(crop, field)
 
 
-def _group(model: Davs) -> int:
+def _group(model: Talker) -> int:
     return max(model.batch, GROUP)
 
 
 def _with_photos(
-    model: Davs, source: Source, driver: Driver, inputs: Iterator[np.ndarray]
+    model: Talker, source: Source, driver: Driver, inputs: Iterator[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, list[Photo]]]:
     """The driver's inputs, a group at a time, and as many photos of the source."""
-    photos = source.photos(driver.frames) if isinstance(source, Footage) else itertools.repeat(source)
+    photos = _paced(model, source, driver) if isinstance(source, Footage) else itertools.repeat(source)
     for batch in inputs if driver.live else _regrouped(inputs, _group(model)):
         yield batch, list(itertools.islice(photos, len(batch)))
 
 
+def _paced(model: Talker, source: Footage, driver: Driver) -> Iterator[Photo]:
+    """The video's frames in the order in which the model wants them."""
+    paused = driver.paused()
+    order = None if paused is None else model.pace(source.motion, paused)
+    return source.photos(driver.frames) if order is None else source.along(order)
+
+
 def _generated(
-    model: Davs,
+    model: Talker,
     source: Source,
     words: Callable[[np.ndarray], np.ndarray],
     read: Iterable[tuple[np.ndarray, list[Photo]]],

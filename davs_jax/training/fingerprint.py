@@ -10,12 +10,12 @@ SOURCES = (  # of davs_jax, all that the step is made of
     "face_geometry.py",
     "errors.py",
     "user_folders.py",
+    "systems.py",
+    "baselines/*/*.py",
     "models/*.py",
     "parallel/*.py",
-    *(
-        f"training/{name}.py"
-        for name in ("__init__", "checks", "forward", "losses", "optimizer", "stage", "state", "step")
-    ),
+    *(f"training/{name}.py" for name in ("__init__", "checks", "davs", "forward", "losses", "networks", "optimizer")),
+    *(f"training/{name}.py" for name in ("stage", "state", "step")),
 )
 IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks")  # without effect on the step
 RELEVANT_DATA = ("batch_size", "face_batch_size")

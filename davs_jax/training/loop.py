@@ -12,19 +12,19 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from davs_jax import checkpoint
+from davs_jax import checkpoint, systems
 from davs_jax.checkpoint import Checkpoints, lock
 from davs_jax.data import pipeline
 from davs_jax.data.sources import ClipSource, open_clips
 from davs_jax.display import plots
 from davs_jax.evaluate.recognition import recognise
-from davs_jax.inference import Davs
 from davs_jax.monitor import goodput
 from davs_jax.monitor.goodput import Account
 from davs_jax.monitor.monitor import Monitor
 from davs_jax.monitor.profiles import Profile
 from davs_jax.parallel import executables, processes, sharding
 from davs_jax.parallel.compilation import compile_step, keep_compilations
+from davs_jax.talker import Talker
 from davs_jax.training import fingerprint, state, step
 from davs_jax.training.stage import Stage
 from davs_jax.training.state import DavsState
@@ -110,7 +110,7 @@ def _train(config, workdir: str, job: Job, stop_asked: Callable[[], bool], relea
                 if stopping or _due(config, config.log.every, number):
                     monitor.log(number)
                 figures = {}
-                if source and not stopping and _due(config, config.log.eval_every, number):
+                if source and not stopping and _reads(stage) and _due(config, config.log.eval_every, number):
                     with account.spending("evaluation"):
                         figures = _validate(config, mesh, now, source)
                     monitor.scalars(number, figures)
@@ -175,6 +175,10 @@ def _start(config, job: Job, checkpoints: Checkpoints) -> tuple[DavsState, dict[
         _say(f"resuming from step {checkpoints.latest}", *changed)
         return now, dict.fromkeys(now.params, f"step {checkpoints.latest}")
     given, origins = checkpoint.init_from(config, job.abstract)
+    if prepare := getattr(job.stage.system, "prepare", None):
+        found = {name: weights for name, weights in prepare(config).items() if name not in given}
+        given |= {name: checkpoint.placed_like(name, job.abstract, weights) for name, weights in found.items()}
+        origins |= dict.fromkeys(found, "the clips")
     return state.init_state(job.stage, job.mesh, given), origins
 
 
@@ -232,20 +236,29 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
 
 
 def _validation_clips(config, stage: Stage) -> ClipSource | None:
-    """The clips to validate on and to generate from; None where the stage lacks a word encoder or does neither.
+    """The clips to validate on and to generate from; None where nothing does either.
 
     Raises:
       DataError: the folder has no such split.
     """
-    if not {"visual_encoder", "audio_encoder"} <= set(stage.networks):
-        return None
-    if config.log.eval_every <= 0 and config.log.images_every <= 0:
+    reads = config.log.eval_every > 0 and _reads(stage)
+    shows = config.log.images_every > 0 and set(_talker(config).needs("audio_encoder")) <= set(stage.networks)
+    if not (reads or shows):
         return None
     return open_clips(config.data.clips, config.log.eval_split, config.words)
 
 
-def _model(config, mesh, now: DavsState) -> Davs:
-    return Davs(config, now.params | now.ema, now.batch_stats, mesh)
+def _reads(stage: Stage) -> bool:
+    """Whether the stage has what a validation of lip reading needs."""
+    return {"visual_encoder", "audio_encoder"} <= set(stage.networks)
+
+
+def _model(config, mesh, now: DavsState) -> Talker:
+    return _talker(config)(config, now.params | now.ema, now.batch_stats, mesh)
+
+
+def _talker(config) -> type[Talker]:
+    return systems.part(config.model.system, "talker").TALKER
 
 
 def _validate(config, mesh, now: DavsState, source: ClipSource) -> dict[str, float]:
@@ -257,15 +270,16 @@ def _validate(config, mesh, now: DavsState, source: ClipSource) -> dict[str, flo
 def _show_generated(config, mesh, now: DavsState, source: ClipSource, monitor: Monitor, number: int) -> None:
     """Logs an image: for each of three clips, a row of real, audio-driven and video-driven frames after its photo."""
     model = _model(config, mesh, now)
-    if not model.has("person_encoder", "decoder"):
+    if model.missing("audio_encoder"):
         return
-    batch = next(pipeline.eval_batches(source, min(3, len(source)), config.data.threads))
+    batch = next(pipeline.eval_batches(source, min(3, len(source)), config.data.threads, model.clip_audio))
     rows = []
-    for frames, mfcc in zip(batch["frames"], batch["mfcc"], strict=True):
+    for frames, heard in zip(batch["frames"], batch["mfcc"], strict=True):
         person, shown = model.encode_person(frames[0]), slice(2, None, 3)
-        from_audio = model.decode(person, model.wid_from_audio(mfcc)[shown])
-        from_video = model.decode(person, model.wid_from_video(frames)[shown])
-        rows += [[frames[0], *row] for row in (frames[shown], from_audio, from_video)]
+        made = [model.decode(person, model.wid_from_audio(heard))]
+        if not model.missing("visual_encoder"):
+            made.append(model.decode(person, model.wid_from_video(frames)))
+        rows += [[frames[0], *row[shown]] for row in (frames, *made)]
     monitor.image(number, "generated", plots.sheet(rows))
 
 

@@ -15,6 +15,8 @@ from davs_jax.models.layers import flatten_time
 
 Array = jax.Array
 Key = tuple[str, str]  # (term, part): of a loss that is computed
+Terms = dict[Key, Array]
+Metrics = dict[str, Array]
 
 MODALITIES = ("audio", "video")
 HEADS = ("patch", "match")  # of the sequence and frame discriminators

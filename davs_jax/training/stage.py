@@ -3,22 +3,22 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from types import ModuleType
 
 import jax
-import jax.numpy as jnp
 import optax
 from flax.traverse_util import flatten_dict
 from ml_collections import FrozenConfigDict
 
-from davs_jax import models
-from davs_jax.constants import FACE_KEYS, MFCC_LENGTH, MFCC_WIDTH
+from davs_jax import models, systems
+from davs_jax.constants import FACE_KEYS
 from davs_jax.errors import ConfigError
-from davs_jax.models import syncnet
 from davs_jax.models.layers import CONVOLUTION
 from davs_jax.training import checks, losses
 from davs_jax.training.optimizer import make_optimizers
 
 Array = jax.Array
+Terms = Mapping[str, losses.Term]
 
 # `config.remat`: what of a network's forward is kept for the backward pass, and what is recomputed.
 REMAT = {
@@ -33,6 +33,7 @@ class Stage:
     """Which networks train, on which terms, on what batch; made by `from_config`.
 
     Attributes:
+      system: the part `training` of the system that is trained (`davs_jax.systems`).
       seed: of the first weights and of every step's randomness.
       model: `config.model`: the sizes of the networks.
       modules: the networks that the stage uses, by name.
@@ -52,6 +53,7 @@ class Stage:
       accumulate: parts in which a step reads its batch.
     """
 
+    system: ModuleType
     seed: int
     model: FrozenConfigDict
     modules: Mapping[str, models.Module]
@@ -80,22 +82,25 @@ class Stage:
         """
         checks.check(config, tuple(REMAT))
         modules = models.build(config.model)
+        system = systems.part(config.model.system, "training")
         modalities = _modalities(config)
-        active = _active_terms(config, modalities)
-        trained = _trained(config, active, modalities)
-        adversaries = tuple(t.adversary for name, t in losses.TERMS.items() if t.adversary and name in active)
-        used = _networks(active, modalities, frozen=True) | set(adversaries)
+        active = _active_terms(config, system.TERMS, modalities)
+        terms = {name: term for name, term in system.TERMS.items() if name in active}
+        trained = _trained(config, system.TERMS, terms, modalities)
+        adversaries = tuple(dict.fromkeys(term.adversary for term in terms.values() if term.adversary))
+        used = _networks(terms, modalities, frozen=True) | set(adversaries)
         _check_layers(config, modules, trained)
-        _check_expert(config, active)
+        system.check(config, active)
         return cls(
+            system=system,
             seed=config.seed,
             model=FrozenConfigDict(config.model),
             modules={name: module for name, module in modules.items() if name in used},
             trained=trained,
             adversaries=adversaries,
             modalities=modalities,
-            weights=_weights(config, active, modalities),
-            batch=_batch(config, active, modalities),
+            weights=_weights(config, terms, modalities),
+            batch=system.batch(config, active, modalities),
             optimizers=make_optimizers(config.optim, config.steps),
             remat=_remat(config, modules),
             contrastive=functools.partial(losses.CONTRASTIVE[config.contrastive], margin=config.margin),
@@ -144,17 +149,17 @@ def _modalities(config) -> tuple[str, ...]:
     return given
 
 
-def _active_terms(config, modalities: tuple[str, ...]) -> set[str]:
+def _active_terms(config, known: Terms, modalities: tuple[str, ...]) -> set[str]:
     for name, weight in config.loss.items():
-        if name not in losses.TERMS:
-            raise ConfigError(f"config.loss names {name!r}", f"the terms are {', '.join(losses.TERMS)}")
+        if name not in known:
+            raise ConfigError(f"config.loss names {name!r}", f"the terms are {', '.join(known)}")
         if not weight >= 0:
             raise ConfigError(f"config.loss.{name} is {weight}", "a weight is 0 (off) or above")
     active = {name for name, weight in config.loss.items() if weight > 0}
     if not active:
         raise ConfigError("every weight in config.loss is 0: there is nothing to train", "set at least one above 0")
     for name in sorted(active):
-        if missing := losses.TERMS[name].needs - set(modalities):
+        if missing := known[name].needs - set(modalities):
             raise ConfigError(
                 f"config.loss.{name} is above 0 but needs {sorted(missing)}, which config.modalities lacks",
                 "set it to 0",
@@ -162,11 +167,10 @@ def _active_terms(config, modalities: tuple[str, ...]) -> set[str]:
     return active
 
 
-def _networks(active: set[str], modalities: tuple[str, ...], frozen: bool = False) -> set[str]:
-    """Networks that the active terms move, and with `frozen` use, without the encoders of absent modalities."""
+def _networks(terms: Terms, modalities: tuple[str, ...], frozen: bool = False) -> set[str]:
+    """Networks that these terms move, and with `frozen` use, without the encoders of absent modalities."""
     absent = {encoder for modality, encoder in losses.ENCODERS.items() if modality not in modalities}
-    terms = [losses.TERMS[name] for name in active]
-    return {name for term in terms for name in (*term.moves, *(term.uses if frozen else ()))} - absent
+    return {name for term in terms.values() for name in (*term.moves, *(term.uses if frozen else ()))} - absent
 
 
 def _remat(config, modules: Mapping[str, models.Module]) -> dict[str, Callable]:
@@ -175,8 +179,8 @@ def _remat(config, modules: Mapping[str, models.Module]) -> dict[str, Callable]:
     return {name: REMAT[config.remat.get(name, "none")] for name in modules}
 
 
-def _trained(config, active: set[str], modalities: tuple[str, ...]) -> tuple[str, ...]:
-    if unknown := set(config.trained) - {name for term in losses.TERMS.values() for name in term.moves}:
+def _trained(config, known: Terms, active: Terms, modalities: tuple[str, ...]) -> tuple[str, ...]:
+    if unknown := set(config.trained) - {name for term in known.values() for name in term.moves}:
         raise ConfigError(f"config.trained names {sorted(unknown)}, which are not networks of the generator player")
     moved = _networks(active, modalities)
     if idle := [name for name in config.trained if name not in moved]:
@@ -184,17 +188,17 @@ def _trained(config, active: set[str], modalities: tuple[str, ...]) -> tuple[str
     return tuple(config.trained)
 
 
-def _weights(config, active: set[str], modalities: tuple[str, ...]) -> dict[losses.Key, float]:
+def _weights(config, terms: Terms, modalities: tuple[str, ...]) -> dict[losses.Key, float]:
     """Weight of every part of every active term; those of the uniformity terms multiply the stated rule."""
     classes = {"pid_uniform": "num_words", "wid_uniform": "num_identities"}
     absent, weights = losses.BOTH - set(modalities), {}
-    for name in (name for name in losses.TERMS if name in active):
+    for name, term in terms.items():
         weight = config.loss[name]
         if key := classes.get(name):
             if (count := config.model[key]) < 2:
                 raise ConfigError(f"config.model.{key} is {count}, but config.loss.{name} needs at least 2 classes")
             weight *= losses.uniformity_weight(count)
-        weights |= {(name, part): weight for part in losses.TERMS[name].parts if part not in absent}
+        weights |= {(name, part): weight for part in term.parts if part not in absent}
     return weights
 
 
@@ -209,55 +213,3 @@ def _check_layers(config, modules: Mapping[str, models.Module], trained: tuple[s
     for layer in layers:
         if not any(name.startswith(f"{layer}/") for name in names):
             raise ConfigError(f"config.optim.multipliers names {layer!r}, but the stage trains no such layer")
-
-
-def _check_expert(config, active: set[str]) -> None:
-    """The expert of `sync_expert` must be trained, and stay as it is: a network that learns beside it would yield."""
-    if "sync_expert" not in active:
-        return
-    if "syncnet" not in config.init_networks:
-        raise ConfigError(
-            "config.loss.sync_expert is above 0 without a trained SyncNet",
-            "add its run (configs/syncnet.py) to config.init_from and 'syncnet' to config.init_networks",
-        )
-    if "syncnet" in config.trained:
-        raise ConfigError("config.trained names the expert of config.loss.sync_expert, syncnet", "leave it out")
-
-
-def _batch(config, active: set[str], modalities: tuple[str, ...]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of the arrays that the step reads."""
-    model, clips, faces = config.model, config.data.batch_size, config.data.face_batch_size
-    size, generates, batch = model.image_size, bool(active & losses.GENERATION_TERMS), {}
-
-    def add(key: str, *shape: int, dtype=jnp.uint8) -> None:
-        batch[key] = jax.ShapeDtypeStruct(shape, dtype)
-
-    own_adversary_frames = model.adversary_frames != model.word_frames
-    reads_video, reads_audio = (bool(active & losses.WORD_TERMS) and m in modalities for m in ("video", "audio"))
-    if reads_video or generates or ("pid_uniform" in active and not own_adversary_frames):
-        add("frames", clips, model.word_frames, size, size, 3)
-    if reads_audio or generates:
-        add("mfcc", clips, model.word_frames, MFCC_LENGTH, MFCC_WIDTH, dtype=jnp.float32)
-    if active & {"word_ce", "pid_uniform"}:
-        add("word", clips, dtype=jnp.int32)
-    if "pid_uniform" in active and own_adversary_frames:
-        add("adversary_frames", clips, model.adversary_frames, size, size, 3)
-    if generates:
-        add("generate_start", clips, dtype=jnp.int32)
-        add("identity_frame", clips, size, size, 3)
-    if "sync" in active:
-        add("sync_frames", clips, syncnet.CLIP_WINDOWS + syncnet.FRAMES - 1, size, size, 3)
-    if "sync_expert" in active:
-        add("expert_start", clips, dtype=jnp.int32)
-        add("expert_mfcc", clips, syncnet.FRAMES, MFCC_LENGTH, MFCC_WIDTH, dtype=jnp.float32)
-    if active & {"sync", "sync_expert"}:
-        add("sync_mfcc", clips, syncnet.CLIP_WINDOWS, syncnet.COLUMNS, syncnet.COEFFICIENTS, dtype=jnp.float32)
-    if face_terms := sorted(active & losses.FACE_TERMS):
-        if not faces:
-            raise ConfigError(
-                f"config.data.face_batch_size is 0, but {face_terms} need identity images",
-                "set it above 0 and config.data.faces to a folder of identity shards, or set those weights to 0",
-            )
-        add("faces", faces, size, size, 3)
-        add("face_id", faces, dtype=jnp.int32)
-    return batch

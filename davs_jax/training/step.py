@@ -7,24 +7,19 @@ discriminator player steps on detached outputs, then the generator player steps 
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from davs_jax import models
 from davs_jax.parallel import sharding
-from davs_jax.training import losses
-from davs_jax.training.forward import Array, Batch, Networks, forward, images, join, select
-from davs_jax.training.losses import Key, full_name
+from davs_jax.training.losses import full_name
+from davs_jax.training.networks import Array, Batch, Networks, Tree
 from davs_jax.training.stage import Stage
 from davs_jax.training.state import DavsState, abstract_state
 
 Metrics = dict[str, Array]
-Terms = dict[Key, Array]
-Tree = dict[str, Any]  # params, gradients or batch statistics by network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +86,7 @@ class TrainStep:
 
         def run(trained: Tree):
             networks = Networks(self.stage, whole | trained, stats, self.stage.trained, key)
-            return forward(networks, batch), networks.batch_stats
+            return self.stage.system.forward(networks, batch), networks.batch_stats
 
         return jax.vjp(run, {name: whole[name] for name in self.stage.trained}, has_aux=True)
 
@@ -100,7 +95,7 @@ class TrainStep:
 
         def loss(adversaries: Tree):
             networks = Networks(self.stage, adversaries, stats, self.stage.adversaries, key)
-            terms, metrics = discriminator_losses(networks, jax.lax.stop_gradient(outputs), batch)
+            terms, metrics = self.stage.system.discriminator_losses(networks, jax.lax.stop_gradient(outputs), batch)
             metrics |= {f"loss/discriminator/{full_name(name)}": value for name, value in terms.items()}
             return sum(terms.values()), (metrics, networks.batch_stats)
 
@@ -113,7 +108,7 @@ class TrainStep:
 
         def loss(outputs: Tree):
             networks = Networks(self.stage, adversaries, stats, self.stage.adversaries, key)
-            terms, metrics = generator_losses(networks, outputs, batch)
+            terms, metrics = self.stage.system.generator_losses(networks, outputs, batch)
             total = sum(self.stage.weights[name] * value for name, value in terms.items())
             metrics |= {f"loss/{full_name(name)}": value for name, value in terms.items()} | {"loss/total": total}
             return total, (metrics, networks.batch_stats)
@@ -163,115 +158,3 @@ def make_train_step(stage: Stage, mesh: Mesh):
         out_shardings=(state, sharding.replicated(mesh)),
         donate_argnums=0,
     )
-
-
-def discriminator_losses(networks: Networks, outputs: Tree, batch: Batch) -> tuple[Terms, Metrics]:
-    """The discriminator player's terms (all of weight 1) on detached outputs of the forward."""
-    terms, metrics, names = {}, {}, networks.stage.adversaries
-    if "modality_discriminator" in names:
-        audio, video = (
-            networks("modality_discriminator", models.flatten_time(outputs[f"wid_{modality}"]))
-            for modality in ("audio", "video")
-        )
-        terms["modality", ""] = (losses.binary(audio, 1.0) + losses.binary(video, 0.0)) / 2
-        metrics["accuracy/modality_adversary"] = (jnp.mean(audio > 0) + jnp.mean(video <= 0)) / 2
-    if "word_adversary" in names:
-        logits = networks("word_adversary", outputs["adversary_maps"])
-        terms["word_adversary", ""] = losses.cross_entropy(logits, batch["word"])
-        metrics["accuracy/word_adversary"] = losses.accuracy(logits, batch["word"])
-    if "person_adversary" in names:
-        logits = networks("person_adversary", outputs["face_wid"])
-        terms["person_adversary", ""] = losses.cross_entropy(logits, batch["face_id"])
-        metrics["accuracy/person_adversary"] = losses.accuracy(logits, batch["face_id"])
-    for name in ("sequence_discriminator", "frame_discriminator"):
-        if name in names:
-            patch, match = _discriminate(networks, name, outputs, batch)
-            terms |= {(name, "patch"): patch, (name, "match"): match}
-    return terms, metrics
-
-
-def _discriminate(networks: Networks, name: str, outputs: Tree, batch: Batch) -> tuple[Array, Array]:
-    """½(BCE real + BCE fake) of both heads, each label softened by a random amount."""
-    stage = networks.stage
-    frames, mfcc = real_frames(stage, batch)
-    fakes = join([outputs[f"fake_{modality}"] for modality in stage.modalities])
-    # The official code passes the real frames twice, as many as the fakes: the same loss, another sample variance.
-    drivings = len(stage.modalities)
-    copies = drivings if stage.official_grouping else 1
-    fake = networks(name, *_clips_for(name, fakes, join([mfcc] * drivings)))
-    real = networks(name, *_clips_for(name, join([frames] * copies), join([mfcc] * copies)))
-    networks.key, key = jax.random.split(networks.key)
-    softness = stage.label_softness * jax.random.uniform(key, (2, 2))
-    patch, match = (
-        (losses.binary(real[head], 1 - softness[head, 0]) + losses.binary(fake[head], softness[head, 1])) / 2
-        for head in (0, 1)
-    )
-    return patch, match
-
-
-def generator_losses(networks: Networks, outputs: Tree, batch: Batch) -> tuple[Terms, Metrics]:
-    """The generator player's active terms, unweighted, against the updated discriminators."""
-    stage, active, terms, metrics = networks.stage, networks.stage.terms, {}, {}
-    if "person_ce" in active:
-        terms["person_ce", ""] = losses.cross_entropy(outputs["face_logits"], batch["face_id"])
-        metrics["accuracy/person"] = losses.accuracy(outputs["face_logits"], batch["face_id"])
-    if "word_ce" in active:
-        for modality in stage.modalities:
-            logits = outputs[f"word_{modality}"]
-            if stage.tcp:
-                centroids = outputs[f"centroid_{modality}"]
-                terms["word_ce", modality] = losses.transductive_cross_entropy(logits, centroids, batch["word"])
-            else:
-                terms["word_ce", modality] = losses.cross_entropy(logits, batch["word"])
-            metrics[f"accuracy/word_{modality}"] = losses.accuracy(logits, batch["word"])
-    if "contrastive" in active:
-        terms["contrastive", ""] = stage.contrastive(outputs["wid_video"], outputs["wid_audio"])
-    if "modality" in active:
-        for modality, label in (("audio", 0.0), ("video", 1.0)):  # each is to be taken for the other
-            wid = models.flatten_time(outputs[f"wid_{modality}"])
-            terms["modality", modality] = losses.binary(networks("modality_discriminator", wid), label)
-    if "pid_uniform" in active:
-        terms["pid_uniform", ""] = losses.uniformity(networks("word_adversary", outputs["adversary_maps"]))
-    if "wid_uniform" in active:
-        terms["wid_uniform", ""] = losses.uniformity(networks("person_adversary", outputs["face_wid"]))
-    if "sync" in active:
-        sync, metrics["accuracy/sync"] = losses.sync_matching(outputs["sync_face"], outputs["sync_audio"])
-        terms["sync", ""] = sync
-    if "sync_expert" in active:
-        judged = losses.sync_expert(outputs["expert_face"], outputs["sync_audio"], batch["expert_start"])
-        terms["sync_expert", ""], metrics["accuracy/sync_expert"] = judged
-    if active & losses.GENERATION_TERMS:
-        terms |= _image_losses(networks, outputs, batch)
-    return terms, metrics
-
-
-def _image_losses(networks: Networks, outputs: Tree, batch: Batch) -> Terms:
-    """The terms of the generated frames."""
-    stage, terms = networks.stage, {}
-    frames, mfcc = real_frames(stage, batch)
-    for modality in stage.modalities:
-        for name, loss in (("l1", losses.l1), ("mouth", losses.mouth_l1), ("mouth_l2", losses.mouth_l2)):
-            if name in stage.terms:
-                terms[name, modality] = loss(outputs[f"fake_{modality}"], frames)
-    if "temporal" in stage.terms:
-        terms["temporal", ""] = losses.temporal(outputs["fake_audio"], images(batch["identity_frame"]))
-    fakes = join([outputs[f"fake_{modality}"] for modality in stage.modalities])
-    for name in ("gan_sequence", "gan_frame"):
-        if name in stage.terms:
-            adversary = losses.TERMS[name].adversary
-            patch, match = networks(adversary, *_clips_for(adversary, fakes, join([mfcc] * len(stage.modalities))))
-            terms |= {(name, "patch"): losses.binary(patch, 1.0), (name, "match"): losses.binary(match, 1.0)}
-    return terms
-
-
-def real_frames(stage: Stage, batch: Batch) -> tuple[Array, Array]:
-    """The real frames of the generated moments, `[B, 6, S, S, 3]` in 0…1, and their MFCC windows `[B, 6, 20, 12]`."""
-    start, length = batch["generate_start"], stage.model.sequence_frames
-    return images(select(batch["frames"], start, length)), select(batch["mfcc"], start, length)
-
-
-def _clips_for(name: str, frames: Array, mfcc: Array) -> tuple[Array, Array]:
-    """The frame discriminator reads every frame as a clip of one."""
-    if name == "sequence_discriminator":
-        return frames, mfcc
-    return models.flatten_time(frames)[:, None], models.flatten_time(mfcc)[:, None]

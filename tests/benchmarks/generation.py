@@ -91,7 +91,7 @@ def rates(config, frames: int, rounds: int, device: str = "") -> tuple[dict[str,
     model = Davs.on("host", config, params, batch_stats)
     size = config.model.image_size
     photo = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
-    windows = np.concatenate(list(Speech(talking_files.sound(frames / 25)).inputs(256)))
+    windows = np.concatenate(list(Speech(talking_files.sound(frames / 25)).inputs(model)))
     sides = {"ours": lambda: model.decode(model.encode_person(photo), model.wid_from_audio(windows))}
     if device:
         from official_torch import Networks

@@ -71,7 +71,7 @@ def test_a_folder_holds_the_frames_as_they_were_made(model, photo, folder, tmp_p
     write_result(model, photo, driver, tmp_path / "frames", crop=True, steady=False)
     files = sorted((tmp_path / "frames").iterdir())
     assert [f.name for f in files][:2] == ["000000.png", "000001.png"] and len(files) == 26
-    windows = np.concatenate(list(driver.inputs(64)))
+    windows = np.concatenate(list(driver.inputs(model)))
     # To the bit: 26 windows in one piece, and in groups of 8, have the same places in calls of 4.
     expected = model.decode(model.encode_person(photo.crop), model.wid_from_audio(windows))
     np.testing.assert_array_equal(np.stack([np.asarray(Image.open(f)) for f in files]), expected)

@@ -1,5 +1,6 @@
 """Videos as sources, faces that go out of sight, and pipelining."""
 
+import dataclasses
 import itertools
 import threading
 import time
@@ -13,7 +14,7 @@ from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.face_track import describe
 from davs_jax.generate.footage import Footage, read_source
 from davs_jax.generate.prefetch import Stages, ahead
-from davs_jax.generate.talk import generate, whole_images
+from davs_jax.generate.talk import each_frame, generate, whole_images
 from davs_jax.media import video
 from davs_jax.media.faces import tracking
 from davs_jax.media.faces.alignment import aligned_crop
@@ -53,6 +54,27 @@ def test_a_videos_frames_run_back_and_forth(tmp_path):
     assert len(list(moving(tmp_path / "b.mp4", 1).photos(3))) == 3
 
 
+def test_a_model_may_choose_the_order_of_a_videos_frames(model, tmp_path):
+    source, asked = moving(tmp_path / "a.mp4", 3), []
+    plain = brightness(source.photos(5))
+    model.pace = lambda motion, paused: asked.append((motion(4), paused)) or np.array([0, 2, 2, 4, 4])
+    speech = Speech(np.concatenate([talking_files.sound(0.12), np.zeros(1280, np.float32)]))
+    shown = brightness(frame.photo for frame in each_frame(model, source, speech))
+    np.testing.assert_allclose(shown, [plain[i] for i in (0, 2, 2, 4, 4)], atol=1.5)
+    ((motion, paused),) = asked
+    assert list(motion) == [0, 0, 0, 0]  # the points do not move
+    assert list(paused) == [False, False, False, True, True]
+
+
+def test_a_videos_motion_runs_back_and_forth_as_its_frames_do(tmp_path):
+    source, points = moving(tmp_path / "a.mp4", 3), np.tile(POINTS, (3, 1, 1))
+    points[1:, :, 0] += 2
+    points[2:, :, 1] += 5
+    track = source.track._replace(points=points)
+    found = dataclasses.replace(source, track=track).motion(6)
+    np.testing.assert_allclose(found, [0, 2, 5, 5, 2, 2], atol=1e-5)
+
+
 def test_a_reduced_videos_points_lie_where_its_face_is_on_the_way_back_too(tmp_path):
     source = moving(tmp_path / "a.mp4", 2)
     small = Footage(source.path, source.track, 64, 150)
@@ -76,7 +98,7 @@ def test_word_vectors_are_normalised_over_the_whole_file_and_live_over_what_has_
     joint_config.model.wid_norm = kind
     model, samples = random_model(joint_config, batch=4), talking_files.sound(0.4)
     speech = Speech(samples)
-    raw = model.raw_wid_from_audio(np.concatenate(list(speech.inputs(64))))
+    raw = model.raw_wid_from_audio(np.concatenate(list(speech.inputs(model))))
     (wid,) = speech.wid(model)
     np.testing.assert_allclose(wid, model.normalised(raw), rtol=1e-4, atol=1e-4)
     live = np.concatenate(list(Live([samples]).wid(model)))
@@ -96,12 +118,12 @@ def test_a_frame_without_its_face_stays_as_it_is(model, tmp_path):
     assert changed == [True, False, True]
 
 
-def test_while_a_driving_face_is_out_of_sight_its_last_image_is_held(tmp_path):
+def test_while_a_driving_face_is_out_of_sight_its_last_image_is_held(model, tmp_path):
     moving(tmp_path / "a.mp4", 6)
     lost = np.array([1, 0, 1, 1, 0, 0], bool)
     driver = DrivingVideo(tmp_path / "a.mp4", np.tile(POINTS, (6, 1, 1)), False, lost)
     crops = [aligned_crop(f, POINTS, 64) for f in video.read_frames(tmp_path / "a.mp4")]
-    np.testing.assert_array_equal(np.concatenate(list(driver.inputs(64))), [crops[i] for i in (1, 1, 1, 1, 4, 5)])
+    np.testing.assert_array_equal(np.concatenate(list(driver.inputs(model))), [crops[i] for i in (1, 1, 1, 1, 4, 5)])
 
 
 def test_the_times_at_which_a_face_is_out_of_sight_are_reported():

@@ -18,9 +18,9 @@ from official import NUMBERS, assert_close, assert_output, assert_tensor
 from configs import common
 from davs_jax.import_official import convert
 from davs_jax.parallel import sharding
-from davs_jax.training import step
-from davs_jax.training.forward import split
+from davs_jax.training import davs, step
 from davs_jax.training.losses import full_name
+from davs_jax.training.networks import split
 from davs_jax.training.stage import Stage
 from davs_jax.training.state import DavsState
 
@@ -109,13 +109,13 @@ class UpToTheLosses(step.TrainStep):
 
     def _whole_batch(self, state, batch, keys):
         networks = step.Networks(self.stage, state.params, state.batch_stats, self.stage.trained, keys[0])
-        outputs = step.forward(networks, batch)
+        outputs = davs.forward(networks, batch)
         gradients, metrics, stats = self.discriminator_gradients(
             state.params, networks.batch_stats, outputs, batch, keys[1]
         )
         state, norms = self.update("discriminator", state, gradients)
         networks = step.Networks(self.stage, state.params, stats, self.stage.adversaries, keys[2])
-        terms, found = step.generator_losses(networks, outputs, batch)
+        terms, found = davs.generator_losses(networks, outputs, batch)
         found |= {f"loss/{full_name(name)}": value for name, value in terms.items()}
         found["loss/total"] = sum(self.stage.weights[name] * value for name, value in terms.items())
         return state.replace(batch_stats=networks.batch_stats), metrics | norms | found

@@ -9,6 +9,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from ml_collections import ConfigDict
 
 from davs_jax import constants
+from davs_jax.data import records
 from davs_jax.face_geometry import stored_size
 
 WORDS = ("ABOUT", "HOUSE", "MONEY", "PEOPLE")
@@ -49,6 +50,11 @@ def clip_record(seed: int) -> dict:
         "mouth_opening": opening.astype(np.float32) if seed % 3 else np.zeros(0, np.float32),
         "measures": "{}",
     }
+
+
+def records_of():
+    """The features of `clip_record`."""
+    return records.clip_features(WORDS, SPEAKERS)
 
 
 def face_record(seed: int) -> dict:

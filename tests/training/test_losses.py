@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import common
 from davs_jax import models
 from davs_jax.face_geometry import mouth_box
 from davs_jax.training import losses
@@ -187,4 +188,6 @@ def test_sync_matching_has_a_finite_gradient_at_a_vector_of_zeros():
 
 
 def test_every_adversary_of_a_term_is_a_network_that_export_leaves_out():
-    assert {term.adversary for term in losses.TERMS.values()} - {None} == set(models.ADVERSARIES)
+    assert {term.adversary for term in losses.TERMS.values()} - {None} == set(
+        models.adversaries(common.get_config().model)
+    )

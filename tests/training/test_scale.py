@@ -16,7 +16,7 @@ import pytest
 from configs import common
 from davs_jax import models
 from davs_jax.checkpoint.export import leaves
-from davs_jax.training import forward
+from davs_jax.training.networks import Networks, join, split
 from davs_jax.training.stage import REMAT, Stage
 from davs_jax.training.step import TrainStep
 from support.steps import random_batch, random_state, tiny
@@ -124,7 +124,7 @@ def test_remat_policies_store_less_for_the_backward_pass(name, capsys):
         stage = dataclasses.replace(Stage.from_config(config), remat={name: REMAT[policy]})
 
         def apply(own):
-            networks = forward.Networks(stage, {name: own}, {name: batch_stats[name]}, (name,), jax.random.key(0))
+            networks = Networks(stage, {name: own}, {name: batch_stats[name]}, (name,), jax.random.key(0))
             return networks(name, *inputs)
 
         jax.ad_checkpoint.print_saved_residuals(apply, params[name])
@@ -145,7 +145,7 @@ def test_recomputation_gives_the_same_gradients():
         stage = dataclasses.replace(Stage.from_config(config), remat={name: REMAT[policy]})
 
         def loss(own):
-            networks = forward.Networks(stage, {name: own}, {name: batch_stats[name]}, (name,), jax.random.key(0))
+            networks = Networks(stage, {name: own}, {name: batch_stats[name]}, (name,), jax.random.key(0))
             return jnp.square(networks(name, mfcc)).mean(), networks.batch_stats
 
         return jax.jit(jax.grad(loss, has_aux=True))(params[name])
@@ -163,8 +163,8 @@ def test_every_network_has_a_remat_policy():
 @pytest.mark.parametrize("sizes", [(8, 8), (12, 2), (96, 8, 4), (3, 5)])
 def test_parts_of_a_joined_batch_come_back(sizes):
     parts = [np.random.default_rng(i).normal(size=(size, 2)).astype(np.float32) for i, size in enumerate(sizes)]
-    joined = forward.join(parts)
-    for part, again in zip(parts, forward.split(joined, sizes), strict=True):
+    joined = join(parts)
+    for part, again in zip(parts, split(joined, sizes), strict=True):
         np.testing.assert_array_equal(part, again)
     groups = math.gcd(*sizes)
     for i, share in enumerate(np.split(np.asarray(joined), groups)):

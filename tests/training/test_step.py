@@ -11,7 +11,7 @@ import pytest
 
 from davs_jax.models import syncnet
 from davs_jax.parallel import sharding
-from davs_jax.training import losses, state, step
+from davs_jax.training import davs, losses, state, step
 from davs_jax.training.losses import full_name
 from davs_jax.training.stage import Stage
 from support.steps import judged, random_batch, random_state, tiny
@@ -89,11 +89,11 @@ def _gradient_of_term():
         stage = dataclasses.replace(whole, wid_gradient=wid_gradient)  # traced
         params = fresh.params | own
         networks = step.Networks(stage, params, fresh.batch_stats, ALL, key)
-        outputs = step.forward(networks, batch)
+        outputs = davs.forward(networks, batch)
         if player == "discriminator":
             outputs = jax.lax.stop_gradient(outputs)
         networks = step.Networks(stage, params, networks.batch_stats, stage.adversaries, key)
-        losses_of = step.discriminator_losses if player == "discriminator" else step.generator_losses
+        losses_of = davs.discriminator_losses if player == "discriminator" else davs.generator_losses
         terms, _ = losses_of(networks, outputs, batch)
         if player == "generator":
             assert terms.keys() == stage.weights.keys()

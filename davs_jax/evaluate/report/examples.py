@@ -20,9 +20,8 @@ def example_sheet(examples: Examples) -> np.ndarray:
     rows = []
     for variants in examples.values():
         photo = variants["photo"][0]
-        beside = (photo, *(plots.named(f"from {driver}", len(photo)) for driver in ("audio", "video")))
-        names = ("real", "audio", "video")
-        rows += [[first, *variants[n][list(SHEET_FRAMES)]] for first, n in zip(beside, names, strict=True)]
+        beside = {"real": photo, **{name: plots.named(f"from {name}", len(photo)) for name in ("audio", "video")}}
+        rows += [[first, *variants[n][list(SHEET_FRAMES)]] for n, first in beside.items() if n in variants]
     return plots.sheet(rows)
 
 
@@ -32,5 +31,5 @@ def example_video(examples: Examples, source: ClipSource, path: Path) -> None:
     audio = np.concatenate([source.record(i)["audio"] for i in examples]).astype(np.float32) / 2**15
     with Writer(path, samples=audio, metadata=METADATA) as writer:
         for variants in examples.values():
-            for images in zip(*(variants[name] for name in names), strict=True):
+            for images in zip(*(variants[name] for name in names if name in variants), strict=True):
                 writer.write(plots.sheet([images], side=VIDEO_SIDE))

@@ -42,9 +42,9 @@ def likeness(found: Mapping[str, Likeness] | None, words: int) -> str:
         _likeness_table(found, CLOSENESS) + "<h3>Beyond likeness</h3><p>Jitter is the mean change from frame to frame "
         "outside the mouth box, on the 0…255 scale. Mouth sharpness is the mean gradient inside the box, beside that "
         "of the real frames (1; a blurred mouth has less). Identity is the cosine between the person vectors of frames "
-        "and photo, by the model's own person encoder. “Words read” is the accuracy of the model's own lip reader on "
-        f"the generated frames (guessing: {percent(1 / words)}); it is not independent, so compare with the copied "
-        "photo and the wrong audio.</p>" + _likeness_table(found, OTHERS),
+        "and photo, by the judge's person encoder. “Words read” is the accuracy of the judge's lip reader on the "
+        f"generated frames (guessing: {percent(1 / words)}). The judge is the model itself unless another was given; "
+        "compare with the copied photo and the wrong audio.</p>" + _likeness_table(found, OTHERS),
     )
 
 

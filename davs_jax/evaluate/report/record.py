@@ -29,6 +29,7 @@ class Evaluated:
     perceptual: str
     control: str
     gains: str
+    judge: str
     seed: int
     intervals: str
     commit: str

@@ -1,5 +1,15 @@
 """Audio features: the paper's MFCC and their windows; SyncNet's MFCC are in `syncnet_features`."""
 
-from davs_jax.media.audio.features import as_int16, clip_mfcc, frames_of, mfcc, stream_windows, windows
+from davs_jax.media.audio.features import (
+    Window,
+    as_int16,
+    cepstrum,
+    clip_mfcc,
+    frames_of,
+    log_mel,
+    mfcc,
+    stream_windows,
+    windows,
+)
 
-__all__ = ["as_int16", "clip_mfcc", "frames_of", "mfcc", "stream_windows", "windows"]
+__all__ = ["Window", "as_int16", "cepstrum", "clip_mfcc", "frames_of", "log_mel", "mfcc", "stream_windows", "windows"]

@@ -1,10 +1,12 @@
-"""MFCC of the paper's system: HTK's definition, as in the MATLAB routine of K. Wojcicki.
+"""MFCC of the paper's system: HTK's definition, as in the MATLAB routine of K. Wojcicki; windows of them, by frame.
 
-Columns are 10 ms apart, so a video frame at 25 fps has four of them, and the window of one frame has twenty.
+Columns are 10 ms apart, so a video frame at 25 fps has four of them, and the window of one frame has twenty. Other
+systems read other windows of other spectra (`Window`).
 """
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import librosa
 import numpy as np
@@ -53,7 +55,7 @@ def mfcc(samples: np.ndarray, sample_rate: int) -> np.ndarray:
         samples = librosa.resample(samples, orig_sr=sample_rate, target_sr=SAMPLE_RATE)
     if len(samples) < WINDOW:
         return np.zeros((0, MFCC_WIDTH), np.float32)
-    return _columns(np.append(samples[:1], samples[1:] - PRE_EMPHASIS * samples[:-1]))
+    return _columns(np.append(samples[:1], samples[1:] - PRE_EMPHASIS * samples[:-1]), cepstrum)
 
 
 def clip_mfcc(samples: np.ndarray, num_frames: int) -> np.ndarray:
@@ -102,7 +104,22 @@ def frames_of(samples: int, fps: int = FPS) -> int:
     return -(-samples * fps // SAMPLE_RATE)
 
 
-def stream_windows(blocks: Iterable[np.ndarray], fps: int = FPS) -> Iterator[np.ndarray]:
+class Window(NamedTuple):
+    """What a system reads for one video frame of the audio: some columns, 10 ms apart.
+
+    Attributes:
+      length: columns.
+      before: how many of them precede the frame's start.
+      spectrum: pre-emphasised samples of whole columns, on int16's scale, float64 `[T, 400]` → features `[T, C]`; each
+        row depends on its column alone.
+    """
+
+    length: int
+    before: int
+    spectrum: Callable[[np.ndarray], np.ndarray]
+
+
+def stream_windows(blocks: Iterable[np.ndarray], fps: int = FPS, window: Window | None = None) -> Iterator[np.ndarray]:
     """The windows of all frames of streamed audio, each as soon as its samples have arrived.
 
     At 25 fps frame l needs the samples until 2,160 (135 ms) after its start: the look-ahead. Blocks may have any
@@ -112,14 +129,15 @@ def stream_windows(blocks: Iterable[np.ndarray], fps: int = FPS) -> Iterator[np.
     Args:
       blocks: consecutive samples `[N]`, mono, 16 kHz, int16 or float in −1…1.
       fps: video frames per second.
+      window: what a frame's window is; default that of the paper's system.
 
     Yields:
-      float32 `[n, 20, 12]`, n ≥ 1.
+      float32 `[n, 20, 12]`, or of another window `[n, length, C]`; n ≥ 1.
 
     Raises:
       ValueError: as `mfcc`.
     """
-    stream = _WindowStream(fps)
+    stream = _WindowStream(fps, window or Window(MFCC_LENGTH, COLUMNS_BEFORE, cepstrum))
     for block in blocks:
         samples = _scaled(block)
         if len(samples) and len(found := stream.add(samples)):
@@ -131,27 +149,27 @@ def stream_windows(blocks: Iterable[np.ndarray], fps: int = FPS) -> Iterator[np.
 class _WindowStream:
     """The state of `stream_windows`: samples and columns that later windows need."""
 
-    def __init__(self, fps: int):
-        self._fps = fps
-        self._emphasised = np.zeros(COLUMNS_BEFORE * HOP)  # samples from the next column's first one on
+    def __init__(self, fps: int, window: Window):
+        self._fps, self._window = fps, window
+        self._emphasised = np.zeros(window.before * HOP)  # samples from the next column's first one on
         self._last = 0.0  # sample, for the pre-emphasis of the next
-        self._columns = np.zeros((0, MFCC_WIDTH), np.float32)  # of the padded audio, from number `first` on
+        self._columns = _columns(np.zeros(WINDOW), window.spectrum)[:0]  # of the padded audio, from number `first` on
         self._first = self._frame = self._received = 0
 
     def add(self, samples: np.ndarray) -> np.ndarray:
-        """float64 `[N]` on int16's scale, N ≥ 1 → the windows that are now complete, `[n, 20, 12]`."""
+        """float64 `[N]` on int16's scale, N ≥ 1 → the windows that are now complete, `[n, length, C]`."""
         new = samples - PRE_EMPHASIS * np.concatenate([[self._last], samples[:-1]])
         self._emphasised, self._last = np.concatenate([self._emphasised, new]), samples[-1]
         self._received += len(samples)
         if len(self._emphasised) >= WINDOW:
-            columns = _columns(self._emphasised)
+            columns = _columns(self._emphasised, self._window.spectrum)
             self._emphasised = self._emphasised[HOP * len(columns) :]
             self._columns = np.concatenate([self._columns, columns])
         ready = self._frame
-        while self._start(ready) + MFCC_LENGTH <= len(self._columns):
+        while self._start(ready) + self._window.length <= len(self._columns):
             ready += 1
         starts = np.array([self._start(frame) for frame in range(self._frame, ready)], np.int64)
-        found = self._columns[starts[:, None] + np.arange(MFCC_LENGTH)]
+        found = self._columns[starts[:, None] + np.arange(self._window.length)]
         gone = min(self._start(ready), len(self._columns))
         self._columns, self._first, self._frame = self._columns[gone:], self._first + gone, ready
         return found
@@ -160,9 +178,10 @@ class _WindowStream:
         """The windows of the last frames, which silence after the end completes."""
         missing = frames_of(self._received, self._fps) - self._frame
         if not missing:
-            return np.zeros((0, MFCC_LENGTH, MFCC_WIDTH), np.float32)
-        end = (_first_column(self._frame + missing - 1, self._fps) + MFCC_LENGTH - 1) * HOP + WINDOW
-        return self.add(np.zeros(end - COLUMNS_BEFORE * HOP - self._received))[:missing]
+            return self._columns[:0, None]
+        length, before = self._window.length, self._window.before
+        end = (_first_column(self._frame + missing - 1, self._fps) + length - 1) * HOP + WINDOW
+        return self.add(np.zeros(end - before * HOP - self._received))[:missing]
 
     def _start(self, frame: int) -> int:
         """The first column of a frame's window, counted in the columns kept."""
@@ -194,33 +213,44 @@ def _scaled(samples: np.ndarray) -> np.ndarray:
     return samples.astype(np.float64) * INT16_SCALE
 
 
-def _columns(emphasised: np.ndarray) -> np.ndarray:
-    """Pre-emphasised samples on int16's scale, float64 `[N]`, N ≥ 400 → MFCC of whole columns, float32 `[T, 12]`."""
+def _columns(emphasised: np.ndarray, spectrum: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Pre-emphasised samples on int16's scale, float64 `[N]`, N ≥ 400 → features of whole columns, float32 `[T, C]`."""
     columns = np.lib.stride_tricks.sliding_window_view(emphasised, WINDOW)[::HOP]
-    blocks = [_cepstrum(columns[start : start + _BLOCK]) for start in range(0, len(columns), _BLOCK)]
+    blocks = [spectrum(columns[start : start + _BLOCK]) for start in range(0, len(columns), _BLOCK)]
     return np.concatenate(blocks).astype(np.float32)
 
 
-def _cepstrum(columns: np.ndarray) -> np.ndarray:
-    """Pre-emphasised columns `[T, 400]` → `[T, 12]`.
+def cepstrum(columns: np.ndarray, filters: int = FILTERS) -> np.ndarray:
+    """Pre-emphasised columns `[T, 400]` → MFCC 1…12 of this many filters, `[T, 12]`.
 
     By einsum, not matrix products, so that a column's bits do not depend on how many are computed together: the order
     in which BLAS sums does.
     """
+    return np.einsum("tm,nm->tn", log_mel(columns, filters, LOWEST, HIGHEST), _liftered_dct(filters))
+
+
+def log_mel(
+    columns: np.ndarray, filters: int, lowest: float, highest: float, floor: float = ENERGY_FLOOR
+) -> np.ndarray:
+    """Pre-emphasised columns `[T, 400]` → log mel magnitudes from `lowest` to `highest` Hz, `[T, filters]`.
+
+    Args:
+      floor: magnitudes below are raised to it, also those of filters so narrow that no frequency lies in them.
+    """
     magnitude = np.abs(np.fft.rfft(columns * np.hamming(WINDOW), FFT_SIZE))
-    energies = np.maximum(np.einsum("tf,mf->tm", magnitude, _filter_bank()), ENERGY_FLOOR)
-    return np.einsum("tm,nm->tn", np.log(energies), _liftered_dct())
+    energies = np.einsum("tf,mf->tm", magnitude, _filter_bank(filters, lowest, highest))
+    return np.log(np.maximum(energies, floor))
 
 
 @functools.cache
-def _filter_bank() -> np.ndarray:
-    """`[13, 257]`."""
+def _filter_bank(filters: int, lowest: float, highest: float) -> np.ndarray:
+    """`[filters, 257]`."""
     return librosa.filters.mel(
         sr=SAMPLE_RATE,
         n_fft=FFT_SIZE,
-        n_mels=FILTERS,
-        fmin=LOWEST,
-        fmax=HIGHEST,
+        n_mels=filters,
+        fmin=lowest,
+        fmax=highest,
         htk=True,
         norm=None,
         dtype=np.float64,
@@ -228,9 +258,9 @@ def _filter_bank() -> np.ndarray:
 
 
 @functools.cache
-def _liftered_dct() -> np.ndarray:
-    """Rows 1…12 of the DCT, each times its lifter weight, `[12, 13]`."""
+def _liftered_dct(filters: int) -> np.ndarray:
+    """Rows 1…12 of the DCT, each times its lifter weight, `[12, filters]`."""
     n = np.arange(1, MFCC_WIDTH + 1)[:, None]
-    m = np.arange(1, FILTERS + 1)
-    dct = np.sqrt(2 / FILTERS) * np.cos(np.pi * n * (m - 0.5) / FILTERS)
+    m = np.arange(1, filters + 1)
+    dct = np.sqrt(2 / filters) * np.cos(np.pi * n * (m - 0.5) / filters)
     return (1 + LIFTER / 2 * np.sin(np.pi * n / LIFTER)) * dct

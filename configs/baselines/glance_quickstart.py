@@ -1,0 +1,18 @@
+r"""Glance on the quickstart's synthetic corpus, with lips of 32 px: minutes on two CPU cores.
+
+python -m davs_jax.main --config configs/baselines/glance_quickstart.py:autoencoder --workdir \
+    runs/quickstart/g/autoencoder
+python -m davs_jax.main --config configs/baselines/glance_quickstart.py --workdir runs/quickstart/g/lips
+"""
+
+from configs import baselines
+from configs.baselines import glance
+
+STEPS = {"autoencoder": 100, "lips": 400}
+
+
+def get_config(stage: str = "lips"):
+    c = baselines.small(glance.get_config(stage), "data/quickstart/clips")
+    c.model.blocks = 4
+    c.steps = STEPS[stage]
+    return glance.chained(c, stage, "runs/quickstart/g")
