@@ -82,7 +82,7 @@ def start(part: Part) -> None:
     settings += TOY if part.toy else []
     cache = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
     with tempfile.TemporaryDirectory() as folder:
-        (cold, compiled), (warm, again) = starts(f"{RECOMMENDED}:joint", settings, Path(folder), cache)
+        (cold, compiled, _), (warm, again, _) = starts(f"{RECOMMENDED}:joint", settings, Path(folder), cache)
     title = "joint, recommended, bfloat16: start to first step"
     part.row(f"{title}, cold", cold, "s", remark=f"compiling the step {compiled:.1f} s")
     part.row(f"{title}, warm", warm, "s", remark=f"{again:.1f} s; {cold / warm:.1f} × as quick as cold")

@@ -4,11 +4,12 @@
 
 `python -m davs_jax.main` on small shards, twice in one workdir: the first start finds no kept compilations and ends
 after one step; the second resumes from its checkpoint with what the first has kept, for one more. Prints both, how much
-was compilation (the run's own account), and the ratios.
+was compilation (the run's own account), CPU time, by which busy machines compare, and the ratios.
 """
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -22,23 +23,29 @@ from train_step import load, override, write_data
 from davs_jax.monitor import goodput
 
 
-def first_step(options: list[str], workdir: Path, cache: Path, number: int) -> tuple[float, float]:
-    """Seconds to the end of step `number`, the first of this start, and of the compilation within."""
+def first_step(options: list[str], workdir: Path, cache: Path, number: int) -> tuple[float, float, float]:
+    """Seconds to the end of step `number`, the first of this start; of the compilation within; of CPU time in all."""
     command = [sys.executable, "-m", "davs_jax.main", *options, f"--workdir={workdir}", f"--config.steps={number}"]
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
     events = workdir / "metrics.jsonl"
-    began = time.perf_counter()
+    used, began = _cpu(), time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not (events.exists() and f'{{"step": {number},' in events.read_text()):
         time.sleep(0.01)
     seconds = time.perf_counter() - began
     if process.wait():
         raise SystemExit(f"{' '.join(command)} ended with status {process.returncode}")
-    return seconds, goodput.read((workdir / goodput.FILE).read_text().splitlines())[-1]["compile"]
+    return seconds, goodput.read((workdir / goodput.FILE).read_text().splitlines())[-1]["compile"], _cpu() - used
 
 
-def starts(config: str, settings: list[str], folder: Path, cache: Path) -> list[tuple[float, float]]:
-    """Of a new run, and of the same run started again: seconds to the first step, and of compilation within.
+def _cpu() -> float:
+    """Seconds of CPU time of all processes that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def starts(config: str, settings: list[str], folder: Path, cache: Path) -> list[tuple[float, float, float]]:
+    """What `first_step` returns, of a new run, and of the same run started again.
 
     Args:
       config: as davs_jax.main takes it, FILE:STAGE.
@@ -65,10 +72,12 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         times = starts(args.config, args.set, Path(name), Path(name, "cache"))
-    for start, (seconds, compiling) in zip(("first", "second"), times, strict=True):
-        print(f"{start} start: a step after {seconds:.1f} s, of which compiling the step {compiling:.1f} s")
-    (cold, compiled), (warm, again) = times
-    print(f"the second start is {cold / warm:.1f}× as quick; its compilation {compiled / again:.1f}×")
+    for start, (seconds, compiling, cpu) in zip(("first", "second"), times, strict=True):
+        told = f"a step after {seconds:.1f} s, of which compiling or reading the step {compiling:.1f} s"
+        print(f"{start} start: {told}; CPU time until its end {cpu:.1f} s")
+    (cold, compiled, used), (warm, again, less) = times
+    print(f"the second start is {cold / warm:.1f}× as quick; its compilation {compiled / again:.1f}×; by CPU time "
+          f"{used / less:.1f}×")  # fmt: skip
 
 
 if __name__ == "__main__":
