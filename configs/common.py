@@ -152,6 +152,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     w.l1 = 0.0  # L1 between generated and real frames, on the 0…255 scale
     w.mouth = 0.0  # the same inside the mouth box
     w.mouth_l2 = 0.0  # ours: squared error inside the mouth box, on the 0…255 scale
+    w.warp = 0.0  # ours: squared error of the photo that the flow head moved, before anything is drawn over it
     w.temporal = 0.0  # L1 between consecutive audio-driven frames, outside the mouth box
     w.gan_sequence = 0.0  # sequence discriminator: patch head and audio-match head
     w.gan_frame = 0.0  # frame discriminator: the same heads; off in the official code

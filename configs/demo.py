@@ -50,8 +50,9 @@ def get_config(stage: str = "joint"):
         c.data.clips, c.data.unlabelled = "data/demo/photos,data/demo/synthetic", "data/demo/grid"
         c.data.unlabelled_share = 0.25
     c.data.face_batch_size = 32 if stage == "person" else 8
-    if c.loss.l1:  # photos come in more colours than six speakers' cameras have
-        c.data.color_jitter = 0.3
+    if c.loss.l1:
+        c.loss.warp = 0.25
+        c.data.color_jitter = 0.3  # photos come in more colours than six speakers' cameras have
     common.chain(c, stage, "runs/demo")
     c.log.eval_every = 400 if stage == "word" else 60 if stage == "joint" else 0
     return c

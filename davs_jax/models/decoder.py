@@ -34,7 +34,8 @@ class Decoder(nn.Module):
     logits of the photo. Training then starts at the photo with an open mask: a closed mask would let no gradient reach
     the generated image, and the mouth would stay closed. Without `blend` the photo is not used. With `flow` the map of
     stride `flow_stride` also gives a smooth field of displacements that moves the photo's own pixels, and the rest of
-    the network changes and covers the moved photo.
+    the network changes and covers the moved photo. Both are sown: `field` `[N, S, S, 2]`, by which generation moves the
+    full-size photo, and `moved` `[N, S, S, 3]`, which the loss `warp` compares with the real frame.
     """
 
     width: float = 1.0
@@ -73,8 +74,9 @@ class Decoder(nn.Module):
                 x = layer(x, f"block{number}_{i}", scaled(channels, self.width))
             if self.flow and stride == self.flow_stride:
                 field = self._field(x, photo.shape[1])
-                self.sow("intermediates", "field", field)  # generation moves the full-size photo by it
                 photo = warp(photo, field)
+                self.sow("intermediates", "field", field)
+                self.sow("intermediates", "moved", photo)
             x = upsample(x, self.align_corners)
         # The official code ends with two 3×3 transposed convolutions of stride 1: convolutions with a flipped kernel.
         x = layer(x, "last", scaled(32, self.width), torch_default)

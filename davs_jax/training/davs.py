@@ -17,11 +17,18 @@ __all__ = ["TERMS", "batch", "check", "discriminator_losses", "forward", "genera
 
 
 def check(config, active: set[str]) -> None:
-    """The expert of `sync_expert` must be trained, and stay as it is: a network that learns beside it would yield.
+    """Checks what terms need beside their networks.
+
+    `warp` needs the flow head. The expert of `sync_expert` must be trained, and stay as it is: a network that learns
+    beside it would yield.
 
     Raises:
       ConfigError: it is not so.
     """
+    if "warp" in active and not config.model.flow:
+        raise ConfigError(
+            "config.loss.warp is above 0, but config.model.flow is off", "set flow and blend to True, or warp to 0"
+        )
     if "sync_expert" not in active:
         return
     if "syncnet" not in config.init_networks:
@@ -160,6 +167,8 @@ def _image_losses(networks: Networks, outputs: Tree, batch: Batch) -> Terms:
         for name, loss in (("l1", losses.l1), ("mouth", losses.mouth_l1), ("mouth_l2", losses.mouth_l2)):
             if name in stage.terms:
                 terms[name, modality] = loss(outputs[f"fake_{modality}"], frames)
+        if "warp" in stage.terms:
+            terms["warp", modality] = losses.warp(outputs[f"moved_{modality}"], frames)
     if "temporal" in stage.terms:
         terms["temporal", ""] = losses.temporal(outputs["fake_audio"], images(batch["identity_frame"]))
     fakes = join([outputs[f"fake_{modality}"] for modality in stage.modalities])

@@ -17,8 +17,9 @@ def forward(networks: Networks, batch: Batch) -> dict[str, Array]:
       as the terms need them: `wid_video`, `wid_audio` `[B, 12, E]`, `word_video`, `word_audio` logits `[B, words]`,
       with `config.tcp` also `centroid_video`, `centroid_audio` logits `[B, B]`,
       `adversary_maps` `[B, T, S/4, S/4, C]`, `face_logits` `[I, identities]`, `face_wid` `[I, E]`, generated frames
-      `fake_video`, `fake_audio` `[B, 6, S, S, 3]`, and SyncNet's `sync_face`, `sync_audio` `[B, 24, 1024]`, and of
-      generated frames `expert_face` `[B, 1024]`.
+      `fake_video`, `fake_audio` `[B, 6, S, S, 3]`, photos moved by the flow head alone `moved_video`, `moved_audio`
+      `[B, 6, S, S, 3]`, and SyncNet's `sync_face`, `sync_audio` `[B, 24, 1024]`, and of generated frames `expert_face`
+      `[B, 1024]`.
     """
     stage, terms = networks.stage, networks.stage.terms
     outputs: dict[str, Array] = {}
@@ -138,7 +139,14 @@ def _generate(networks: Networks, batch: Batch, person: tuple, outputs: dict) ->
     maps = {stride: maps[stride] for stride in stage.model.skips}
     moments = [wids[modality][:, t] for t in range(length) for modality in wids]
     judged = scaled(outputs["wid_expert"]).swapaxes(0, 1) if "sync_expert" in stage.terms else ()
-    frames = networks.each("decoder", [(pid, wid, maps, photo) for wid in (*moments, *judged)])
-    frames, judged = frames[: len(moments)], frames[len(moments) :]
-    fakes = {f"fake_{modality}": jnp.stack(frames[i :: len(wids)], 1) for i, modality in enumerate(wids)}
+    names = ("fake", "moved") if "warp" in stage.terms else ("fake",)
+    calls = [(pid, wid, maps, photo) for wid in (*moments, *judged)]
+    made = networks.each("decoder", calls, sown="moved" if "moved" in names else "")
+    frames = dict(zip(names, zip(*made, strict=True) if "moved" in names else (made,), strict=True))
+    judged = frames["fake"][len(moments) :]
+    fakes = {
+        f"{name}_{modality}": jnp.stack(images[i : len(moments) : len(wids)], 1)
+        for name, images in frames.items()
+        for i, modality in enumerate(wids)
+    }
     return fakes | (_judged(networks, batch, jnp.stack(judged, 1)) if judged else {})

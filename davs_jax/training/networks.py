@@ -27,8 +27,8 @@ class Networks:
         self.stage, self.params, self.training, self.key = stage, params, training, key
         self.batch_stats = dict(batch_stats)
 
-    def __call__(self, name: str, *inputs, method: str | None = None) -> Any:
-        """Applies one network once, or a method of it."""
+    def __call__(self, name: str, *inputs, method: str | None = None, sown: str = "") -> Any:
+        """Applies one network once, or a method of it; with `sown` returns also what it sows under that name."""
         train = name in self.training
         self.key, dropout = jax.random.split(self.key)
         variables = {"params": self.params[name], "batch_stats": self.batch_stats[name]}
@@ -37,19 +37,19 @@ class Networks:
             module.apply,
             train=train,
             rngs={"dropout": dropout},
-            mutable=["batch_stats"] if train else [],
+            mutable=["batch_stats"] * train + ["intermediates"] * bool(sown),
             method=method,
         )
         outputs, updates = remat(apply)(variables, *inputs)
         self.batch_stats[name] = updates.get("batch_stats", self.batch_stats[name])
-        return outputs
+        return (outputs, updates["intermediates"][sown][0]) if sown else outputs
 
-    def each(self, name: str, calls: list[tuple]) -> list:
+    def each(self, name: str, calls: list[tuple], sown: str = "") -> list:
         """Several calls of one network: as one batch, or (`bn_grouping='official'`) one after the other."""
         if self.stage.official_grouping:
-            return [self(name, *inputs) for inputs in calls]
+            return [self(name, *inputs, sown=sown) for inputs in calls]
         sizes = [len(jax.tree.leaves(inputs)[0]) for inputs in calls]
-        outputs = self(name, *jax.tree.map(lambda *parts: join(parts), *calls))
+        outputs = self(name, *jax.tree.map(lambda *parts: join(parts), *calls), sown=sown)
         leaves, structure = jax.tree.flatten(outputs)
         return [structure.unflatten(parts) for parts in zip(*(split(leaf, sizes) for leaf in leaves), strict=True)]
 

@@ -127,6 +127,35 @@ def test_mouth_l2_counts_squares_in_the_mouth_only():
     np.testing.assert_allclose(everywhere, 25.5**2 * 16 * 32 / 64**2, rtol=1e-5)
 
 
+def test_warp_is_the_mean_over_squares_of_four_sizes_from_the_mouth_down():
+    rng = np.random.default_rng(0)
+    moved, reals = rng.random((2, 2, 1, 128, 128, 3), np.float32)
+    rows, columns = mouth_box(128)
+    error = (moved - reals)[:, 0, rows.start :, columns.start - 8 : columns.stop + 8]
+    expected = []
+    for side in (2, 4, 8, 16):
+        step = side // 2
+        height, width = error.shape[1:3]
+        places = [(y, x) for y in range(0, height - side + 1, step) for x in range(0, width - side + 1, step)]
+        expected.append(np.mean([error[:, y : y + side, x : x + side].mean((1, 2)) ** 2 for y, x in places]))
+    share = error.shape[1] * error.shape[2] / 128**2
+    np.testing.assert_allclose(losses.warp(moved, reals), 255**2 * share * np.mean(expected), rtol=1e-4)
+    moved = reals.copy()
+    moved[..., : rows.start, :, :] = 1
+    assert losses.warp(moved, reals) == 0
+
+
+def test_warp_pulls_a_lip_further_than_the_lip_is_high():
+    """Two dark bars that do not touch: single pixels see no reason to bring them closer, squares do."""
+    reals = jnp.ones((1, 64, 64, 3)).at[:, 56:58, 24:40].set(0.0)
+
+    def bar(top):
+        return jnp.ones((1, 64, 64, 3)).at[:, top : top + 2, 24:40].set(0.0)
+
+    assert losses.mouth_l2(bar(46), reals) == pytest.approx(losses.mouth_l2(bar(48), reals))
+    assert losses.warp(bar(50), reals) < losses.warp(bar(48), reals) * 0.95
+
+
 def test_temporal_compares_with_the_frame_before_and_spares_the_mouth():
     still = jnp.full((1, 3, 64, 64, 3), 0.5)
     identity = jnp.full((1, 64, 64, 3), 0.25)

@@ -46,6 +46,15 @@ def test_an_expert_without_training_or_in_training_is_refused():
         Stage.from_config(config)
 
 
+def test_the_warp_loss_needs_a_flow_head():
+    config = tiny("generator")
+    config.loss.warp = 1.0
+    with pytest.raises(ConfigError, match=r"config\.loss\.warp is above 0, but config\.model\.flow is off; set flow"):
+        Stage.from_config(config)
+    config.model.update(flow=True, blend=True)
+    assert "warp" in Stage.from_config(config).terms
+
+
 def test_the_published_adversary_reads_twenty_frames_of_its_own():
     config = tiny()
     config.model.adversary_frames = 20

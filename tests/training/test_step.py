@@ -42,6 +42,8 @@ MOVES = {
     "mouth_video": {P, V, D},
     "mouth_l2_audio": {P, A, D},
     "mouth_l2_video": {P, V, D},
+    "warp_audio": {P, A, D},
+    "warp_video": {P, V, D},
     "temporal": {P, A, D},
     "gan_sequence_patch": {P, V, A, D},
     "gan_sequence_match": {P, V, A, D},
@@ -79,7 +81,7 @@ def _gradient_of_term():
     config.trained = ALL
     config.loss.update(dict.fromkeys(config.loss, 1.0) | {"sync_expert": 0.0})  # its judge must be frozen
     # Small, since the gradient is taken once per term.
-    config.model.update(sequence_frames=1, word_frames=4, adversary_frames=4)
+    config.model.update(sequence_frames=1, word_frames=4, adversary_frames=4, blend=True, flow=True)
     config.data.update(batch_size=3, face_batch_size=3)
     config.bn_grouping = "official"  # in one batch, batch norm would couple the two drivings
     batch, key, whole = random_batch(config), jax.random.key(1), Stage.from_config(config)
