@@ -16,7 +16,7 @@ from davs_jax.plan import compiling, machines
 
 REPOSITORY = Path(configs.__file__).parents[1]
 TINY = (
-    "from configs import common\nfrom tiny_data import tiny\n\n\ndef get_config():\n"
+    "from configs import common\nfrom support.tiny_data import tiny\n\n\ndef get_config():\n"
     '    return tiny(common.get_config("word"), "", "")\n'
 )
 
