@@ -1,4 +1,4 @@
-"""The model that the package includes: synthetic people, photos that speak and GRID's speakers, at 128 px.
+"""A model for the package's demo: synthetic people, photos that speak and GRID's speakers, at 128 px.
 
     make quickstart  # makes the clips of the word stage, with the next line
     python -m data_prep.grid --input grid --output data/grid --image-size 64
@@ -18,7 +18,7 @@
 `neutral` holds the neutral portraits of the London Set (DeBruine and Jones, 2017). It and GRID allow sharing what is
 derived from them. Lips are read at 64 px in all stages; the vocabulary has the ten words of the synthetic corpus and
 GRID's 51. The generator sees four frames of each of four clips, which costs no more than one frame of eight: encoding
-whole clips takes most of a step.
+whole clips takes most of a step. The weights that the package includes today are older (davs_jax/demo/README.md).
 """
 
 from configs import common, synthetic

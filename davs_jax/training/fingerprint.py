@@ -1,9 +1,13 @@
 """What a compiled training step depends on besides the devices: settings, code and versions, in one hash."""
 
 import hashlib
-import importlib.metadata
 import json
 from pathlib import Path
+
+import flax
+import jax
+import jaxlib
+import optax
 
 SOURCES = (  # of davs_jax, all that the step is made of
     "constants.py",
@@ -19,7 +23,7 @@ SOURCES = (  # of davs_jax, all that the step is made of
 )
 IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks")  # without effect on the step
 RELEVANT_DATA = ("batch_size", "face_batch_size")
-PACKAGES = ("jax", "jaxlib", "flax", "optax")
+PACKAGES = (jax, jaxlib, flax, optax)
 
 
 def of(config) -> str:
@@ -29,6 +33,6 @@ def of(config) -> str:
     root, code = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted({path for pattern in SOURCES for path in root.glob(pattern)}):
         code.update(path.read_bytes() + b"\0")
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    versions = {package.__name__: package.__version__ for package in PACKAGES}
     parts = json.dumps([settings, versions, code.hexdigest()], sort_keys=True)
     return hashlib.sha256(parts.encode()).hexdigest()

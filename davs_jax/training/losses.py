@@ -6,7 +6,6 @@ Images are float32 in 0…1, `[B, T, S, S, 3]`. The constants are those of the o
 
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -292,7 +291,8 @@ def warp(moved: Array, reals: Array) -> Array:
 def _averaged(x: Array, side: int) -> Array:
     """Means over squares of `[N, H, W, C]`, half a side apart."""
     step = max(1, side // 2)
-    return nn.avg_pool(x, (side, side), (step, step))
+    sums = jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, side, side, 1), (1, step, step, 1), "VALID")
+    return sums / side**2
 
 
 def temporal(fakes: Array, identity_frame: Array) -> Array:

@@ -71,8 +71,8 @@ class RecordingNetworks(step.Networks):
         super().__init__(*args)
         self.calls = {}
 
-    def __call__(self, name: str, *inputs):
-        outputs = super().__call__(name, *inputs)
+    def __call__(self, name: str, *inputs, **options):
+        outputs = super().__call__(name, *inputs, **options)
         self.calls.setdefault(name, []).append(outputs)
         return outputs
 
@@ -139,7 +139,7 @@ def one_step(stage: str, precision: str, of: type[step.TrainStep] = step.TrainSt
         patch.setattr(step, "Networks", RecordingNetworks)
         for player in ("discriminator", "generator"):
             name = f"{player}_losses"
-            patch.setattr(step, name, returning(getattr(step, name), player))
+            patch.setattr(davs, name, returning(getattr(davs, name), player))
         patch.setattr(step, "TrainStep", of)
         patch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, 0.5))
         mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
