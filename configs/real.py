@@ -13,7 +13,7 @@
     python -m davs_jax.main --config configs/real.py --workdir runs/real/joint
 
 It is the demo's recipe on recordings alone. Clips without a word train everything but the word loss. Whole speakers of
-the news are held out: 20 train, 2 validate, 4 test.
+the news are held out: 20 train, 2 validate, 4 test. Only its stage `word` has been trained so far.
 """
 
 from configs import common, demo
