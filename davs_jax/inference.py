@@ -3,7 +3,7 @@
 import functools
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,19 +53,12 @@ class Davs(Talker):
 
     NETWORKS = NETWORKS
 
-    def __init__(
-        self,
-        config: ConfigDict,
-        params: Mapping,
-        batch_stats: Mapping,
-        mesh: Mesh | None = None,
-        batch: int | None = None,
-    ):
-        super().__init__(config, params, batch_stats, mesh, batch)
-        self.wid_norm = config.model.wid_norm
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.wid_norm = self.config.model.wid_norm
         self.over_time = self.wid_norm != "none"
-        self.gains = {name: config.get(key, 1.0) for name, key in GAINS.items()}
-        self._forwards = _forwards(FrozenConfigDict(config.model), mesh)
+        self.gains = {name: self.config.get(key, 1.0) for name, key in GAINS.items()}
+        self._forwards = _forwards(FrozenConfigDict(self.config.model), self.mesh)
 
     @staticmethod
     def default_batch(model: ConfigDict) -> int:
