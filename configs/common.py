@@ -126,6 +126,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     d.flip = True  # mirror half of the clips horizontally
     d.crop = True  # random crop of the stored frame; else the central one
     d.color_jitter = 0.0  # ours: brightness, contrast and tint vary per clip by up to this fraction
+    d.audio_jitter = 0.0  # ours, 0…1: speech is heard through random microphones and noise (davs_jax/data/channel.py)
     d.threads = 8  # threads that read and decode ahead
     d.prefetch = 2  # batches that wait on the device
 

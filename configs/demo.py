@@ -45,6 +45,7 @@ def get_config(stage: str = "joint"):
         c.model.image_size, c.model.visual_size = 128, 64
         c.data.clips, c.data.faces = "data/demo/photos,data/demo/synthetic,data/demo/grid", "data/demo/faces"
     c.data.batch_size = 8
+    c.data.audio_jitter = 0.7  # eSpeak's recordings are clean, and GRID's come from one room
     if stage == "generator":  # words are not used: GRID, whose images are soft, is a quarter of each batch
         c.model.num_words, c.model.sequence_frames, c.data.batch_size = 10, 4, 4
         c.data.clips, c.data.unlabelled = "data/demo/photos,data/demo/synthetic", "data/demo/grid"
