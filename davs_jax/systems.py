@@ -28,6 +28,13 @@ from types import ModuleType
 from davs_jax.errors import ConfigError
 
 DAVS = "davs"
+# What each module must have.
+PARTS = {
+    "networks": ("build", "example_inputs", "ADVERSARIES"),
+    "examples": ("clip_example", "clip_audio", "stream_audio"),
+    "training": ("TERMS", "check", "batch", "forward", "discriminator_losses", "generator_losses"),
+    "talker": ("TALKER",),
+}
 _OWN = {
     "networks": "davs_jax.models.davs",
     "examples": "davs_jax.data.examples",
@@ -49,11 +56,20 @@ def part(system: str, name: str) -> ModuleType:
     The system must be one of `names`: a stored config cannot make the package import anything else.
 
     Args:
-      name: `networks`, `examples`, `training` or `talker`.
+      name: a key of PARTS.
 
     Raises:
-      ConfigError: there is no such system.
+      ConfigError: there is no such system, or it lacks the module or something that the module must have.
     """
     if system not in names():
         raise ConfigError(f"config.model.system is {system!r}", f"it must be one of {', '.join(names())}")
-    return importlib.import_module(_OWN[name] if system == DAVS else f"{_BASELINES}.{system}.{name}")
+    path = _OWN[name] if system == DAVS else f"{_BASELINES}.{system}.{name}"
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise
+        raise ConfigError(f"the system {system} has no module {name}", f"add {path}") from error
+    if lacking := [item for item in PARTS[name] if not hasattr(module, item)]:
+        raise ConfigError(f"{path} has no {', '.join(lacking)}", "davs_jax.systems says what it must have")
+    return module

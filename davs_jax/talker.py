@@ -112,7 +112,7 @@ class Talker(abc.ABC):
         """Why these weights cannot generate from this driver, in words; "" where they can."""
         needed = self.needs(encoder)
         if not needed:
-            return f"{self.config.model.system} does not generate from a driving video"
+            return f"{self.config.model.system} generates from speech only"
         lacking = [name for name in needed if not self.has(name)]
         return f"the weights have no {lacking[0]}" if lacking else ""
 
@@ -152,8 +152,9 @@ class Talker(abc.ABC):
 
     @abc.abstractmethod
     def decode_and_field(self, person: Any, wid: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """One person and wid `[N, E]` of consecutive frames → frames uint8 `[N, S, S, 3]`, and by how many pixels the
-        photo was moved: float32 `[N, S, S, 2]`, None where the system does not say."""
+        """One person and wid `[N, E]` of consecutive frames → frames uint8 `[N, S, S, 3]`, and the field by which the
+        photo was moved: float32 `[N, S, S, 2]`, how many pixels to the right and down of itself each pixel was taken
+        from (a lip that sinks has a negative second number); None where the system does not say."""
 
     @abc.abstractmethod
     def redecode(self, photos: np.ndarray, wid: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

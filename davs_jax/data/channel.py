@@ -2,13 +2,22 @@
 
 import numpy as np
 
-from davs_jax.constants import SAMPLE_RATE
+from davs_jax.constants import CLIP_FRAMES, SAMPLE_RATE
+from davs_jax.media.audio import clip_mfcc
 
 BANDS = np.array([100, 300, 600, 1_200, 2_400, 4_800])  # Hz: gains are drawn here and interpolated between
 GAIN = 12  # dB: a band is raised or lowered by at most this
 CLEAN, NOISY = 45, 5  # dB, speech above noise: the most and the least
 LOUDEST = 32_767  # of int16
 FAINT = 30  # RMS on int16's scale: speech that is quieter gets the noise of this level
+
+
+def recorded(record: dict, rng: np.random.Generator, jitter: float) -> dict:
+    """A clip's record whose audio and MFCC came through a random channel; the record itself where jitter is 0."""
+    if not jitter:
+        return record
+    audio = heard(record["audio"], rng, jitter)
+    return record | {"audio": audio, "mfcc": clip_mfcc(audio, CLIP_FRAMES)}
 
 
 def heard(samples: np.ndarray, rng: np.random.Generator, jitter: float) -> np.ndarray:

@@ -7,11 +7,10 @@ import cv2
 import numpy as np
 
 from davs_jax import constants
-from davs_jax.data.channel import heard
 from davs_jax.data.sources import REMAKE, decode, text
 from davs_jax.errors import DataError
 from davs_jax.face_geometry import stored_size
-from davs_jax.media.audio import Window, clip_mfcc, stream_windows, syncnet_features, windows
+from davs_jax.media.audio import Window, stream_windows, syncnet_features, windows
 from davs_jax.models import syncnet
 
 USED_FRAMES = 25  # from FIRST_FRAME on, that training uses, as the official code does
@@ -117,17 +116,13 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     example = {key: np.stack([images[t] for t in frames]) for key, frames in wanted.items()}
     if "identity_frame" in example:
         example["identity_frame"] = example["identity_frame"][0]
-    audio, mfcc = record["audio"], record["mfcc"]
-    if config.data.audio_jitter and {"mfcc", "sync_mfcc"} & set(keys):
-        audio = heard(audio, rng, config.data.audio_jitter)
-        mfcc = clip_mfcc(audio, constants.CLIP_FRAMES)
     if "sync_mfcc" in keys:
-        columns = syncnet_features.mfcc(audio).astype(np.float32)
+        columns = syncnet_features.mfcc(record["audio"]).astype(np.float32)
         starts = constants.MFCC_PER_FRAME * np.arange(syncnet.CLIP_WINDOWS)
         example["sync_mfcc"] = columns[starts[:, None] + np.arange(syncnet.COLUMNS)]
     example["expert_start"] = np.int32(expert)
-    example["expert_mfcc"] = windows(mfcc, range(expert, expert + syncnet.FRAMES))
-    example["mfcc"] = windows(mfcc, spoken)
+    example["expert_mfcc"] = windows(record["mfcc"], range(expert, expert + syncnet.FRAMES))
+    example["mfcc"] = windows(record["mfcc"], spoken)
     example["word"] = np.int32(record["word"])
     example["generate_start"] = np.int32(generate_start)
     return {key: value for key, value in example.items() if key in keys}

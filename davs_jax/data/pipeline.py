@@ -22,6 +22,7 @@ import numpy as np
 
 from davs_jax import constants, systems
 from davs_jax.constants import FACE_KEYS
+from davs_jax.data.channel import recorded
 from davs_jax.data.examples import USED_FRAMES, View, clip_audio, face_example
 from davs_jax.data.sources import ClipSource, FaceSource, open_clips, open_faces, text
 from davs_jax.errors import ConfigError, DataError
@@ -152,8 +153,20 @@ def host_batches(
       ConfigError, DataError: as `open_sources`; while reading, DataError for a damaged record.
     """
     clip_example = systems.part(config.model.system, "examples").clip_example
+
+    def heard_example(record: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        (channel,) = rng.spawn(1)  # which leaves the numbers of the rest as they are
+        example = clip_example(recorded(record, channel, config.data.audio_jitter), rng, config, keys)
+        if lacking := set(keys) - FACE_KEYS - example.keys():
+            raise ConfigError(
+                f"an example of {config.model.system} holds {', '.join(example)}, and the step also reads "
+                f"{', '.join(sorted(lacking))}",
+                "clip_example and batch must agree",
+            )
+        return example
+
     examples = {
-        "clips": (functools.partial(clip_example, config=config, keys=keys), config.data.batch_size),
+        "clips": (heard_example, config.data.batch_size),
         "faces": (functools.partial(face_example, config=config), config.data.face_batch_size),
     }
     sources = open_sources(config, keys)
@@ -211,6 +224,11 @@ def train_batches(
     def put(name: str, values: np.ndarray) -> jax.Array:
         """The global array of which this process holds `values`, its own rows."""
         size, own = spec[name].shape[0], rows(spec[name].shape[0])
+        if values.shape[1:] != spec[name].shape[1:]:
+            raise ConfigError(
+                f"{name} of an example is {list(values.shape[1:])}, and the step reads {list(spec[name].shape[1:])}",
+                f"clip_example and batch of {config.model.system} must agree",
+            )
 
         def shard(index: tuple[slice, ...]) -> np.ndarray:
             start, stop, _ = index[0].indices(size)

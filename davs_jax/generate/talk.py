@@ -68,7 +68,7 @@ def each_frame(
       GenerationError: as `generate`.
     """
     if missing := model.missing(driver.network):
-        raise GenerationError(missing, "use those of a stage that generates, or another driver")
+        raise GenerationError(missing, "use weights that have it, or another driver")
     stages = stages or Stages()
     inputs, encode = driver.words(model)
     read = stages.each("decode", _with_photos(model, source, driver, inputs))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from davs_jax.errors import ConfigError
 from davs_jax.training.stage import Stage
 
 Array = jax.Array
@@ -28,7 +29,13 @@ class Networks:
         self.batch_stats = dict(batch_stats)
 
     def __call__(self, name: str, *inputs, method: str | None = None, sown: str = "") -> Any:
-        """Applies one network once, or a method of it; with `sown` returns also what it sows under that name."""
+        """Applies one network once, or a method of it; with `sown` returns also what it sows under that name.
+
+        Raises:
+          ConfigError: the stage has no such network.
+        """
+        if name not in self.stage.modules:
+            raise ConfigError(f"the stage has no network {name!r}", f"it has {', '.join(self.stage.modules)}")
         train = name in self.training
         self.key, dropout = jax.random.split(self.key)
         variables = {"params": self.params[name], "batch_stats": self.batch_stats[name]}

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from davs_jax.errors import ConfigError
 from davs_jax.parallel import sharding
 from davs_jax.training.losses import full_name
 from davs_jax.training.networks import Array, Batch, Networks, Tree
@@ -109,6 +110,12 @@ class TrainStep:
         def loss(outputs: Tree):
             networks = Networks(self.stage, adversaries, stats, self.stage.adversaries, key)
             terms, metrics = self.stage.system.generator_losses(networks, outputs, batch)
+            if lacking := self.stage.weights.keys() - terms.keys():
+                names = ", ".join(full_name(name) for name in sorted(lacking))
+                raise ConfigError(
+                    f"generator_losses returned no {names}, which config.loss weighs",
+                    "every active term must be in its first dictionary",
+                )
             total = sum(self.stage.weights[name] * value for name, value in terms.items())
             metrics |= {f"loss/{full_name(name)}": value for name, value in terms.items()} | {"loss/total": total}
             return total, (metrics, networks.batch_stats)

@@ -25,11 +25,11 @@ PAGE = Path(configs.__file__).parents[1] / "docs" / "baselines.md"
 
 
 @pytest.fixture
-def still(tmp_path, monkeypatch) -> Path:
+def glow(tmp_path, monkeypatch) -> Path:
     """The page's package and its config file."""
     text = PAGE.read_text().partition("## Add one more")[2]
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    package = tmp_path / "still"
+    package = tmp_path / "glow"
     package.mkdir()
     (package / "__init__.py").write_text('"""A toy."""\n')
     names = ("networks.py", "examples.py", "training.py", "talker.py", "config.py")
@@ -37,13 +37,13 @@ def still(tmp_path, monkeypatch) -> Path:
         (package / name).write_text(code)
     monkeypatch.setattr(davs_jax.baselines, "__path__", [*davs_jax.baselines.__path__, str(tmp_path)])
     yield package / "config.py"
-    for name in [name for name in sys.modules if name.startswith("davs_jax.baselines.still")]:
+    for name in [name for name in sys.modules if name.startswith("davs_jax.baselines.glow")]:
         del sys.modules[name]
     importlib.invalidate_caches()
 
 
-def test_the_system_of_the_page_trains_and_generates(still, clips_folder, tmp_path):
-    config = tiny(runpy.run_path(str(still))["get_config"](), clips_folder)
+def test_the_system_of_the_page_trains_and_generates(glow, clips_folder, tmp_path):
+    config = tiny(runpy.run_path(str(glow))["get_config"](), clips_folder)
     assert loop.train(config, str(tmp_path / "run"))
     model = load(tmp_path / "run")
     crop = np.full((64, 64, 3), 90, np.uint8)
@@ -51,8 +51,38 @@ def test_the_system_of_the_page_trains_and_generates(still, clips_folder, tmp_pa
     assert len(frames) == 5 and np.ptp(frames[0]) == 0
 
 
+@pytest.mark.parametrize(
+    ("module", "before", "after", "message"),
+    [
+        ("training", '("l1", "")', '("l1", "extra")', "returned no l1, which config.loss weighs"),
+        ("training", '"brightness", batch', '"brightnes", batch', "no network 'brightnes'; it has brightness"),
+        ("examples", ', "speech": clip_audio(record)[t]', "", "holds photo, frames, and the step also reads speech"),
+        (
+            "examples",
+            "clip_audio(record)[t]}",
+            "clip_audio(record)}",
+            r"speech of an example is \[29, 20, 12\].*\[20, 12\]",
+        ),
+        ("examples", "clip_audio, stream_audio", "clip_audio", "glow.examples has no stream_audio"),
+    ],
+)
+def test_a_mistake_in_a_new_system_is_named(glow, clips_folder, tmp_path, module, before, after, message):
+    file = glow.parent / f"{module}.py"
+    file.write_text(file.read_text().replace(before, after))
+    config = tiny(runpy.run_path(str(glow))["get_config"](), clips_folder)
+    config.seed = 1  # or the compiled step of the page's own system, which is kept, would be taken
+    with pytest.raises(ConfigError, match=message):
+        loop.train(config, str(tmp_path / "run"))
+
+
+def test_a_module_that_is_missing_is_named(glow):
+    (glow.parent / "talker.py").unlink()
+    with pytest.raises(ConfigError, match=r"glow has no module talker; add davs_jax.baselines.glow.talker"):
+        systems.part("glow", "talker")
+
+
 def test_a_system_that_is_not_there_is_refused_with_those_that_are():
-    with pytest.raises(ConfigError, match=r"'os'.*davs, glance, one_subject, speech2vid"):
+    with pytest.raises(ConfigError, match=rf"'os'.*{', '.join(systems.names())}"):
         systems.part("os", "networks")
     with pytest.raises(ConfigError):
         systems.part("speech2vid.networks", "networks")

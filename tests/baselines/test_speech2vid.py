@@ -157,4 +157,4 @@ def test_weights_generate_a_frame_for_every_frame_of_the_speech(config, tmp_path
     frames = list(generate(model, Photo(crop, None, crop), Speech(sound(0.2))))
     assert len(frames) == 5 and frames[0].shape == (64, 64, 3)
     video = model.missing("visual_encoder")
-    assert video == "speech2vid does not generate from a driving video"
+    assert video == "speech2vid generates from speech only"

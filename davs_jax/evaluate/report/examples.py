@@ -16,7 +16,7 @@ Examples = dict[int, dict[str, np.ndarray]]
 
 
 def example_sheet(examples: Examples) -> np.ndarray:
-    """Three rows per example: the photo and its real frames, those driven by audio, those driven by video."""
+    """Three rows per example: the photo and its real frames, those driven by audio, and by video where there are."""
     rows = []
     for variants in examples.values():
         photo = variants["photo"][0]

@@ -110,7 +110,7 @@ def _page(report: Report, media: Media) -> str:
         f"{html.escape(evaluated.data)}, each counted once. Brackets hold 95&nbsp;% bootstrap intervals, "
         f"{html.escape(evaluated.intervals)}.</p>"
     )
-    title = f"DAVS evaluation: {Path(evaluated.checkpoint).name}"
+    title = f"Evaluation of {Path(evaluated.checkpoint).name}"
     return document(title, f'{lead}<div class="cards">{cards}</div>{"".join(parts)}')
 
 
@@ -132,8 +132,8 @@ def _examples(media: Media) -> str:
     if "examples" in media.videos:
         body += _figure(
             video(media.videos["examples"]),
-            "Left to right: the photo, the real clip, driven by audio, driven by video; with the real audio. Both "
-            "right-hand columns are generated.",
+            "Left to right: the photo, the real clip, and generated clips: driven by audio and, by systems that read "
+            "lips, by video; with the real audio.",
         )
     for name in ("best", "worst"):
         if name in media.videos:
