@@ -34,6 +34,25 @@ def programs_are_let_go():
         sys.modules["jax"].clear_caches()
 
 
+@pytest.fixture
+def xla_cache(tmp_path):
+    """A folder for JAX's cache that holds nothing yet, and keeps every program."""
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    from davs_jax.parallel import compilation
+
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    jax.config.update(names[0], str(tmp_path / "xla"))
+    compilation.keep_compilations()
+    compilation_cache.reset_cache()
+    yield tmp_path / "xla"
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
 @pytest.fixture(scope="session")
 def clips_folder(tmp_path_factory) -> str:
     """Clip shards: 4 words, 3 speakers, 64 px; 16 train, 5 val and 7 test clips."""

@@ -39,13 +39,16 @@ def run_once(function: Callable, out_shardings) -> Callable:
     return jax.jit(function, out_shardings=out_shardings, compiler_options=quick)
 
 
-def compile_step(train_step: Any, arguments: tuple, say: Callable[[str], None]) -> jax.stages.Compiled:
+def compile_step(train_step: Any, arguments: tuple, say: Callable[[str], None]) -> tuple[jax.stages.Compiled, bool]:
     """Compiles a jitted training step; says before how long that usually takes, and after how long it took.
 
     Args:
       train_step: of `training.step.make_train_step`.
       arguments: trees of shapes and types.
       say: prints a line.
+
+    Returns:
+      the step, and whether JAX's cache of compiled programs gave it.
     """
     arrays, began = len(jax.tree.leaves(arguments)), time.perf_counter()
     say(f"compiling the step: {expected(arrays)} …")
@@ -54,7 +57,7 @@ def compile_step(train_step: Any, arguments: tuple, say: Callable[[str], None]) 
     seconds, cached = time.perf_counter() - began, "cache_hits" in events and "cache_misses" not in events
     _note(arrays, seconds, cached)
     say(f"compiled in {seconds:.0f} s" + (", from the cache" if cached else ""))
-    return compiled
+    return compiled, cached
 
 
 def expected(arrays: int) -> str:

@@ -9,13 +9,14 @@ import jax
 import jaxlib
 import optax
 
+from davs_jax import systems
+
 SOURCES = (  # of davs_jax, all that the step is made of
     "constants.py",
     "face_geometry.py",
     "errors.py",
     "user_folders.py",
     "systems.py",
-    "baselines/*/*.py",
     "models/*.py",
     "parallel/*.py",
     *(f"training/{name}.py" for name in ("__init__", "checks", "davs", "forward", "losses", "networks", "optimizer")),
@@ -31,7 +32,10 @@ def of(config) -> str:
     settings = {name: value for name, value in json.loads(config.to_json()).items() if name not in IRRELEVANT}
     settings["data"] = {name: settings["data"][name] for name in RELEVANT_DATA}
     root, code = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted({path for pattern in SOURCES for path in root.glob(pattern)}):
+    files = {path for pattern in SOURCES for path in root.glob(pattern)}
+    if config.model.system != systems.DAVS:
+        files |= set(Path(systems.part(config.model.system, "training").__file__).parent.glob("*.py"))
+    for path in sorted(files):
         code.update(path.read_bytes() + b"\0")
     versions = {package.__name__: package.__version__ for package in PACKAGES}
     parts = json.dumps([settings, versions, code.hexdigest()], sort_keys=True)

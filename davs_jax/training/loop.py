@@ -200,8 +200,9 @@ def _compile(job: Job) -> Callable:
         _say(f"the compiled step of an earlier start is read in {time.perf_counter() - began:.0f} s")
     else:
         train_step = step.make_train_step(job.stage, job.mesh)
-        compiled = compile_step(train_step, (job.abstract, dict(job.stage.batch)), _say)
-        executables.write(job.fingerprint, job.mesh, compiled, _say)
+        compiled, cached = compile_step(train_step, (job.abstract, dict(job.stage.batch)), _say)
+        if not cached:  # on CPUs a program that was read from JAX's cache loses functions when it is written again
+            executables.write(job.fingerprint, job.mesh, compiled, _say)
     used = compiled.memory_analysis()
     new = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
     _say(f"a step needs {(used.argument_size_in_bytes + new) / 2**20:,.0f} MiB of each device")

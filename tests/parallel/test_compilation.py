@@ -7,19 +7,8 @@ from davs_jax.parallel.compilation import compile_step, expected
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """A folder for JAX's cache that holds nothing yet."""
-    from jax.experimental.compilation_cache import compilation_cache
-
-    before = jax.config.jax_compilation_cache_dir
-    least = jax.config.jax_persistent_cache_min_compile_time_secs
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "xla"))
-    compilation.keep_compilations()
-    compilation_cache.reset_cache()
-    yield tmp_path / "xla"
-    jax.config.update("jax_compilation_cache_dir", before)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
-    compilation_cache.reset_cache()
+def cache(xla_cache):
+    return xla_cache
 
 
 @pytest.fixture
@@ -33,7 +22,8 @@ def compiled(lines):
 
 
 def test_the_first_compilation_is_estimated_from_another_machine_and_says_so(lines, cache):
-    program = compiled(lines)
+    program, cached = compiled(lines)
+    assert not cached
     assert lines[0].startswith("compiling the step: about 0 s on two CPU cores (none timed on this machine yet)")
     assert lines[0].endswith(f"later starts read it from {cache} …")
     assert lines[1].startswith("compiled in ") and "cache" not in lines[1]
@@ -43,7 +33,8 @@ def test_the_first_compilation_is_estimated_from_another_machine_and_says_so(lin
 def test_a_second_process_is_told_that_the_step_came_from_the_cache(lines):
     compiled(lines)
     jax.clear_caches()  # as in a new process, only the folder remains
-    compiled(lines)
+    _, cached = compiled(lines)
+    assert cached
     assert "usually about 0 s (1 timed on this machine)" in lines[2]
     assert lines[3].endswith(", from the cache")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import common
-from davs_jax.parallel import sharding
+from davs_jax.parallel import executables, sharding
 from davs_jax.training import fingerprint, loop, state, step
 
 ROOT = Path(fingerprint.__file__).parents[1]
@@ -44,16 +44,20 @@ def test_settings_of_the_step_change_it_and_others_do_not(key, value, same):
     assert (fingerprint.of(config) == before) is same
 
 
-def test_a_second_start_does_not_trace_its_step(audio_config, tmp_path, monkeypatch, capsys):
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
-    try:
-        job = loop._resolve(audio_config)
-        first = loop._compile(job)
-        monkeypatch.setattr(step, "make_train_step", None)
-        again = loop._compile(job)
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before)
+def test_a_step_that_jaxs_cache_gave_is_not_kept(audio_config, xla_cache):
+    """A later version's step is often the same program; written a second time, it could not run on a CPU."""
+    job = loop._resolve(audio_config)
+    loop._compile(job)
+    jax.clear_caches()  # as in a new process, only the folder remains
+    loop._compile(job._replace(fingerprint="of a later version"))
+    assert len(list((xla_cache / executables.FOLDER).iterdir())) == 1
+
+
+def test_a_second_start_does_not_trace_its_step(audio_config, xla_cache, monkeypatch, capsys):
+    job = loop._resolve(audio_config)
+    first = loop._compile(job)
+    monkeypatch.setattr(step, "make_train_step", None)
+    again = loop._compile(job)
     assert "the compiled step of an earlier start is read in" in capsys.readouterr().out
     layout = sharding.batch_sharding(job.mesh)
     batch = {name: jax.device_put(np.ones(x.shape, x.dtype), layout) for name, x in job.stage.batch.items()}
