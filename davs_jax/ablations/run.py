@@ -11,6 +11,7 @@ import jax
 from configs import common
 from davs_jax import checkpoint, inference
 from davs_jax.ablations import films, measure, table
+from davs_jax.data.pipeline import open_sources
 from davs_jax.data.sources import ClipSource, open_clips
 from davs_jax.errors import DavsError
 from davs_jax.evaluate.lip_sync import Scorer
@@ -18,6 +19,7 @@ from davs_jax.evaluate.report.environment import environment
 from davs_jax.files import write_text
 from davs_jax.monitor.monitor import NotFiniteError
 from davs_jax.training import loop
+from davs_jax.training.stage import Stage
 
 RECORD = "figures.json"
 SPLIT = "test"
@@ -63,6 +65,7 @@ class Study:
           ConfigError, DataError, CheckpointError: as `loop.train`.
         """
         wanted = self._with_what_they_start_from(only or self.arms)
+        self._open_corpora(wanted, seeds[0])
         self.output.mkdir(parents=True, exist_ok=True)
         for seed in seeds:
             for arm in wanted:
@@ -84,6 +87,16 @@ class Study:
             needed |= new
             new = {before for name in new for before in self._before(name)} - needed
         return [arm for arm in self.arms if arm in needed]
+
+    def _open_corpora(self, arms: Sequence[str], seed: int) -> None:
+        """Opens what arms that are still to run will read: what is missing is named now, not hours later."""
+        root = self.output / str(seed)
+        for arm in arms:
+            if (root / arm / RECORD).exists():
+                continue
+            config = self.get_config(arm, str(root))
+            open_sources(config, tuple(Stage.from_config(config).batch))
+            open_clips(config.data.clips, SPLIT)
 
     def _before(self, name: str) -> tuple[str, ...]:
         """The arms that an arm starts from."""

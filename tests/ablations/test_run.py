@@ -52,6 +52,15 @@ def test_a_stopped_study_resumes_and_leaves_what_is_finished(command, tmp_path, 
         main(command)
 
 
+def test_a_corpus_that_a_later_arm_lacks_is_named_before_the_first_arm_runs(command, tmp_path, monkeypatch):
+    file = tmp_path / "arms.py"
+    absent = '    if arm == "talk-direct":\n        config.data.clips = "nowhere"\n    return config'
+    file.write_text(file.read_text().replace("    return config", absent))
+    monkeypatch.setattr(loop, "train", lambda config, workdir: pytest.fail("it trains"))
+    with pytest.raises(SystemExit, match="nowhere holds no finished shards"):
+        main([*command, "talk-direct"])
+
+
 def test_a_run_that_is_not_finite_is_a_result_and_the_others_continue(command, tmp_path, monkeypatch):
     def explodes(config, workdir):
         raise NotFiniteError("step 1: loss/total is nan")
