@@ -7,7 +7,7 @@ python -m davs_jax.main --config configs/baselines/speech2vid_quickstart.py --wo
 from configs import baselines
 from configs.baselines import speech2vid
 
-STEPS = {"face": 700, "deblur": 100}
+STEPS = {"face": 4_000, "deblur": 400}
 
 
 def get_config(stage: str = "deblur"):
