@@ -169,7 +169,7 @@ def load(
                 command_line=f"give --{name.replace('_', '-')} a number above 0; 1 leaves the word vectors as they are",
             )
     if path is None:
-        log.warning("the demo model is used; it has seen only synthetic faces, which speak ten words (%s)", DEMO)
+        log.warning("the demo model is used: small, 61 English words, few real voices (%s)", DEMO)
     config, params, batch_stats = checkpoint.load_weights(str(path or DEMO))
     given = {name: gain for name, gain in gains.items() if gain is not None}
     config.update(given)

@@ -86,6 +86,12 @@ def main(argv: list[str] | None = None) -> int:
     for command in (show, export):
         command.add_argument("path", metavar="W", help="a workdir (its latest checkpoint), or one checkpoint in it")
     export.add_argument("folder", metavar="OUT", help="folder to write")
+    export.add_argument(
+        "--words",
+        metavar="W",
+        default="",
+        help="add the word classifier of this run, whose word encoders W kept frozen",
+    )
     export.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: %(default)s")
     args = parser.parse_args(argv)
     try:
@@ -97,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
             case "show":
                 _show(args.path)
             case "export":
-                reading.export_weights(args.path, args.folder, args.dtype)
+                reading.export_weights(args.path, args.folder, args.dtype, args.words)
     except DavsError as error:
         raise SystemExit(f"{parser.prog}: {error}") from error
     return 0

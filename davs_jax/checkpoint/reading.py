@@ -123,13 +123,30 @@ def find_checkpoint(path: str) -> epath.Path:
     )
 
 
-def export_weights(path: str, folder: str, dtype: str = "float16") -> None:
+def export_weights(path: str, folder: str, dtype: str = "float16", words: str = "") -> None:
     """Exports a run for inference: the generator player's networks, without the adversaries and the optimizers.
 
+    Args:
+      words: a run of the stage `word`, whose word classifier and vocabulary are added; for a run of the stage
+        `generator`, which keeps the word encoders of that run but not its classifier.
+
     Raises:
-      CheckpointError: as `load_weights` and `save_weights`.
+      CheckpointError: as `load_weights` and `save_weights`, or the two runs have other word encoders.
     """
     config, params, batch_stats = load_weights(path)
+    if words:
+        read, reader, statistics = load_weights(words)
+        for name in ("audio_encoder", "visual_encoder"):
+            ours, theirs = (leaves(tree.get(name, {})) for tree in (params, reader))
+            if ours.keys() != theirs.keys() or not all(np.array_equal(ours[leaf], theirs[leaf]) for leaf in ours):
+                raise CheckpointError(
+                    f"{words} and {path} have different weights in {name}", "name the run from which its encoders came"
+                )
+        if "word_classifier" not in reader:
+            raise CheckpointError(f"{words} has no word classifier", "name a run of the stage word")
+        config.words, config.model.num_words = read.words, read.model.num_words
+        params["word_classifier"] = reader["word_classifier"]
+        batch_stats["word_classifier"] = statistics["word_classifier"]
     adversaries = models.adversaries(config.model)
     kept = {name: tree for name, tree in params.items() if name not in adversaries}
     save_weights(folder, config, kept, {name: batch_stats[name] for name in kept}, dtype)

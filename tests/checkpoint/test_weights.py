@@ -41,6 +41,21 @@ def test_an_exported_folder_gives_the_weights_back_without_adversaries(workdir, 
     assert config.model.width == 1 / 16
 
 
+def test_a_word_classifier_is_added_from_the_run_that_trained_the_encoders(workdir, tmp_path, word_config):
+    config, params, batch_stats = checkpoint.load_weights(workdir)
+    config.words = ("A", "B", "C", "D")
+    checkpoint.save_weights(tmp_path / "words", config, params, batch_stats, "float32")
+    config.words, config.model.num_words = (), 2
+    without = {name: tree for name, tree in params.items() if name != "word_classifier"}
+    checkpoint.save_weights(tmp_path / "generator", config, without, batch_stats, "float32")
+    checkpoint.export_weights(tmp_path / "generator", tmp_path / "out", "float32", words=tmp_path / "words")
+    made, found, _ = checkpoint.load_weights(tmp_path / "out")
+    assert_equal(found["word_classifier"], params["word_classifier"])
+    assert (tuple(made.words), made.model.num_words) == (("A", "B", "C", "D"), 4)
+    with pytest.raises(CheckpointError, match=r"have different weights in \w+; name the run from which"):
+        checkpoint.export_weights(tmp_path / "generator", tmp_path / "out", words=workdir / "checkpoints" / "3")
+
+
 def test_numbers_that_do_not_fit_are_refused(tmp_path, word_config):
     params = {"decoder": {"kernel": np.float32([1e6])}}
     with pytest.raises(CheckpointError, match="decoder/kernel holds numbers that are not finite in float16"):
