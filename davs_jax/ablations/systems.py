@@ -97,7 +97,8 @@ def _spread(figures: Figures, arm: str, name: str) -> str:
     if not (found := spread(figures, arm, name)):
         return "–"
     mean, deviation, seeds = found
-    return f"{mean:.2f}" + (f" ± {deviation:.2f}" if seeds > 1 else "")
+    digits = 3 if name.startswith("lips/lmd") else 2  # a share of the face's size
+    return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if seeds > 1 else "")
 
 
 def _runs(records: Sequence[dict]) -> tuple[list[str], list[list[str]]]:

@@ -30,9 +30,10 @@ FORMATS = {"ssim": _thousandths, "identity": _thousandths, "read": percent}
 
 
 def likeness(found: Mapping[str, Likeness] | None, words: int) -> str:
-    """The section "Generated frames"; `words` is the size of the vocabulary."""
+    """The section "Generated frames"; `words` is the size of the vocabulary, 0 where clips have no words."""
     if not found:
         return ""
+    guessing = f" (guessing: {percent(1 / words)})" if words else ""
     return section(
         "Generated frames",
         "Every clip is generated from its first frame and compared with its real frames except the first. A copied "
@@ -43,7 +44,7 @@ def likeness(found: Mapping[str, Likeness] | None, words: int) -> str:
         "outside the mouth box, on the 0…255 scale. Mouth sharpness is the mean gradient inside the box, beside that "
         "of the real frames (1; a blurred mouth has less). Identity is the cosine between the person vectors of frames "
         "and photo, by the judge's person encoder. “Words read” is the accuracy of the judge's lip reader on the "
-        f"generated frames (guessing: {percent(1 / words)}). The judge is the model itself unless another was given; "
+        f"generated frames{guessing}. The judge is the model itself unless another was given; "
         "compare with the copied photo and the wrong audio.</p>" + _likeness_table(found, OTHERS),
     )
 

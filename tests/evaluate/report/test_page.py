@@ -140,6 +140,15 @@ def test_parts_that_were_not_measured_are_not_shown(record, tmp_path):
     assert summary(records.decoded(records.Report, record).figures) == "R@1, audio → video  25.0 %"
 
 
+def test_clips_without_words_have_their_page(record, tmp_path):
+    record["evaluated"]["words"] = 0
+    for name in ("accuracy", "words"):
+        del record["figures"][name]
+    page = page_of(record, tmp_path)
+    assert "<h2>Generated frames" in page
+    assert "guessing" not in page.partition("<h2>Generated frames")[2].partition("<h2>")[0]
+
+
 def test_images_and_videos_are_embedded(record, tmp_path):
     page = page_of(record, tmp_path, sheet=np.zeros((4, 4, 3), np.uint8), videos={"examples": b"mp4", "best": b"mp5"})
     assert 'src="data:video/mp4;base64,bXA0"' in page
