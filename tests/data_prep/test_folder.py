@@ -11,7 +11,7 @@ import support.preparation
 from data_prep import folder, judge, speaker
 from data_prep.plan import read_plan
 from davs_jax.media.faces import detectors
-from davs_jax.media.offsets import Offset
+from davs_jax.media.offsets import SURE, Offset
 from davs_jax.media.video.write import Writer
 from support.preparation import contents, dataset, records, rejections
 from support.recordings import RECORDINGS
@@ -211,7 +211,7 @@ def test_a_small_second_face_does_not_accompany_the_speaker(points):
 def test_a_certain_offset_is_removed_and_words_move_with_their_audio(corpus, monkeypatch, tmp_path, late, capsys):
     source = corpus(TALK, a=100)
     plain = {r["clip_id"]: r["audio"] for r in records(prepare(source, "--labelled-only", output=tmp_path / "p")[1])}
-    monkeypatch.setattr(judge, "measure", lambda *_: Offset(late, 0.5, 0.07))
+    monkeypatch.setattr(judge, "measure", lambda *_: Offset(late, 0.5, SURE + 0.01))
     _, output = prepare(source, "--fix-offset")
     assert f"a.mp4/{36 - late}_hello" in dict(words(output))  # the image of the word is earlier than its late audio
     record = next(r for r in records(output) if r["word"] == 0)
@@ -226,7 +226,7 @@ def test_a_certain_offset_is_removed_and_words_move_with_their_audio(corpus, mon
 @pytest.mark.parametrize(
     ("offset", "outcome"),
     [
-        (Offset(4, 0.5, 0.05), "left: uncertain"),
+        (Offset(4, 0.5, SURE - 0.01), "left: uncertain"),
         (Offset(15, 0.5, 0.5), "left: uncertain"),
         (None, "left: too short to measure"),
         (Offset(0, 0.5, 0.5), "in time"),

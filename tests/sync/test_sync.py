@@ -5,7 +5,7 @@ from davs_jax.checkpoint.export import save_weights
 from davs_jax.evaluate.lip_sync import Score
 from davs_jax.generate.drivers import DrivingVideo
 from davs_jax.media import video
-from davs_jax.media.offsets import Offset
+from davs_jax.media.offsets import SURE, Offset
 from davs_jax.sync import audio_offset
 from davs_jax.sync.__main__ import main
 from davs_jax.sync.audio_offset import SyncError, describe, doubts, measure
@@ -77,7 +77,7 @@ def test_an_uncertain_offset_moves_nothing_without_force(talk, checkpoint, monke
     monkeypatch.setattr(audio_offset, "measure_file", lambda model, path, reach, track: Offset(3, 0.5, 0.05))
     mended = talk.with_name("mended.mp4")
     arguments = [str(talk), "--checkpoint", checkpoint]
-    with pytest.raises(SystemExit, match=r"confidence 0\.050 is below 0\.06, so nothing was moved; give .*--force"):
+    with pytest.raises(SystemExit, match=rf"confidence 0\.050 is below {SURE}, so nothing was moved; give .*--force"):
         main([*arguments, "--fix", str(mended)])
     assert not mended.exists()
     assert main([*arguments, "--fix", str(mended), "--force"]) == 0
