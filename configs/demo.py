@@ -1,6 +1,6 @@
 """A model for the package's demo: synthetic people, photos that speak and GRID's speakers, at 128 px.
 
-    make quickstart  # makes the clips of the word stage, with the next line
+    make quickstart  # this and the next line make the clips of the stage word
     python -m data_prep.grid --input grid --output data/grid --image-size 64
     python -m data_prep.synthetic --output data/demo/raw --people 64 --clips-per-word 2
     python -m data_prep.lrw --input data/demo/raw/lipread_mp4 --output data/demo/synthetic --image-size 128
@@ -16,7 +16,7 @@
 
 `neutral` holds the neutral portraits of the London Set (DeBruine and Jones, 2017). It and GRID allow sharing what is
 derived from them. Lips are read at 64 px in all stages; the vocabulary has the ten words of the synthetic corpus and
-GRID's 51. The generator sees four frames of each of four clips, which costs no more than one frame of eight.
+GRID's 51. The generator sees four frames of each of four clips.
 
 The demo model ends with the stage `generator`. 150 steps of the stage `joint` after it closed the mouths (amplitude
 0.67 instead of 0.83 from audio) and cost words (video 72 instead of 78 %; one seed, davs_jax/demo/README.md).
@@ -27,7 +27,7 @@ from configs import common, synthetic
 STEPS = {"person": 300, "word": 1_200, "generator": 3_000, "joint": 150}
 
 
-def get_config(stage: str = "joint"):
+def get_config(stage: str = "generator"):
     """The config of the stage `person`, `word`, `generator` or `joint`.
 
     Raises:
@@ -46,7 +46,7 @@ def get_config(stage: str = "joint"):
         c.model.image_size, c.model.visual_size = 128, 64
         c.data.clips, c.data.faces = "data/demo/photos,data/demo/synthetic,data/demo/grid", "data/demo/faces"
     c.data.batch_size = 8
-    c.data.audio_jitter = 0.7  # eSpeak's recordings are clean, and GRID's come from one room
+    c.data.audio_jitter = 0.7  # whether it helps is undecided (docs/decisions.md)
     if stage == "generator":  # words are not used: GRID, whose images are soft, is a quarter of each batch
         c.model.num_words, c.model.sequence_frames, c.data.batch_size = 10, 4, 4
         c.data.clips, c.data.unlabelled = "data/demo/photos,data/demo/synthetic", "data/demo/grid"

@@ -5,7 +5,7 @@ four modules, and each is imported only by those that need it:
 
 `networks`, for `models`
     `build(model) -> {name: Module}` and `example_inputs(model, batch) -> {name: arrays}`, as of `models/davs.py`;
-    `ADVERSARIES`, the names of those of the discriminator player.
+    `ADVERSARIES`, the names of the discriminator player's networks.
 `examples`, for `data`
     `clip_example(record, rng, config, keys) -> {key: array}`: a clip's entries of a training batch;
     `clip_audio(record) -> [T, …]` and `stream_audio(blocks, fps)`, which yields `[n, …]`: what the system's encoder of
@@ -13,12 +13,12 @@ four modules, and each is imported only by those that need it:
 `training`, for `training`
     `TERMS`, `check(config, active)`, `batch(config, active, modalities)`, `forward(networks, batch)`,
     `discriminator_losses(networks, outputs, batch)` and `generator_losses(networks, outputs, batch)`, as of
-    `training/davs.py`. With `prepare(config) -> {network: weights}` it computes weights of the clips before the first
-    step; networks that are found in `config.init_from` keep those.
+    `training/davs.py`. Optional: `prepare(config) -> {network: weights}` computes first weights from the clips;
+    networks that `config.init_from` provides keep theirs.
 `talker`, for generation and evaluation
-    `TALKER`, a class derived from `talker.Talker`: the trained system, which makes frames of a photo and speech.
+    `TALKER`, a class derived from `talker.Talker`: the trained system, which makes frames from a photo and speech.
 
-docs/baselines.md adds a system step by step.
+docs/baselines.md shows how to add a system.
 """
 
 import importlib

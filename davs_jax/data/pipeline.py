@@ -22,7 +22,7 @@ import numpy as np
 
 from davs_jax import constants, systems
 from davs_jax.constants import FACE_KEYS
-from davs_jax.data.channel import recorded
+from davs_jax.data.channel import through_channel
 from davs_jax.data.examples import USED_FRAMES, View, clip_audio, face_example
 from davs_jax.data.sources import ClipSource, FaceSource, open_clips, open_faces, text
 from davs_jax.errors import ConfigError, DataError
@@ -156,7 +156,7 @@ def host_batches(
 
     def heard_example(record: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
         (channel,) = rng.spawn(1)  # which leaves the numbers of the rest as they are
-        example = clip_example(recorded(record, channel, config.data.audio_jitter), rng, config, keys)
+        example = clip_example(through_channel(record, channel, config.data.audio_jitter), rng, config, keys)
         if lacking := set(keys) - FACE_KEYS - example.keys():
             raise ConfigError(
                 f"an example of {config.model.system} holds {', '.join(example)}, and the step also reads "

@@ -40,7 +40,10 @@ LEAST = {
     "profile.steps": 0,
     "profile.after": 0,
 }
-FRACTIONS = ("model.dropout", "data.unlabelled_share", "optim.b1", "optim.b2", "optim.ema_decay")  # 0 or more, below 1
+FRACTIONS = (  # 0 or more, below 1
+    *("model.dropout", "data.unlabelled_share", "data.color_jitter", "data.audio_jitter"),
+    *("optim.b1", "optim.b2", "optim.ema_decay"),
+)
 DTYPES = ("float32", "bfloat16", "float64")  # float64 where JAX has it enabled: for parity tests
 CHOICES = {
     "model.dtype": DTYPES,
