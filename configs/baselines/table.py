@@ -5,9 +5,8 @@
 
 Clips, photos, audio and figures are the same for all systems of a corpus: the quickstart's synthetic one; news speakers
 that none has seen (data/news at 64 px, where it is prepared); for the one-subject mode one speaker of GRID
-(data/grid_s1 at 64 px, see configs/baselines/one_subject.py). Every system trains for 7 to 20 minutes of one CPU core,
-the one-subject mode for less, as its network is small; systems.html shows films side by side. DAVS is trained as far as
-the stage `generator`: the joint stage that follows costs as much as all baselines together.
+(data/grid_s1 at 64 px, see configs/baselines/one_subject.py). A system takes 8 to 45 minutes of one CPU core, with what
+it starts from; systems.html shows films side by side. DAVS is trained as far as the stage `generator`.
 """
 
 from pathlib import Path

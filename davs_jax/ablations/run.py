@@ -65,7 +65,7 @@ class Study:
           ConfigError, DataError, CheckpointError: as `loop.train`.
         """
         wanted = self._with_what_they_start_from(only or self.arms)
-        self._open_corpora(wanted, seeds[0])
+        self._open_corpora(wanted, seeds)
         self.output.mkdir(parents=True, exist_ok=True)
         for seed in seeds:
             for arm in wanted:
@@ -88,13 +88,12 @@ class Study:
             new = {before for name in new for before in self._before(name)} - needed
         return [arm for arm in self.arms if arm in needed]
 
-    def _open_corpora(self, arms: Sequence[str], seed: int) -> None:
+    def _open_corpora(self, arms: Sequence[str], seeds: Sequence[int]) -> None:
         """Opens what arms that are still to run will read: what is missing is named now, not hours later."""
-        root = self.output / str(seed)
         for arm in arms:
-            if (root / arm / RECORD).exists():
+            if all((self.output / str(seed) / arm / RECORD).exists() for seed in seeds):
                 continue
-            config = self.get_config(arm, str(root))
+            config = self.get_config(arm, str(self.output / str(seeds[0])))
             open_sources(config, tuple(Stage.from_config(config).batch))
             open_clips(config.data.clips, SPLIT)
 
