@@ -5,7 +5,7 @@ read a map twice for its variance, and differentiated by JAX they sum twice more
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -25,37 +25,22 @@ class BatchNorm(nn.Module):
     momentum: float = 0.1
     epsilon: float = 1e-5
 
-    def __call__(self, x: Array, train: bool) -> Array:
-        return batch_norms((self,), x, train)
-
     @nn.compact
-    def variables_of(self, features: int) -> tuple[Array, Array, nn.Variable, nn.Variable]:
-        """Scale and bias `[C]`, running mean and variance."""
-        return (
-            self.param("scale", self.scale_init, (features,)),
-            self.param("bias", nn.initializers.zeros, (features,)),
-            self.variable("batch_stats", "mean", jnp.zeros, (features,)),
-            self.variable("batch_stats", "var", jnp.ones, (features,)),
-        )
-
-
-def batch_norms(norms: Sequence[BatchNorm], x: Array, train: bool) -> Array:
-    """`[…, C]` → normalised, all channels at once; each of the norms has an equal share of them, in turn."""
-    parts, momentum, epsilon = len(norms), norms[0].momentum, norms[0].epsilon
-    scales, biases, means, variances = zip(*(norm.variables_of(x.shape[-1] // parts) for norm in norms), strict=True)
-    scale, bias = jnp.concatenate(scales), jnp.concatenate(biases)
-    running_mean, running_var = (jnp.concatenate([part.value for part in each]) for each in (means, variances))
-    if not train:
-        factor = scale * jax.lax.rsqrt(running_var + epsilon)
-        return _affine(x, factor, bias - running_mean * factor)
-    y, mean, var = normalise(x, scale, bias, running_mean, epsilon)
-    if not norms[0].is_initializing():
-        unbiased = var * (_count(x) / max(_count(x) - 1, 1))
-        for each, running, new in ((means, running_mean, mean), (variances, running_var, unbiased)):
-            moved = jnp.split((1 - momentum) * running + momentum * new, parts)
-            for part, value in zip(each, moved, strict=True):
-                part.value = value
-    return y
+    def __call__(self, x: Array, train: bool) -> Array:
+        features = x.shape[-1]
+        scale = self.param("scale", self.scale_init, (features,))
+        bias = self.param("bias", nn.initializers.zeros, (features,))
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
+        running_var = self.variable("batch_stats", "var", jnp.ones, (features,))
+        if not train:
+            factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
+            return _affine(x, factor, bias - running_mean.value * factor)
+        y, mean, var = normalise(x, scale, bias, running_mean.value, self.epsilon)
+        if not self.is_initializing():
+            unbiased = var * (_count(x) / max(_count(x) - 1, 1))
+            for running, new in ((running_mean, mean), (running_var, unbiased)):
+                running.value = (1 - self.momentum) * running.value + self.momentum * new
+        return y
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))

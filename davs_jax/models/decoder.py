@@ -53,7 +53,7 @@ class Decoder(nn.Module):
             return nn.relu(BatchNorm(name=f"{name}_norm")(x, train))
 
         def layer(x: Array, name: str, features: int, init=kaiming_fan_out) -> Array:
-            return normed(conv(features, 3, 1, 1, kernel_init=init, dtype=self.dtype, name=name)(x), name)
+            return normed(conv(features, 3, 1, 1, kernel_init=init, packed=True, dtype=self.dtype, name=name)(x), name)
 
         start = photo.shape[1] // 64
         # The layers that read vectors are cheap: they compute in float32, whatever the type of the maps.
@@ -81,9 +81,9 @@ class Decoder(nn.Module):
         # The official code ends with two 3×3 transposed convolutions of stride 1: convolutions with a flipped kernel.
         x = layer(x, "last", scaled(32, self.width), torch_default)
         if not self.blend:
-            x = at_least_float32(conv(3, 3, 1, 1, dtype=self.dtype, name="image")(x))
+            x = at_least_float32(conv(3, 3, 1, 1, packed=True, dtype=self.dtype, name="image")(x))
             return (jnp.tanh(x) + 1) / 2
-        x = at_least_float32(conv(4, 3, 1, 1, kernel_init=faint, dtype=self.dtype, name="image")(x))
+        x = at_least_float32(conv(4, 3, 1, 1, kernel_init=faint, packed=True, dtype=self.dtype, name="image")(x))
         known = jnp.clip(photo, DARKEST, 1 - DARKEST)
         generated = nn.sigmoid(jnp.log(known / (1 - known)) + x[..., :3])
         mask = nn.sigmoid(x[..., 3:] + OPEN)

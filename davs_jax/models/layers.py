@@ -1,5 +1,6 @@
 """Layers that the networks share, with PyTorch's conventions where the published weights depend on them."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
 from davs_jax.models.convolution import convolve
+from davs_jax.models.lanes import convolve_packed
 
 Array = jax.Array
 Dtype = Any
@@ -37,11 +39,12 @@ class Conv(nn.Module):
     strides: tuple[int, int]
     padding: tuple[int, int]
     use_bias: bool = True
+    packed: bool = False  # on a TPU, columns of narrow maps are packed into the lanes
     dtype: Dtype | None = None  # None is the common type of input and kernel
     kernel_init: Callable = torch_default
 
     def __call__(self, x: Array) -> Array:
-        return convolutions((self,), x)
+        return convolutions((self,), x)[0]
 
     @nn.compact
     def kernel_and_bias(self, channels: int) -> tuple[Array, Array | None]:
@@ -52,15 +55,17 @@ class Conv(nn.Module):
         ) if self.use_bias else None
 
 
-def convolutions(layers: Sequence[Conv], x: Array) -> Array:
-    """Convolutions of one size of the same images as one: their results side by side in the channels."""
+def convolutions(layers: Sequence[Conv], x: Array) -> list[Array]:
+    """The results of equal layers for the same images, which are read once: all kernels side by side are one."""
     kernels, biases = zip(*(layer.kernel_and_bias(x.shape[-1]) for layer in layers), strict=True)
     first, kernel = layers[0], jnp.concatenate(kernels, -1)
     x = x.astype(first.dtype or jnp.promote_types(x.dtype, kernel.dtype))
-    x = convolve(x, kernel, first.strides, tuple((side, side) for side in first.padding))
+    how = functools.partial(convolve_packed, parts=len(layers)) if first.packed else convolve
+    x = how(x, kernel, first.strides, tuple((side, side) for side in first.padding))
+    parts = jnp.split(x, len(layers), -1)
     if first.use_bias:
-        x = (at_least_float32(x) + jnp.concatenate(biases)).astype(x.dtype)
-    return checkpoint_name(x, CONVOLUTION)
+        parts = [(at_least_float32(x) + bias).astype(x.dtype) for x, bias in zip(parts, biases, strict=True)]
+    return [checkpoint_name(x, CONVOLUTION) for x in parts]
 
 
 def conv(features: int, kernel: int | tuple[int, int], stride=1, padding=0, **kwargs) -> Conv:
@@ -75,13 +80,21 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
 def max_pool(x: Array) -> Array:
     """2×2 max pooling, [N, H, W, C] → [N, H/2, W/2, C].
 
-    Computed as maxima of strided slices: XLA's own pooling builds index arrays for its gradient, which made the
-    gradient of the visual encoder 1.5 times slower on a CPU.
+    On a TPU by XLA's own pooling, whose gradient goes to the first of equal maxima. Elsewhere by maxima of strided
+    slices, between which equal maxima divide the gradient: XLA's builds index arrays for it, which made the gradient of
+    the visual encoder 1.5 times slower on a CPU.
     """
-    upper, lower = x[:, ::2], x[:, 1::2]
-    return jnp.maximum(
-        jnp.maximum(upper[:, :, ::2], upper[:, :, 1::2]), jnp.maximum(lower[:, :, ::2], lower[:, :, 1::2])
-    )
+
+    def by_windows(x: Array) -> Array:
+        return nn.max_pool(x, (2, 2), (2, 2))
+
+    def by_slices(x: Array) -> Array:
+        upper, lower = x[:, ::2], x[:, 1::2]
+        return jnp.maximum(
+            jnp.maximum(upper[:, :, ::2], upper[:, :, 1::2]), jnp.maximum(lower[:, :, ::2], lower[:, :, 1::2])
+        )
+
+    return jax.lax.platform_dependent(x, tpu=by_windows, default=by_slices)
 
 
 def average_pool(x: Array, factor: int) -> Array:

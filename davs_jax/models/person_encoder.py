@@ -6,14 +6,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from davs_jax.models.batch_norm import BatchNorm, batch_norms
+from davs_jax.models.batch_norm import BatchNorm
 from davs_jax.models.layers import Array, Dtype, at_least_float32, conv, convolutions, max_pool, scaled
 
 
 class MaxBlock(nn.Module):
     """Two parallel convolutions with batch norm, and their element-wise maximum; no other nonlinearity.
 
-    They are computed as one convolution and one norm of twice the channels.
+    Both are computed as one convolution of twice the channels.
     """
 
     features: int
@@ -25,12 +25,10 @@ class MaxBlock(nn.Module):
     def __call__(self, x: Array, train: bool) -> Array:
         init = nn.initializers.normal(1 / math.sqrt(self.kernel**2 * self.features))
         pads = self.kernel // 2
-        layers = [
-            conv(self.features, self.kernel, self.stride, pads, kernel_init=init, dtype=self.dtype, name=f"conv_{name}")
-            for name in ("a", "b")
-        ]
-        y = batch_norms([BatchNorm(name="norm_a"), BatchNorm(name="norm_b")], convolutions(layers, x), train)
-        return jnp.maximum(*jnp.split(y, 2, -1))
+        sizes = (self.features, self.kernel, self.stride, pads)
+        layers = [conv(*sizes, kernel_init=init, packed=True, dtype=self.dtype, name=f"conv_{name}") for name in "ab"]
+        results = zip("ab", convolutions(layers, x), strict=True)
+        return jnp.maximum(*(BatchNorm(name=f"norm_{name}")(y, train) for name, y in results))
 
 
 class PersonEncoder(nn.Module):

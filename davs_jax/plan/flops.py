@@ -10,8 +10,9 @@ def count(function, *arguments) -> float:
     """Floating-point operations (a multiplication and an addition are two) of `function(*arguments)`.
 
     Recomputed operations count twice; operations that no result needs, such as the gradient of an image, do not count.
-    Loops count every iteration (`while` loops, whose number of iterations is unknown, one). Of branches the costliest
-    counts, so upsampling on a CPU counts as an accelerator's matrix products. Convolutions count padding as data.
+    Loops count every iteration (`while` loops, whose number of iterations is unknown, one). Of branches for
+    platforms the default counts: upsampling's products, and convolutions without the zeros of packed columns
+    (davs_jax/models/lanes.py). Convolutions count padding as data.
 
     Args:
       arguments: arrays, or their `jax.ShapeDtypeStruct`.
@@ -41,7 +42,7 @@ def _equation(equation) -> float:
         # In a dilated input, only one tap in as many meets a number other than zero.
         return 2.0 * equation.outvars[0].aval.size * taps / math.prod(params["lhs_dilation"])
     if name == "cond":
-        return max(_operations(branch.jaxpr) for branch in params["branches"])
+        return _operations(params["branches"][-1].jaxpr)
     inner = [getattr(value, "jaxpr", value) for value in params.values()]
     total = sum(_operations(jaxpr) for jaxpr in inner if hasattr(jaxpr, "eqns"))
     return total * params.get("length", 1) if name == "scan" else total

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from davs_jax.models.batch_norm import BatchNorm, batch_norms, by_one_reading, by_two_readings, normalise
+from davs_jax.models.batch_norm import by_one_reading, by_two_readings, normalise
 
 EPSILON = 1e-5
 
@@ -70,25 +70,3 @@ def test_bfloat16_maps_have_float32_statistics_and_gradients_of_parameters():
         scale
     )
     assert gradient.dtype == jnp.float32
-
-
-@pytest.mark.parametrize("train", [True, False])
-def test_norms_side_by_side_are_the_norms_one_by_one(train):
-    x = jnp.asarray(np.random.default_rng(1).normal(1, 2, (4, 5, 5, 6)), jnp.float32)
-    norm = BatchNorm()
-    fresh = norm.init(jax.random.key(0), x[..., :3], False)
-    halves = [jax.tree.map(lambda leaf, add=add: leaf + add, fresh) for add in (0.1, 0.4)]
-
-    class Both(BatchNorm.__bases__[0]):
-        def setup(self):
-            self.a, self.b = BatchNorm(), BatchNorm()
-
-        def __call__(self, x):
-            return batch_norms((self.a, self.b), x, train)
-
-    variables = {kind: {"a": halves[0][kind], "b": halves[1][kind]} for kind in ("params", "batch_stats")}
-    together, moved = Both().apply(variables, x, mutable=["batch_stats"])
-    for name, half, part in zip("ab", halves, jnp.split(x, 2, -1), strict=True):
-        alone, statistics = norm.apply(half, part, train, mutable=["batch_stats"])
-        np.testing.assert_array_equal(jnp.split(together, 2, -1)["ab".index(name)], alone)
-        jax.tree.map(np.testing.assert_array_equal, moved["batch_stats"][name], statistics["batch_stats"])

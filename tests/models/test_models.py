@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,7 @@ from davs_jax.errors import ConfigError
 from davs_jax.models import syncnet
 from davs_jax.models.__main__ import table
 from davs_jax.models.batch_norm import BatchNorm
-from davs_jax.models.layers import upsample
+from davs_jax.models.layers import max_pool, upsample
 from support.tiny_model import random_weights
 
 # Counted in the official code; layers that no forward uses left out.
@@ -159,6 +160,15 @@ def test_an_unknown_image_size_or_skip_is_refused_by_name():
     model.flow_stride, model.word_skips = 4, (3,)
     with pytest.raises(ConfigError, match=r"word_skips names strides \[3\]"):
         models.build(model)
+
+
+def test_pooling_has_the_outputs_and_gradients_of_the_one_on_tpus():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 6, 3)), jnp.float32)
+    ours, theirs = (
+        jax.vjp(pool, x) for pool in (max_pool, functools.partial(nn.max_pool, window_shape=(2, 2), strides=(2, 2)))
+    )
+    for mine, value in zip((ours[0], *ours[1](ours[0])), (theirs[0], *theirs[1](theirs[0])), strict=True):
+        np.testing.assert_array_equal(mine, value)
 
 
 def test_upsampling_interpolates_by_either_convention():

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import pytest
 
 from davs_jax.models.convolution import convolve
+from davs_jax.models.lanes import convolve_packed
 from davs_jax.plan import flops
 
 
@@ -41,6 +42,11 @@ def test_the_networks_convolution_costs_no_more_than_any_other(dtype):
     assert flops.count(loss, kernel, x) == once
     assert flops.count(jax.value_and_grad(loss), kernel, x) == 2 * once  # the gradient of the image is not needed
     assert flops.count(jax.value_and_grad(loss, (0, 1)), kernel, x) == 3 * once
+
+
+def test_the_zeros_of_packed_columns_do_not_count():
+    x, kernel = array(2, 8, 8, 16), array(3, 3, 16, 16)
+    assert flops.count(lambda x, w: convolve_packed(x, w, (1, 1), ((1, 1), (1, 1))), x, kernel) == 2 * x.size * 9 * 16
 
 
 def test_a_loop_counts_every_turn():
