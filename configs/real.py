@@ -13,12 +13,12 @@
     python -m davs_jax.main --config configs/real.py --workdir runs/real/joint
 
 It is the demo's recipe on recordings alone. Clips without a word train everything but the word loss. Whole speakers of
-the news are held out: 20 train, 2 validate, 4 test. Only its stage `word` has been trained so far.
+the news are held out: 20 train, 2 validate, 4 test. All stages but `joint` were trained (docs/results.md).
 """
 
 from configs import common, demo
 
-STEPS = {"person": 300, "word": 800, "generator": 1_200, "joint": 60}
+STEPS = {"person": 300, "word": 800, "generator": 3_000, "joint": 60}
 
 
 def get_config(stage: str = "joint"):
