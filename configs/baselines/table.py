@@ -17,9 +17,10 @@ from configs.ablations import synthetic
 from configs.baselines import glance_quickstart, one_subject, speech2vid_quickstart
 from davs_jax.ablations.systems import write as WRITER  # noqa: F401  (read by davs_jax.ablations)
 
-JUDGES = {"syncnet": "syncnet", "judge": "davs"}
 # Unseen people of real recordings, at 64 px (configs/news.py); left out where they are not prepared.
 TESTED = tuple(folder for folder in ("data/news",) if Path(folder).exists())
+NEWS_SYNCNET = ("syncnet-news",) if TESTED else ()
+JUDGES = {"syncnet": ("syncnet", *NEWS_SYNCNET), "judge": ("davs",)}
 
 
 class Arm(NamedTuple):
@@ -32,6 +33,7 @@ class Arm(NamedTuple):
 
 ARMS = {
     "syncnet": Arm("judges lip sync"),
+    **{name: Arm("judges lip sync of the news speakers") for name in NEWS_SYNCNET},
     "word": Arm("the word encoders of davs"),
     "person": Arm("the person encoder of davs and davs-published"),
     "davs": Arm("DAVS, the recommended recipe", ("word", "person")),
@@ -68,6 +70,9 @@ def _config(arm: str):
     match arm:
         case "syncnet":
             c = syncnet.get_config("quickstart")
+        case "syncnet-news":
+            c = syncnet.get_config("quickstart")
+            c.data.clips, c.steps = "data/news", 1_000
         case "word" | "person":
             c = quickstart.get_config(arm)
         case "davs":

@@ -38,8 +38,9 @@ class Study:
       get_config: (arm, folder of one seed's workdirs) → config.
       output: the folder of the tables; workdirs are `output/SEED/ARM`.
       writer: writes the tables, as `table.write`.
-      judges: names of arms by what they measure in all others, of the same seed: `syncnet`, `judge`
-        (`measure.Judges`); where there are any, every arm keeps example frames for films.
+      judges: names of arms by what they measure in all others of the same seed: `syncnet`, `judge`
+        (`measure.Judges`), each on the corpus that it was trained on; where there are any, every arm keeps example
+        frames for films.
       tested: further folders of clips, on whose test split all systems that generate are measured, but those whose
         arm has `.elsewhere` False.
     """
@@ -48,7 +49,7 @@ class Study:
     get_config: Callable
     output: Path
     writer: Callable = table.write
-    judges: Mapping[str, str] = field(default_factory=dict)
+    judges: Mapping[str, Sequence[str]] = field(default_factory=dict)
     tested: Sequence[str] = ()
 
     def run(self, seeds: Sequence[int], only: Sequence[str] = ()) -> bool:
@@ -82,7 +83,7 @@ class Study:
     def _with_what_they_start_from(self, names: Sequence[str]) -> list[str]:
         if unknown := [name for name in names if name not in self.arms]:
             raise StudyError(f"there is no arm {unknown[0]!r}", f"the arms are {', '.join(self.arms)}")
-        needed, new = set(), {*names, *self.judges.values()}
+        needed, new = set(), {*names, *self._judging}
         while new:
             needed |= new
             new = {before for name in new for before in self._before(name)} - needed
@@ -132,13 +133,11 @@ class Study:
                 model, source, self._judges(arm, root, source), films.keeper(workdir, source, bool(self.judges))
             )
             if self.tested and getattr(self.arms[arm], "elsewhere", True) and not model.missing("audio_encoder"):
-                elsewhere = [open_clips(folder, SPLIT) for folder in self.tested]
-                record["elsewhere"] = {
-                    source.folder: measure.measure_frames(
-                        model, source, measure.Judges(), films.keeper(workdir, source, True)
-                    )
-                    for source in elsewhere
-                }
+                record["elsewhere"] = {}
+                for source in (open_clips(folder, SPLIT) for folder in self.tested):
+                    judges, keep = self._judges(arm, root, source), films.keeper(workdir, source, True)
+                    figures = measure.measure_frames(model, source, judges or measure.Judges(), keep)
+                    record["elsewhere"][source.folder] = figures
         except NotFiniteError as error:  # reproducible, so it is a result
             record["failed"] = str(error)
         record["steps_per_second"] = _speed(workdir / "metrics.jsonl")
@@ -147,14 +146,19 @@ class Study:
         jax.clear_caches()  # the next arm cannot use this one's programs
         return True
 
+    @property
+    def _judging(self) -> set[str]:
+        return {name for names in self.judges.values() for name in names}
+
     def _judges(self, arm: str, root: Path, source: ClipSource) -> measure.Judges | None:
         """The judges of this seed, each on its own corpus only; None for arms before them, from which they start."""
         done = {name for name in self.arms if name == arm or (root / name / RECORD).exists()}
-        if not self.judges or not done >= set(self.judges.values()):
+        if not self.judges or not done >= self._judging:
             return None
         found = {
             kind: str(root / name)
-            for kind, name in self.judges.items()
+            for kind, names in self.judges.items()
+            for name in names
             if self.get_config(name, str(root)).data.clips == source.folder
         }
         return measure.Judges(

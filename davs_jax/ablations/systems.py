@@ -28,9 +28,9 @@ COSTS = {"cost/fps": "frames/s", "cost/parameters": "parameters, M"}
 FILM_CLIPS = 4
 READING = (
     "Every row is measured on the test split of the clips named above it, from each clip's first frame and its own "
-    "audio. ± is the standard deviation over seeds (weights, order, crops). One DAVS judges identity and one SyncNet "
-    "lip sync, on the corpus that they were trained on; compare LSE with the row of the real frames only. Figures of "
-    "whole images favour what leaves the photo alone: look at the mouth."
+    "audio. ± is the standard deviation over seeds (weights, order, crops). One DAVS judges identity, and a SyncNet "
+    "of each corpus lip sync, only on the corpus that it was trained on; compare LSE with the row of the real frames "
+    "only. Figures of whole images favour what leaves the photo alone: look at the mouth."
 )
 
 

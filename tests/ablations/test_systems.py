@@ -82,4 +82,4 @@ def test_a_finished_baseline_is_left_as_it_is_and_refused_with_other_settings(tm
 def test_an_arm_brings_all_that_it_starts_from_and_the_judges(tmp_path):
     study = Study(table.ARMS, table.get_config, tmp_path, judges=table.JUDGES)
     wanted = study._with_what_they_start_from(["speech2vid"])
-    assert wanted == ["syncnet", "word", "person", "davs", "speech2vid-face", "speech2vid"]
+    assert wanted == [*table.JUDGES["syncnet"], "word", "person", "davs", "speech2vid-face", "speech2vid"]
