@@ -164,8 +164,13 @@ def init_from(config: ConfigDict, state: Any) -> tuple[dict[str, dict[str, Tree]
 
     Raises:
       CheckpointError: a leaf is missing, unknown or of another shape, or a network of `config.init_networks` was
-        not found.
+        not found or is none of the state's.
     """
+    if unused := [name for name in config.init_networks if name not in state.params]:
+        raise CheckpointError(
+            f"config.init_networks wants {', '.join(unused)}, which no term of this stage uses",
+            f"leave it out, or give weight to a term that uses it; the stage's networks are {', '.join(state.params)}",
+        )
     given, origins = {}, dict.fromkeys(state.params, "fresh")
     for place in filter(None, map(str.strip, config.init_from.split(","))):
         its_config, *found = load_weights(place)

@@ -159,6 +159,12 @@ def test_init_from_refuses_a_network_that_must_be_found_and_is_not(exported, wor
         checkpoint.init_from(word_config, small_state(9))
 
 
+def test_init_from_refuses_a_network_that_the_stage_does_not_use(exported, word_config):
+    word_config.update(init_from=str(exported), init_networks=("decoder",))
+    with pytest.raises(CheckpointError, match=r"wants decoder, which no term of this stage uses; leave it out"):
+        checkpoint.init_from(word_config, small_state(9))
+
+
 def test_init_from_is_strict_about_shapes(exported, word_config):
     word_config.init_from = str(exported)
     says = r"exported: visual_encoder, leaf fc/kernel: expected \(5, 8\), found \(4, 8\); set config.model"
