@@ -28,15 +28,19 @@ class Networks:
         self.stage, self.params, self.training, self.key = stage, params, training, key
         self.batch_stats = dict(batch_stats)
 
-    def __call__(self, name: str, *inputs, method: str | None = None, sown: str = "") -> Any:
+    def __call__(
+        self, name: str, *inputs, method: str | None = None, sown: str = "", train: bool | None = None
+    ) -> Any:
         """Applies one network once, or a method of it; with `sown` returns also what it sows under that name.
+
+        `train` overrides `training`: a frozen network can normalise by the batch's statistics too.
 
         Raises:
           ConfigError: the stage has no such network.
         """
         if name not in self.stage.modules:
             raise ConfigError(f"the stage has no network {name!r}", f"it has {', '.join(self.stage.modules)}")
-        train = name in self.training
+        train = name in self.training if train is None else train
         self.key, dropout = jax.random.split(self.key)
         variables = {"params": self.params[name], "batch_stats": self.batch_stats[name]}
         module, remat = self.stage.modules[name], self.stage.remat[name]

@@ -8,13 +8,14 @@ from configs.baselines import glance
 from davs_jax import models
 from davs_jax.baselines.glance import examples, training
 from davs_jax.baselines.glance.flow import optical_flow
-from davs_jax.baselines.glance.networks import Conv
+from davs_jax.baselines.glance.networks import Conv, lips_size
 from davs_jax.baselines.glance.talker import Glance
 from davs_jax.data.sources import open_clips
 from davs_jax.errors import ConfigError
 from davs_jax.generate.drivers import Speech
 from davs_jax.generate.talk import generate
 from davs_jax.media.photo import Photo
+from davs_jax.training.networks import Networks
 from davs_jax.training.stage import Stage
 from davs_jax.training.state import first_state
 from davs_jax.training.step import TrainStep
@@ -107,6 +108,27 @@ def test_terms_are_compared_in_minus_one_to_one(config):
     terms, _ = training.generator_losses(networks, outputs, {"frames": jnp.asarray(real)})
     assert float(terms["l1", ""]) == pytest.approx(np.abs((2 * fake - 1) - (2 * (real / 255) - 1)).mean(), rel=1e-5)
     assert float(terms["perceptual", ""]) == pytest.approx(np.square(features - others).mean(), rel=1e-5)
+
+
+def test_perceptual_features_are_normalised_by_the_statistics_of_their_own_frames(config):
+    config.loss.update(gan=0.0, correlation=0.0)
+    config.trained, config.init_networks = ("lip_generator",), ("autoencoder",)
+    stage, rng = Stage.from_config(config), np.random.default_rng(0)
+    params, statistics = first_weights(config)
+    side = lips_size(config.model.image_size)
+    batch = {
+        "frames": rng.integers(0, 256, (2, 16, side, side, 3), np.uint8),
+        "photo": rng.integers(0, 256, (2, side, side, 3), np.uint8),
+        "speech": rng.random((2, 64, 128), np.float32),
+    }
+
+    @jax.jit
+    def features(statistics):
+        networks = Networks(stage, params, statistics, stage.trained, jax.random.key(0))
+        return training.forward(networks, batch)["features"]
+
+    others = statistics | {"autoencoder": jax.tree.map(lambda x: x + 3, statistics["autoencoder"])}
+    np.testing.assert_array_equal(features(statistics), features(others))
 
 
 def test_the_discriminator_learns_that_another_clips_audio_is_wrong(config):

@@ -70,9 +70,9 @@ def forward(networks: Networks, batch: Batch) -> Tree:
     for term, name, frames in (("correlation", "flow", real), ("correlation_fake", "flow_fake", outputs["fake"])):
         if term in terms:
             outputs[name] = networks("flow_encoder", optical_flow(frames))
-    if "perceptual" in terms:
+    if "perceptual" in terms:  # as in the authors' code, real and generated frames are normalised each by themselves
         for name, frames in (("features", real), ("features_fake", outputs["fake"])):
-            _, outputs[name] = networks("autoencoder", flatten_time(frames))
+            _, outputs[name] = networks("autoencoder", flatten_time(frames), train=True)
     return outputs
 
 
