@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
+from ml_collections import ConfigDict
 
 from configs import common
 from davs_jax import checkpoint, inference
 from davs_jax.ablations import films, measure, table
 from davs_jax.data.pipeline import open_sources
-from davs_jax.data.sources import ClipSource, open_clips
+from davs_jax.data.sources import open_clips
 from davs_jax.errors import DavsError
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.evaluate.report.environment import environment
@@ -111,60 +112,77 @@ class Study:
                     yield json.loads(path.read_text())
 
     def _one(self, arm: str, seed: int) -> bool:
-        """Trains and measures one arm; False where a signal stopped it."""
+        """Trains one arm, and measures it where it has no figures yet; False where a signal stopped it."""
         root = self.output / str(seed)
         workdir, config = root / arm, self.get_config(arm, str(root))
         config.seed = seed
-        if (workdir / RECORD).exists():
+        if finished := (workdir / RECORD).exists():
             self._check(workdir / RECORD, config)
-            return True
-        print(f"== {arm}, seed {seed}: {self.arms[arm].about}", flush=True)
+            record = json.loads((workdir / RECORD).read_text())
+        elif not (record := self._trained(arm, config, workdir)):
+            return False
+        if self._measured(record, root) or not finished:
+            write_text(workdir / RECORD, json.dumps(record, indent=1) + "\n")
+            jax.clear_caches()  # the next arm cannot use this one's programs
+        return True
+
+    def _trained(self, arm: str, config: ConfigDict, workdir: Path) -> dict | None:
+        """The record of an arm after its training; None where a signal stopped it."""
+        print(f"== {arm}, seed {config.seed}: {self.arms[arm].about}", flush=True)
         clock = workdir / "seconds"  # of all attempts at training that were not killed
         began, before = time.monotonic(), float(clock.read_text()) if clock.exists() else 0.0
-        record = {"arm": arm, "seed": seed, "steps": config.steps, "config": json.loads(config.to_json())}
+        record = {"arm": arm, "seed": config.seed, "steps": config.steps, "config": json.loads(config.to_json())}
         record |= environment()  # now: the checkout may change while this runs
         try:
             done = loop.train(config, str(workdir))
             write_text(clock, str(before + time.monotonic() - began))
             if not done:
-                return False
-            model, source = inference.load(workdir, "job"), open_clips(config.data.clips, SPLIT)
-            record["figures"] = measure.measure(
-                model, source, self._judges(arm, root, source), films.keeper(workdir, source, bool(self.judges))
-            )
-            if self.tested and getattr(self.arms[arm], "elsewhere", True) and not model.missing("audio_encoder"):
-                record["elsewhere"] = {}
-                for source in (open_clips(folder, SPLIT) for folder in self.tested):
-                    judges, keep = self._judges(arm, root, source), films.keeper(workdir, source, True)
-                    figures = measure.measure_frames(model, source, judges or measure.Judges(), keep)
-                    record["elsewhere"][source.folder] = figures
+                return None
         except NotFiniteError as error:  # reproducible, so it is a result
             record["failed"] = str(error)
         record["steps_per_second"] = _speed(workdir / "metrics.jsonl")
         record["hours"] = (before + time.monotonic() - began) / 3600
-        write_text(workdir / RECORD, json.dumps(record, indent=1) + "\n")
-        jax.clear_caches()  # the next arm cannot use this one's programs
+        return record
+
+    def _measured(self, record: dict, root: Path) -> bool:
+        """Adds the figures of each corpus that has none, or that other judges have measured; False if there is none."""
+        began, arm, own = time.monotonic(), record["arm"], record["config"]["data"]["clips"]
+        corpora = (own, *(self.tested if getattr(self.arms[arm], "elsewhere", True) else ()))
+        judges = {corpus: self._judges(arm, corpus) for corpus in corpora}
+        # Records of earlier versions do not name their judges: they are kept where there are none.
+        judged = record.setdefault("judges", {own: None} if "figures" in record else {})
+        wanted = [corpus for corpus in corpora if corpus not in judged or judged[corpus] != judges[corpus]]
+        if not wanted or "failed" in record:
+            return False
+        model = inference.load(root / arm, "job")
+        for corpus in wanted:
+            source, by = open_clips(corpus, SPLIT), _loaded(judges[corpus], root)
+            keep = films.keeper(root / arm, source, bool(self.judges))
+            if corpus == own:
+                record["figures"] = measure.measure(model, source, by, keep)
+            elif not model.missing("audio_encoder"):
+                found = measure.measure_frames(model, source, by or measure.Judges(), keep)
+                record["elsewhere"] = record.get("elsewhere", {}) | {corpus: found}
+            judged[corpus] = judges[corpus]
+        record["hours"] += (time.monotonic() - began) / 3600
         return True
 
     @property
     def _judging(self) -> set[str]:
         return {name for names in self.judges.values() for name in names}
 
-    def _judges(self, arm: str, root: Path, source: ClipSource) -> measure.Judges | None:
-        """The judges of this seed, each on its own corpus only; None for arms before them, from which they start."""
-        done = {name for name in self.arms if name == arm or (root / name / RECORD).exists()}
-        if not self.judges or not done >= self._judging:
+    def _judges(self, arm: str, corpus: str) -> dict[str, str] | None:
+        """The arms that judge this one on a corpus, each only on its own; None for arms before all judges are trained,
+        from which they start."""
+        order = list(self.arms)
+        if not self.judges or order.index(arm) < max(map(order.index, self._judging)):
             return None
-        found = {
-            kind: str(root / name)
+        return {
+            kind: name
             for kind, names in self.judges.items()
             for name in names
-            if self.get_config(name, str(root)).data.clips == source.folder
+            if self.get_config(name, str(self.output)).data.clips == corpus
         }
-        return measure.Judges(
-            Scorer.load(found["syncnet"]) if "syncnet" in found else None,
-            inference.load(found["judge"], "job") if "judge" in found else None,
-        )
 
     def _check(self, path: Path, config) -> None:
         found = common.get_config()  # settings that came after the record are off there, as they were then
@@ -178,6 +196,16 @@ class Study:
                 f"{path.parent} was made with other settings ({'; '.join(changed[:3])} now)",
                 "name another --output, or delete that folder to run it again",
             )
+
+
+def _loaded(judges: Mapping[str, str] | None, root: Path) -> measure.Judges | None:
+    """The judges, arms by kind, from their workdirs in `root`."""
+    if judges is None:
+        return None
+    return measure.Judges(
+        Scorer.load(str(root / judges["syncnet"])) if "syncnet" in judges else None,
+        inference.load(root / judges["judge"], "job") if "judge" in judges else None,
+    )
 
 
 def _speed(path: Path) -> float:

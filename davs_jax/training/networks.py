@@ -28,9 +28,7 @@ class Networks:
         self.stage, self.params, self.training, self.key = stage, params, training, key
         self.batch_stats = dict(batch_stats)
 
-    def __call__(
-        self, name: str, *inputs, method: str | None = None, sown: str = "", train: bool | None = None
-    ) -> Any:
+    def __call__(self, name: str, *inputs, method: str | None = None, sown: str = "", train: bool | None = None) -> Any:
         """Applies one network once, or a method of it; with `sown` returns also what it sows under that name.
 
         `train` overrides `training`: a frozen network can normalise by the batch's statistics too.

@@ -1,6 +1,9 @@
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from ml_collections import ConfigDict
 
 from configs.ablations import grid, synthetic
 from davs_jax.ablations import run
@@ -68,6 +71,39 @@ def test_a_run_that_is_not_finite_is_a_result_and_the_others_continue(command, t
     monkeypatch.setattr(loop, "train", explodes)
     assert main(command) == 0
     assert "seed 2: step 1: loss/total is nan" in (tmp_path / "out" / "ablations.md").read_text()
+
+
+def test_a_finished_arm_is_measured_again_where_a_judge_was_added(tmp_path, monkeypatch):
+    arms = {name: SimpleNamespace(about="", after=()) for name in ("word", "syncnet", "syncnet-news", "davs")}
+    corpora = {"syncnet-news": "news"}
+
+    def measured(model, source, judges, keep):
+        return {"scorer": judges and judges.scorer}
+
+    monkeypatch.setattr(run, "open_clips", lambda corpus, split: SimpleNamespace(folder=corpus))
+    monkeypatch.setattr(run.inference, "load", lambda path, devices: SimpleNamespace(missing=lambda encoder: ""))
+    monkeypatch.setattr(run.Scorer, "load", lambda path: Path(path).name)
+    monkeypatch.setattr(run.measure, "measure", measured)
+    monkeypatch.setattr(run.measure, "measure_frames", measured)
+
+    def study(*judges: str) -> Study:
+        def config(arm, root):
+            return ConfigDict({"data": {"clips": corpora.get(arm, "own")}})
+
+        return Study(arms, config, tmp_path, judges={"syncnet": judges}, tested=("news",))
+
+    before = {"hours": 1.0, "config": {"data": {"clips": "own"}}}
+    davs, word = ({"arm": arm} | json.loads(json.dumps(before)) for arm in ("davs", "word"))
+    assert study("syncnet")._measured(davs, tmp_path) and not study("syncnet")._measured(davs, tmp_path)
+    assert davs["figures"] == {"scorer": "syncnet"} and davs["elsewhere"] == {"news": {"scorer": None}}
+    assert davs["hours"] > 1
+    davs["figures"] = "kept"
+    assert study("syncnet", "syncnet-news")._measured(davs, tmp_path)
+    assert davs["figures"] == "kept" and davs["elsewhere"] == {"news": {"scorer": "syncnet-news"}}
+    assert study("syncnet")._measured(word, tmp_path)
+    assert word["figures"] == {"scorer": None}  # the judges start from it
+    assert not study("syncnet", "syncnet-news")._measured(word, tmp_path)
+    assert not study("syncnet")._measured(davs | {"failed": "nan"}, tmp_path)
 
 
 def test_arms_bring_those_that_they_start_from(tmp_path):
