@@ -18,7 +18,7 @@ def get_config(stage: str = "lips"):
     if stage == "lips":  # more, smaller steps in the same time; after 400 of 8 clips the lips were noise
         c.data.batch_size = 4
         # The published weights let the adversary and the perceptual loss draw a coloured grid over the lips before they
-        # learn anything else. With 500 times the L1, and a slower adversary, the lips come first.
+        # learn anything else. With 500 times the L1, and a slower adversary, the lips come first, and the grid is weak.
         c.loss.l1 = 100.0
         c.optim.discriminator_learning_rate = 2e-4
     return glance.chained(c, stage, "runs/quickstart/g")
