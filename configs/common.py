@@ -123,6 +123,9 @@ def get_config(stage: str = "joint") -> ConfigDict:
     d.split = "train"
     d.batch_size = 16  # clips per optimizer step, on all devices together
     d.face_batch_size = 16  # identity images per step, on all devices together; read only if a term uses them
+    # Ours: the photo is a generated frame, or at most this many frames before or after them; 0 is any of the clip, as
+    # published. Heads turn in a second, lips move in a tenth of one: a photo from nearby leaves the lips to learn.
+    d.photo_within = 0
     d.flip = True  # mirror half of the clips horizontally
     d.crop = True  # random crop of the stored frame; else the central one
     d.color_jitter = 0.0  # ours: brightness, contrast and tint vary per clip by up to this fraction

@@ -18,7 +18,7 @@ the news are held out: 20 train, 2 validate, 4 test. All stages but `joint` were
 
 from configs import common, demo
 
-STEPS = {"person": 300, "word": 800, "generator": 3_000, "joint": 60}
+STEPS = {"person": 300, "word": 4_000, "generator": 3_000, "joint": 60}
 
 
 def get_config(stage: str = "joint"):

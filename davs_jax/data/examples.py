@@ -97,6 +97,11 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     start = constants.FIRST_FRAME + int(rng.integers(2))
     generate_start = rng.integers(model.word_frames - model.sequence_frames + 1)
     identity = int(rng.integers(constants.CLIP_FRAMES))
+    if within := config.data.photo_within:
+        first = start + 2 * int(generate_start)
+        last = first + 2 * (model.sequence_frames - 1)
+        near = range(max(first - within, 0), min(last + within + 1, constants.CLIP_FRAMES))
+        identity = near[identity * len(near) // constants.CLIP_FRAMES]
     # The official code never chooses the last possible start.
     adversary = constants.FIRST_FRAME + int(rng.integers(max(USED_FRAMES - model.adversary_frames, 1)))
     view = View.random(rng, model.image_size, config.data)

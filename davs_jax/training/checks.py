@@ -27,6 +27,7 @@ LEAST = {
     "model.adversary_frames": 1,
     "data.batch_size": 1,
     "data.face_batch_size": 0,
+    "data.photo_within": 0,
     "data.threads": 1,
     "data.prefetch": 1,
     "optim.learning_rate": 0,

@@ -41,6 +41,23 @@ def test_windows_are_those_of_the_published_sampling(plain_config, seed):
     assert len(frame_numbers([made["identity_frame"]], record)) == 1
 
 
+@pytest.mark.parametrize("within", [1, 3])
+def test_a_photo_from_nearby_is_at_most_so_many_frames_from_the_generated_ones(plain_config, within):
+    record = open_clips(plain_config.data.clips, "train").record(3)
+    distances = []
+    for seed in range(12):
+        plain_config.data.photo_within = 0
+        anywhere = example(plain_config, record, seed)
+        plain_config.data.photo_within = within
+        made = example(plain_config, record, seed)
+        assert all(np.array_equal(made[key], anywhere[key]) for key in CLIP_KEYS if key != "identity_frame")
+        start, length = made["generate_start"], plain_config.model.sequence_frames
+        generated = frame_numbers(made["frames"][start : start + length], record)
+        (photo,) = frame_numbers([made["identity_frame"]], record)
+        distances.append(max(generated[0] - photo, photo - generated[-1], 0))
+    assert max(distances) == within and min(distances) == 0
+
+
 def test_only_the_frames_that_are_asked_for_are_decoded(plain_config):
     record = open_clips(plain_config.data.clips, "train").record(0)
     whole = example(plain_config, record, seed=1)
