@@ -26,6 +26,7 @@ COLUMNS = {
 }
 COSTS = {"cost/fps": "frames/s", "cost/parameters": "parameters, M"}
 FILM_CLIPS = 4
+NOTHING = "–"  # in a cell of what was not measured
 READING = (
     "Every row is measured on the test split of the clips named above it, from each clip's first frame and its own "
     "audio. ± is the standard deviation over seeds (weights, order, crops). One DAVS judges identity, and a SyncNet "
@@ -70,7 +71,8 @@ def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: 
 
 
 def _table(arms: Mapping[str, str], records: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows: the arms that generate, then the copied photo and the real frames, of the last such arm."""
+    """Headers and rows: the arms that generate, then the copied photo and the real frames, of the last such arm; only
+    columns in which something was measured."""
     figures: dict[str, dict[int, dict]] = {}
     for record in records:
         found = record.get("figures", {})
@@ -80,8 +82,10 @@ def _table(arms: Mapping[str, str], records: Sequence[dict]) -> tuple[list[str],
     if figures:
         last = list(figures)[-1]
         for driver, name in (("photo", "the photo, copied"), ("real", "the real frames")):
-            rows.append([name, *_cells(figures, last, driver), *["–"] * len(COSTS)])
-    return ["system", *COLUMNS.values(), *COSTS.values()], rows
+            rows.append([name, *_cells(figures, last, driver), *[NOTHING] * len(COSTS)])
+    headers = ["system", *COLUMNS.values(), *COSTS.values()]
+    measured = [i for i in range(len(headers)) if any(row[i] != NOTHING for row in rows)]
+    return [headers[i] for i in measured], [[row[i] for i in measured] for row in rows]
 
 
 def _cells(figures: Figures, arm: str, driver: str) -> list[str]:
@@ -95,7 +99,7 @@ def _costs(figures: Figures, arm: str) -> list[str]:
 
 def _spread(figures: Figures, arm: str, name: str) -> str:
     if not (found := spread(figures, arm, name)):
-        return "–"
+        return NOTHING
     mean, deviation, seeds = found
     digits = 3 if name.startswith("lips/lmd") else 2  # a share of the face's size
     return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if seeds > 1 else "")
