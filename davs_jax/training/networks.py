@@ -31,7 +31,7 @@ class Networks:
     def __call__(self, name: str, *inputs, method: str | None = None, sown: str = "", train: bool | None = None) -> Any:
         """Applies one network once, or a method of it; with `sown` returns also what it sows under that name.
 
-        `train` overrides `training`: a frozen network can normalise by the batch's statistics too.
+        `train` overrides `training`: a frozen network can normalise by the batch's statistics, and keeps its own.
 
         Raises:
           ConfigError: the stage has no such network.
@@ -50,7 +50,8 @@ class Networks:
             method=method,
         )
         outputs, updates = remat(apply)(variables, *inputs)
-        self.batch_stats[name] = updates.get("batch_stats", self.batch_stats[name])
+        if name in self.training:
+            self.batch_stats[name] = updates.get("batch_stats", self.batch_stats[name])
         return (outputs, updates["intermediates"][sown][0]) if sown else outputs
 
     def each(self, name: str, calls: list[tuple], sown: str = "") -> list:

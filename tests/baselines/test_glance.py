@@ -125,7 +125,9 @@ def test_perceptual_features_are_normalised_by_the_statistics_of_their_own_frame
     @jax.jit
     def features(statistics):
         networks = Networks(stage, params, statistics, stage.trained, jax.random.key(0))
-        return training.forward(networks, batch)["features"]
+        found = training.forward(networks, batch)["features"]
+        assert networks.batch_stats["autoencoder"] is statistics["autoencoder"]  # it is frozen
+        return found
 
     others = statistics | {"autoencoder": jax.tree.map(lambda x: x + 3, statistics["autoencoder"])}
     np.testing.assert_array_equal(features(statistics), features(others))
