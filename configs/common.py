@@ -125,6 +125,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     d.face_batch_size = 16  # identity images per step, on all devices together; read only if a term uses them
     # Ours: the photo is a generated frame, or at most this many frames before or after them; 0 is any of the clip, as
     # published. Heads turn in a second, lips move in a tenth of one: a photo from nearby leaves the lips to learn.
+    # Whether it helps is undecided (docs/results.md).
     d.photo_within = 0
     d.flip = True  # mirror half of the clips horizontally
     d.crop = True  # random crop of the stored frame; else the central one

@@ -93,7 +93,7 @@ def test_a_finished_arm_is_measured_again_where_a_judge_was_added(tmp_path, monk
         return Study(arms, config, tmp_path, judges={"syncnet": judges}, tested=("news",))
 
     before = {"hours": 1.0, "config": {"data": {"clips": "own"}}}
-    davs, word = ({"arm": arm} | json.loads(json.dumps(before)) for arm in ("davs", "word"))
+    davs, word = ({"arm": arm} | before for arm in ("davs", "word"))
     assert study("syncnet")._measured(davs, tmp_path) and not study("syncnet")._measured(davs, tmp_path)
     assert davs["figures"] == {"scorer": "syncnet"} and davs["elsewhere"] == {"news": {"scorer": None}}
     assert davs["hours"] > 1
