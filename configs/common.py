@@ -101,6 +101,9 @@ def get_config(stage: str = "joint") -> ConfigDict:
     # Word vectors are normalised per feature over the frames of a clip, before everything that reads them: none (as
     # published), mean (subtracts it), or mean_variance (also divides by the deviation).
     m.wid_norm = "none"
+    # What is heard of speech: mfcc (as published: 12 coefficients of 300 to 3,700 Hz, without loudness), or log_mel
+    # (40 log mel magnitudes of 60 to 7,600 Hz, with loudness).
+    m.spectrum = "mfcc"
     # Side in pixels of SyncNet's images: 224 sees whole images, as published; 48, 96 and 192 the lower part of aligned
     # faces of 64, 128 and 256 px, without resizing.
     m.sync_size = 224

@@ -20,7 +20,6 @@ from davs_jax.generate.result import LONGEST
 from davs_jax.generate.talk import Source, generate, whole_images
 from davs_jax.inference import Davs
 from davs_jax.media import video as files
-from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.faces.alignment import aligned_crop
 from davs_jax.media.faces.smoothing import Steady
 from davs_jax.media.photo import Photo, photo_of
@@ -190,11 +189,11 @@ class Model:
             heard = video if audio is None else audio
             samples = files.read_audio(heard, track=audio_track)
             _log_choice(heard, audio_track)
-        mfcc = windows(clip_mfcc(samples, driver.frames), np.arange(driver.frames))
         reach = min(REACH, (driver.frames - 1) // 2)
         if not reach:
             raise GenerationError(f"{video}: has {driver.frames} frames, fewer than 3", "give a longer video")
-        vectors = np.concatenate(list(driver.wid(self.davs))), self.davs.wid_from_audio(mfcc)
+        spoken = self.davs.file_audio(samples, driver.frames)
+        vectors = np.concatenate(list(driver.wid(self.davs))), self.davs.wid_from_audio(spoken)
         return Match(*audio_offset.measure(*vectors, reach))
 
 

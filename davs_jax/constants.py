@@ -7,6 +7,7 @@ CLIP_FRAMES = 29  # frames of one LRW clip, and of every word clip cut from othe
 FIRST_FRAME = 2  # the first frame of a clip that the networks see, as in the official code
 IMAGE_SIZES = (64, 128, 256, 512)  # sides of the networks' images, pixels
 MFCC_WIDTH = 12  # coefficients 1…12
+SPECTRA = {"mfcc": MFCC_WIDTH, "log_mel": 40}  # config.model.spectrum → numbers of a column
 MFCC_LENGTH = 20  # columns of the window of one frame (200 ms)
 MFCC_PER_FRAME = 4  # columns per video frame: a 10 ms hop at 25 fps
 FACE_KEYS = frozenset({"faces", "face_id"})  # keys of a batch that come from identity images; all others: clips

@@ -3,7 +3,7 @@
 import functools
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from davs_jax import checkpoint, models, systems
 from davs_jax.checkpoint.export import DEMO
+from davs_jax.constants import FPS, SAMPLES_PER_FRAME
 from davs_jax.errors import ConfigError
 from davs_jax.models import word_vectors
 from davs_jax.models.layers import scaled
@@ -57,6 +58,7 @@ class Davs(Talker):
         super().__init__(*args, **options)
         self.wid_norm = self.config.model.wid_norm
         self.over_time = self.wid_norm != "none"
+        self.spectrum = self.config.model.spectrum
         self.gains = {name: self.config.get(key, 1.0) for name, key in GAINS.items()}
         self._forwards = _forwards(FrozenConfigDict(self.config.model), self.mesh)
 
@@ -87,10 +89,22 @@ class Davs(Talker):
         wid = self._in_batches("wid_from_video", "visual_encoder", frames.reshape(-1, *frames.shape[-3:]))
         return wid.reshape(*frames.shape[:-3], -1)
 
-    def raw_wid_from_audio(self, mfcc: np.ndarray) -> np.ndarray:
-        """MFCC windows float32 `[…, 20, 12]` → wid `[…, E]` as the encoder returns it, for `normalised`."""
-        wid = self._in_batches("wid_from_audio", "audio_encoder", mfcc.reshape(-1, *mfcc.shape[-2:]))
-        return wid.reshape(*mfcc.shape[:-2], -1)
+    def clip_audio(self, record: Mapping) -> np.ndarray:
+        return self._examples.clip_audio(record, self.spectrum)
+
+    def stream_audio(self, blocks: Iterable[np.ndarray], fps: int) -> Iterator[np.ndarray]:
+        return self._examples.stream_audio(blocks, fps, self.spectrum)
+
+    def file_audio(self, samples: np.ndarray, frames: int) -> np.ndarray:
+        """Samples `[N]`, mono, 16 kHz → the windows of a video's `frames`, cut or padded with silence to them."""
+        samples = samples[: SAMPLES_PER_FRAME * frames]
+        samples = np.pad(samples, (0, SAMPLES_PER_FRAME * frames - len(samples)))
+        return np.concatenate(list(self.stream_audio([samples], FPS)))
+
+    def raw_wid_from_audio(self, audio: np.ndarray) -> np.ndarray:
+        """Windows of the spectrum float32 `[…, 20, C]` → wid `[…, E]` as the encoder returns it, for `normalised`."""
+        wid = self._in_batches("wid_from_audio", "audio_encoder", audio.reshape(-1, *audio.shape[-2:]))
+        return wid.reshape(*audio.shape[:-2], -1)
 
     def normalised(self, wid: np.ndarray) -> np.ndarray:
         """wid `[…, T, E]` of all frames of a clip or a file, normalised over T as `config.model.wid_norm` says."""
@@ -191,8 +205,8 @@ def _forwards(model: FrozenConfigDict, mesh: Mesh | None) -> dict[str, Callable]
     def wid_from_video(weights, frames):
         return networks["visual_encoder"].apply(weights, to_float(frames), train=False)
 
-    def wid_from_audio(weights, mfcc):
-        return networks["audio_encoder"].apply(weights, mfcc, train=False)
+    def wid_from_audio(weights, audio):
+        return networks["audio_encoder"].apply(weights, audio, train=False)
 
     def word_logits(weights, wid):
         return networks["word_classifier"].apply(weights, wid, train=False)

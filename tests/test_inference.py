@@ -5,6 +5,7 @@ import pytest
 from configs import common
 from davs_jax import inference, models
 from davs_jax.checkpoint import save_weights
+from davs_jax.data.sources import open_clips
 from davs_jax.errors import ConfigError
 from davs_jax.inference import FARTHEST, Davs, images_in_cache
 from davs_jax.models.word_vectors import normalised
@@ -72,6 +73,18 @@ def test_word_vectors_are_normalised_over_the_frames_of_each_clip_and_over_nothi
     raw = model.raw_wid_from_audio(mfcc)
     np.testing.assert_array_equal(wid, normalised(raw, "mean_variance"))
     assert_close(wid[1], model.wid_from_audio(mfcc[1]))
+
+
+@pytest.mark.parametrize(("spectrum", "width"), [("mfcc", 12), ("log_mel", 40)])
+def test_speech_is_heard_in_the_spectrum_that_the_weights_learnt(joint_config, spectrum, width):
+    joint_config.model.spectrum = spectrum
+    model = random_model(joint_config)
+    record = open_clips(joint_config.data.clips, "train").record(0)
+    heard = model.file_audio(record["audio"], 29)
+    assert heard.shape == model.clip_audio(record).shape == (29, 20, width)
+    np.testing.assert_array_equal(model.file_audio(record["audio"][: 9 * 640], 29)[:5], heard[:5])
+    assert model.file_audio(record["audio"], 7).shape == (7, 20, width)
+    assert model.wid_from_audio(heard).shape == (29, 256)
 
 
 def test_a_mesh_gives_the_same(model, joint_config, frames):

@@ -98,7 +98,7 @@ def _config(arm: str):
 def _published(c):
     """The published losses and networks in the place of the recommended ones, at the same size and speed."""
     published = common.get_config("word" if c.loss.word_ce else "generator")
-    for key in ("wid_norm", "blend", "flow", "skips", "word_skips", "wid_dim"):
+    for key in ("wid_norm", "spectrum", "blend", "flow", "skips", "word_skips", "wid_dim"):
         c.model[key] = published.model[key]
     c.loss.update(published.loss)
     c.contrastive, c.trained = published.contrastive, published.trained

@@ -59,7 +59,7 @@ def measure(
       DataError: a damaged record.
     """
     both = model.has("audio_encoder", "visual_encoder")
-    batches = eval_batches(source, BATCH)
+    batches = eval_batches(source, BATCH, audio=model.clip_audio)
     vectors = recognition.encode(model, batches, persons=model.has("person_encoder"), every_frame=both)
     figures = {}
     if model.has("word_classifier"):
@@ -160,6 +160,6 @@ def _cost(model: Talker, batch: dict) -> dict[str, float]:
     for _ in range(4):  # the first compiles
         began = time.perf_counter()
         person = model.encode_person(batch["frames"][0][0])
-        frames = model.decode(person, model.wid_from_audio(batch["mfcc"][0]))
+        frames = model.decode(person, model.wid_from_audio(batch["speech"][0]))
         seconds.append(time.perf_counter() - began)
     return {"cost/parameters": float(sum(leaf.size for leaf in leaves)), "cost/fps": len(frames) / min(seconds[1:])}

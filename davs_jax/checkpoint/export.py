@@ -26,6 +26,7 @@ CONFIG, WEIGHTS = "config.json", "weights.npz"
 LATER = {
     "system": systems.DAVS,
     "wid_norm": "none",
+    "spectrum": "mfcc",
     "sync_size": 224,
     "flow": False,
     "flow_stride": 4,

@@ -31,6 +31,7 @@ from davs_jax.errors import CheckpointError
 log = logging.getLogger(__name__)
 
 READ_WORDS = ("visual_encoder", "audio_encoder", "word_classifier", "decoder")
+HEAR = ("audio_encoder", "sequence_discriminator", "frame_discriminator")
 PARTS = ("_CHECKPOINT_METADATA", "config/metadata", "state/_METADATA", "state/manifest.ocdbt")
 
 
@@ -176,6 +177,7 @@ def init_from(config: ConfigDict, state: Any) -> tuple[dict[str, dict[str, Tree]
         its_config, *found = load_weights(place)
         taken = [name for name in state.params if name not in given and name in found[0]]
         _check_kind(place, its_config, config, "wid_norm", [name for name in taken if name in READ_WORDS])
+        _check_kind(place, its_config, config, "spectrum", [name for name in taken if name in HEAR])
         _check_kind(place, its_config, config, "sync_size", [name for name in taken if name == "syncnet"])
         for name in taken:
             weights = {"params": found[0][name], "batch_stats": found[1][name]}

@@ -10,7 +10,7 @@ from davs_jax import constants
 from davs_jax.data.sources import REMAKE, decode, text
 from davs_jax.errors import DataError
 from davs_jax.face_geometry import stored_size
-from davs_jax.media.audio import Window, stream_windows, syncnet_features, windows
+from davs_jax.media.audio import WINDOWS, Window, stream_windows, syncnet_features, windows
 from davs_jax.models import syncnet
 
 USED_FRAMES = 25  # from FIRST_FRAME on, that training uses, as the official code does
@@ -82,11 +82,11 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     Returns:
       with W = `config.model.word_frames` and A = `config.model.adversary_frames`, those of
 
-      * `frames` uint8 `[W, S, S, 3]`, `mfcc` float32 `[W, 20, 12]`, `word` int32, −1 where it is unknown
+      * `frames` uint8 `[W, S, S, 3]`, `speech` float32 `[W, 20, C]` (`clip_audio`), `word` int32, −1 where unknown
       * `generate_start` int32, index in `frames` at which the generated run begins
       * `identity_frame` uint8 `[S, S, 3]`, `adversary_frames` uint8 `[A, S, S, 3]`
       * `sync_frames` uint8 `[28, S, S, 3]`, `sync_mfcc` float32 `[24, 20, 13]`
-      * `expert_start` int32, a window of SyncNet, `expert_mfcc` float32 `[5, 20, 12]`, of its frames
+      * `expert_start` int32, a window of SyncNet, `expert_speech` float32 `[5, 20, C]`, of its frames
 
       that are in `keys`.
 
@@ -126,16 +126,23 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
         starts = constants.MFCC_PER_FRAME * np.arange(syncnet.CLIP_WINDOWS)
         example["sync_mfcc"] = columns[starts[:, None] + np.arange(syncnet.COLUMNS)]
     example["expert_start"] = np.int32(expert)
-    example["expert_mfcc"] = windows(record["mfcc"], range(expert, expert + syncnet.FRAMES))
-    example["mfcc"] = windows(record["mfcc"], spoken)
+    heard = clip_audio(record, model.spectrum)
+    example["expert_speech"] = heard[expert : expert + syncnet.FRAMES]
+    example["speech"] = heard[spoken]
     example["word"] = np.int32(record["word"])
     example["generate_start"] = np.int32(generate_start)
     return {key: value for key, value in example.items() if key in keys}
 
 
-def clip_audio(record: Mapping) -> np.ndarray:
-    """The MFCC windows of a clip's 29 frames, float32 `[29, 20, 12]`."""
-    return windows(record["mfcc"], range(constants.CLIP_FRAMES))
+def clip_audio(record: Mapping, spectrum: str = "mfcc") -> np.ndarray:
+    """The windows of a clip's 29 frames, float32 `[29, 20, 12]`, or 40 numbers a column of the spectrum `log_mel`.
+
+    Raises:
+      DataError: the record's audio is shorter than its frames, and this spectrum is made of it.
+    """
+    if spectrum == "mfcc":  # which records hold
+        return windows(record["mfcc"], range(constants.CLIP_FRAMES))
+    return audio_windows(record, WINDOWS[spectrum])
 
 
 def audio_windows(record: Mapping, window: Window) -> np.ndarray:
@@ -154,9 +161,9 @@ def audio_windows(record: Mapping, window: Window) -> np.ndarray:
     return np.concatenate(list(stream_windows([samples], window=window)))
 
 
-def stream_audio(blocks: Iterable[np.ndarray], fps: int) -> Iterator[np.ndarray]:
-    """The MFCC windows of streamed audio, `[n, 20, 12]`; see `stream_windows`."""
-    return stream_windows(blocks, fps)
+def stream_audio(blocks: Iterable[np.ndarray], fps: int, spectrum: str = "mfcc") -> Iterator[np.ndarray]:
+    """The windows of streamed audio, `[n, 20, 12]` or `[n, 20, 40]`; see `stream_windows`."""
+    return stream_windows(blocks, fps, WINDOWS[spectrum])
 
 
 def face_example(record: dict, rng: np.random.Generator, config) -> dict[str, np.ndarray]:

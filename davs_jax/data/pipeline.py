@@ -253,7 +253,7 @@ def eval_batches(
       audio: record → what the system's encoder of speech reads for each frame (`Talker.clip_audio`).
 
     Returns:
-      dictionaries of `frames` uint8 `[B, 29, S, S, 3]` (central crop), `mfcc` float32 `[B, 29, …]` (DAVS's windows,
+      dictionaries of `frames` uint8 `[B, 29, S, S, 3]` (central crop), `speech` float32 `[B, 29, …]` (DAVS's windows,
       `[B, 29, 20, 12]`, unless `audio` says otherwise), `word` and
       `speaker` int32 `[B]`, `mouth_opening` float32 `[B, 29]` (NaN where unknown), `mask` bool `[B]` (False is padding)
       and `index` int32 `[B]`.
@@ -271,7 +271,7 @@ def eval_batches(
         opening[: len(known)] = known
         return {
             "frames": np.stack([view(record["frames"][t], f"{name}, frame {t},") for t in frames]),
-            "mfcc": audio(record),
+            "speech": audio(record),
             "word": np.int32(record["word"]),
             "speaker": np.int32(record["speaker"]),
             "mouth_opening": opening,

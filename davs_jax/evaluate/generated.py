@@ -63,26 +63,28 @@ class Generated:
 
 
 def generate_variants(
-    model: Talker, untrained: Talker | None, clip: dict, other_mfcc: np.ndarray | None
+    model: Talker, untrained: Talker | None, clip: dict, other_speech: np.ndarray | None
 ) -> dict[str, np.ndarray]:
     """A clip's frames in every variant, uint8 `[29, S, S, 3]`.
 
     Args:
       untrained: the same networks with fresh weights; None leaves that variant out.
       clip: one of `recognition.clips`.
-      other_mfcc: the same as `mfcc` of a clip that says another word; None leaves that variant out.
+      other_speech: the `speech` of a clip that says another word; None leaves that variant out.
     """
     photo, length = clip["frames"][PHOTO_FRAME], len(clip["frames"])
-    wid = {"audio": model.driving("audio_encoder", model.wid_from_audio(clip["mfcc"]))}
+    wid = {"audio": model.driving("audio_encoder", model.wid_from_audio(clip["speech"]))}
     if not model.missing("visual_encoder"):
         wid["video"] = model.driving("visual_encoder", model.wid_from_video(clip["frames"]))
-    if other_mfcc is not None:
-        wid["shuffled"] = model.driving("audio_encoder", model.wid_from_audio(other_mfcc))
+    if other_speech is not None:
+        wid["shuffled"] = model.driving("audio_encoder", model.wid_from_audio(other_speech))
     # One call each: the last bit of an image depends on its position in the batch, and generation has the same ones.
     person = model.encode_person(photo)
     results = {driver: model.decode(person, vectors) for driver, vectors in wid.items()}
     if untrained:
-        results["untrained"] = untrained.decode(untrained.encode_person(photo), untrained.wid_from_audio(clip["mfcc"]))
+        results["untrained"] = untrained.decode(
+            untrained.encode_person(photo), untrained.wid_from_audio(clip["speech"])
+        )
     return results | {"photo": np.repeat(photo[None], length, 0)}
 
 

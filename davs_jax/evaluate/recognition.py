@@ -61,7 +61,7 @@ def encode(model: Davs, batches: Iterable[dict], persons: bool = False, every_fr
     for batch in batches:
         keep = batch["mask"]
         frames = np.arange(batch["frames"].shape[1]) if every_frame else spoken
-        images, windows = (batch[key][keep][:, frames] for key in ("frames", "mfcc"))
+        images, windows = (batch[key][keep][:, frames] for key in ("frames", "speech"))
         wid = {}
         if model.has("audio_encoder"):
             wid["audio"] = model.raw_wid_from_audio(windows)

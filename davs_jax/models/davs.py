@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from davs_jax.constants import IMAGE_SIZES, MFCC_LENGTH, MFCC_WIDTH
+from davs_jax.constants import IMAGE_SIZES, MFCC_LENGTH, SPECTRA
 from davs_jax.errors import ConfigError
 from davs_jax.models.audio_encoder import AudioEncoder
 from davs_jax.models.classifiers import (
@@ -90,7 +90,7 @@ def build(model) -> dict[str, nn.Module]:
 
 def example_inputs(model, batch: int = 1) -> dict[str, tuple]:
     """Shapes and types of every network's inputs, to initialise it and to list it."""
-    size, words = model.image_size, model.word_frames
+    size, words, spectrum = model.image_size, model.word_frames, SPECTRA[model.spectrum]
 
     def array(*shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((batch, *shape), jnp.float32)
@@ -104,13 +104,13 @@ def example_inputs(model, batch: int = 1) -> dict[str, tuple]:
     return {
         "person_encoder": (images,),
         "visual_encoder": (images,),
-        "audio_encoder": (array(MFCC_LENGTH, MFCC_WIDTH),),
+        "audio_encoder": (array(MFCC_LENGTH, spectrum),),
         "decoder": (pid, wid, maps, images),
         "word_classifier": (array(words, model.wid_dim),),
         "person_classifier": (pid,),
         "word_adversary": (array(model.adversary_frames, *maps[4].shape[1:]),),
         "person_adversary": (wid,),
         "modality_discriminator": (wid,),
-        **{name: (array(t, size, size, 3), array(t, MFCC_LENGTH, MFCC_WIDTH)) for name, t in frames.items()},
+        **{name: (array(t, size, size, 3), array(t, MFCC_LENGTH, spectrum)) for name, t in frames.items()},
         "syncnet": (array(FRAMES, model.sync_size, model.sync_size, 3), array(COLUMNS, COEFFICIENTS)),
     }

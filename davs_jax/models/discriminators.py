@@ -26,7 +26,7 @@ def mouth_on_map(image_size: int) -> tuple[slice, slice]:
 
 
 class Discriminator(nn.Module):
-    """frames `[B, T, S, S, 3]` in 0…1 and mfcc `[B, T, 20, 12]` → patch logits `[B, h, w]`, match logit `[B]`.
+    """frames `[B, T, S, S, 3]` in 0…1, speech `[B, T, 20, C]` → patch logits `[B, h, w]`, match logit `[B]`.
 
     With T = 6 it is the sequence discriminator, with T = 1 the frame discriminator. Kernels that cover the whole mouth
     at 256 px (3×3, then 7×7 on its 9×9 map) cover it at every size.
@@ -36,7 +36,7 @@ class Discriminator(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, frames: Array, mfcc: Array, train: bool) -> tuple[Array, Array]:
+    def __call__(self, frames: Array, speech: Array, train: bool) -> tuple[Array, Array]:
         def plain(x: Array, name: str, features: int, kernel, stride=1, padding=0, use_bias=False) -> Array:
             return conv(
                 features,
@@ -65,11 +65,11 @@ class Discriminator(nn.Module):
         mouth = leaky_relu(normed(mouth, "mouth1", 512, min(3, mouth.shape[1])))
         mouth = leaky_relu(plain(mouth, "mouth2", scaled(512, self.width), mouth.shape[1:3], use_bias=True))
 
-        audio = mfcc.transpose(0, 2, 3, 1).astype(self.dtype)
+        audio = speech.transpose(0, 2, 3, 1).astype(self.dtype)
         audio = normed(audio, "sound1", 64, 3, (3, 2), (1, 2))
         audio = normed(audio, "sound2", 128, 3, 2, 1)
         audio = normed(audio, "sound3", 256, 3)
-        audio = normed(audio, "sound4", 256, 2)
+        audio = normed(audio, "sound4", 256, audio.shape[1:3])
         both = at_least_float32(jnp.concatenate([mouth, audio], -1).reshape(frames.shape[0], -1))
         both = nn.Dense(scaled(512, self.width), kernel_init=torch_default, name="hidden")(both)
         match = nn.Dense(1, kernel_init=torch_default, name="match")(both)

@@ -8,7 +8,6 @@ from davs_jax.constants import FPS
 from davs_jax.errors import DavsError
 from davs_jax.generate.drivers import DrivingVideo, read_driving_video
 from davs_jax.inference import Davs
-from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.offsets import SURE, Offset, best_offset, frame_distances, offset_distances
 from davs_jax.media.video.read import read_audio
 
@@ -74,8 +73,7 @@ def measure_video(model: Davs, video: DrivingVideo, samples: np.ndarray, reach: 
       MediaError: its images cannot be read.
       SyncError: it is too short.
     """
-    mfcc = windows(clip_mfcc(samples, video.frames), np.arange(video.frames))
-    audio = model.wid_from_audio(mfcc)
+    audio = model.wid_from_audio(model.file_audio(samples, video.frames))
     return measure(np.concatenate(list(video.wid(model))), audio, reach)
 
 

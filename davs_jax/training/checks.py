@@ -3,6 +3,7 @@
 import operator
 from typing import Any
 
+from davs_jax.constants import SPECTRA
 from davs_jax.errors import ConfigError
 from davs_jax.models import syncnet, word_vectors
 from davs_jax.training import losses
@@ -46,6 +47,7 @@ DTYPES = ("float32", "bfloat16", "float64")  # float64 where JAX has it enabled:
 CHOICES = {
     "model.dtype": DTYPES,
     "model.wid_norm": word_vectors.KINDS,
+    "model.spectrum": tuple(SPECTRA),
     "model.sync_size": syncnet.SIZES,
     "optim.schedule": SCHEDULES,
     "contrastive": tuple(losses.CONTRASTIVE),

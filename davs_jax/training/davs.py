@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from davs_jax import models
-from davs_jax.constants import MFCC_LENGTH, MFCC_WIDTH
+from davs_jax.constants import MFCC_LENGTH, SPECTRA
 from davs_jax.errors import ConfigError
 from davs_jax.models import syncnet
 from davs_jax.training import losses
@@ -53,7 +53,7 @@ def batch(config, active: set[str], modalities: tuple[str, ...]) -> dict[str, ja
     if reads_video or generates or ("pid_uniform" in active and not own_adversary_frames):
         add("frames", clips, model.word_frames, size, size, 3)
     if reads_audio or generates:
-        add("mfcc", clips, model.word_frames, MFCC_LENGTH, MFCC_WIDTH, dtype=jnp.float32)
+        add("speech", clips, model.word_frames, MFCC_LENGTH, SPECTRA[model.spectrum], dtype=jnp.float32)
     if active & {"word_ce", "pid_uniform"}:
         add("word", clips, dtype=jnp.int32)
     if "pid_uniform" in active and own_adversary_frames:
@@ -65,7 +65,7 @@ def batch(config, active: set[str], modalities: tuple[str, ...]) -> dict[str, ja
         add("sync_frames", clips, syncnet.CLIP_WINDOWS + syncnet.FRAMES - 1, size, size, 3)
     if "sync_expert" in active:
         add("expert_start", clips, dtype=jnp.int32)
-        add("expert_mfcc", clips, syncnet.FRAMES, MFCC_LENGTH, MFCC_WIDTH, dtype=jnp.float32)
+        add("expert_speech", clips, syncnet.FRAMES, MFCC_LENGTH, SPECTRA[model.spectrum], dtype=jnp.float32)
     if active & {"sync", "sync_expert"}:
         add("sync_mfcc", clips, syncnet.CLIP_WINDOWS, syncnet.COLUMNS, syncnet.COEFFICIENTS, dtype=jnp.float32)
     if face_terms := sorted(active & losses.FACE_TERMS):
@@ -107,13 +107,13 @@ def discriminator_losses(networks: Networks, outputs: Tree, batch: Batch) -> tup
 def _discriminate(networks: Networks, name: str, outputs: Tree, batch: Batch) -> tuple[Array, Array]:
     """½(BCE real + BCE fake) of both heads, each label softened by a random amount."""
     stage = networks.stage
-    frames, mfcc = real_frames(stage, batch)
+    frames, speech = real_frames(stage, batch)
     fakes = join([outputs[f"fake_{modality}"] for modality in stage.modalities])
     # The official code passes the real frames twice, as many as the fakes: the same loss, another sample variance.
     drivings = len(stage.modalities)
     copies = drivings if stage.official_grouping else 1
-    fake = networks(name, *_clips_for(name, fakes, join([mfcc] * drivings)))
-    real = networks(name, *_clips_for(name, join([frames] * copies), join([mfcc] * copies)))
+    fake = networks(name, *_clips_for(name, fakes, join([speech] * drivings)))
+    real = networks(name, *_clips_for(name, join([frames] * copies), join([speech] * copies)))
     networks.key, key = jax.random.split(networks.key)
     softness = stage.label_softness * jax.random.uniform(key, (2, 2))
     patch, match = (
@@ -162,7 +162,7 @@ def generator_losses(networks: Networks, outputs: Tree, batch: Batch) -> tuple[T
 def _image_losses(networks: Networks, outputs: Tree, batch: Batch) -> Terms:
     """The terms of the generated frames."""
     stage, terms = networks.stage, {}
-    frames, mfcc = real_frames(stage, batch)
+    frames, speech = real_frames(stage, batch)
     for modality in stage.modalities:
         for name, loss in (("l1", losses.l1), ("mouth", losses.mouth_l1), ("mouth_l2", losses.mouth_l2)):
             if name in stage.terms:
@@ -175,19 +175,19 @@ def _image_losses(networks: Networks, outputs: Tree, batch: Batch) -> Terms:
     for name in ("gan_sequence", "gan_frame"):
         if name in stage.terms:
             adversary = losses.TERMS[name].adversary
-            patch, match = networks(adversary, *_clips_for(adversary, fakes, join([mfcc] * len(stage.modalities))))
+            patch, match = networks(adversary, *_clips_for(adversary, fakes, join([speech] * len(stage.modalities))))
             terms |= {(name, "patch"): losses.binary(patch, 1.0), (name, "match"): losses.binary(match, 1.0)}
     return terms
 
 
 def real_frames(stage: Stage, batch: Batch) -> tuple[Array, Array]:
-    """The real frames of the generated moments, `[B, 6, S, S, 3]` in 0…1, and their MFCC windows `[B, 6, 20, 12]`."""
+    """The real frames of the generated moments, `[B, 6, S, S, 3]` in 0…1, and their windows `[B, 6, 20, C]`."""
     start, length = batch["generate_start"], stage.model.sequence_frames
-    return images(select(batch["frames"], start, length)), select(batch["mfcc"], start, length)
+    return images(select(batch["frames"], start, length)), select(batch["speech"], start, length)
 
 
-def _clips_for(name: str, frames: Array, mfcc: Array) -> tuple[Array, Array]:
+def _clips_for(name: str, frames: Array, speech: Array) -> tuple[Array, Array]:
     """The frame discriminator reads every frame as a clip of one."""
     if name == "sequence_discriminator":
-        return frames, mfcc
-    return models.flatten_time(frames)[:, None], models.flatten_time(mfcc)[:, None]
+        return frames, speech
+    return models.flatten_time(frames)[:, None], models.flatten_time(speech)[:, None]

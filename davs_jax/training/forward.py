@@ -68,7 +68,7 @@ def _words(networks: Networks, batch: Batch) -> dict[str, Array]:
     stage, terms = networks.stage, networks.stage.terms
     outputs, calls, shape = {}, {}, ()
     if terms & (losses.WORD_TERMS | losses.GENERATION_TERMS):
-        inputs = {m: batch[key] for m, key in (("video", "frames"), ("audio", "mfcc")) if m in stage.modalities}
+        inputs = {m: batch[key] for m, key in (("video", "frames"), ("audio", "speech")) if m in stage.modalities}
         kind = stage.model.wid_norm
         if not terms & losses.WORD_TERMS and kind == "none":  # only the generated frames need word vectors
             length = stage.model.sequence_frames
@@ -79,7 +79,7 @@ def _words(networks: Networks, batch: Batch) -> dict[str, Array]:
         if "audio" in inputs:
             heard = inputs["audio"]
             if "sync_expert" in terms:
-                heard = jnp.concatenate([heard, batch["expert_mfcc"]], 1)
+                heard = jnp.concatenate([heard, batch["expert_speech"]], 1)
             wid = networks("audio_encoder", models.flatten_time(heard)).reshape(*heard.shape[:2], -1)
             clip = wid[:, : shape[1]]
             outputs["wid_audio"] = normalised(clip, kind)

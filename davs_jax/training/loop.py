@@ -264,8 +264,9 @@ def _talker(config) -> type[Talker]:
 
 def _validate(config, mesh, now: DavsState, source: ClipSource) -> dict[str, float]:
     """Lip reading and retrieval on the validation split, with running statistics and averaged weights."""
-    batches = pipeline.eval_batches(source, config.data.batch_size, config.data.threads)
-    return recognise(_model(config, mesh, now), itertools.islice(batches, config.log.eval_batches or None))
+    model = _model(config, mesh, now)
+    batches = pipeline.eval_batches(source, config.data.batch_size, config.data.threads, model.clip_audio)
+    return recognise(model, itertools.islice(batches, config.log.eval_batches or None))
 
 
 def _show_generated(config, mesh, now: DavsState, source: ClipSource, monitor: Monitor, number: int) -> None:
@@ -275,7 +276,7 @@ def _show_generated(config, mesh, now: DavsState, source: ClipSource, monitor: M
         return
     batch = next(pipeline.eval_batches(source, min(3, len(source)), config.data.threads, model.clip_audio))
     rows = []
-    for frames, heard in zip(batch["frames"], batch["mfcc"], strict=True):
+    for frames, heard in zip(batch["frames"], batch["speech"], strict=True):
         person, shown = model.encode_person(frames[0]), slice(2, None, 3)
         made = [model.decode(person, model.wid_from_audio(heard))]
         if not model.missing("visual_encoder"):

@@ -132,7 +132,7 @@ def test_every_arm_is_a_stage_that_trains_all_its_networks(module, arm):
     stage = Stage.from_config(config)
     assert stage.trained == tuple(config.trained)
     assert set(config.init_networks) == ({"audio_encoder", "visual_encoder"} if entry.after else set())
-    assert ("mfcc" in stage.batch) == (entry.modalities != ("video",))
+    assert ("speech" in stage.batch) == (entry.modalities != ("video",))
     assert ("visual_encoder" in stage.networks) == ("video" in entry.modalities)
     assert ("audio_encoder" in stage.networks) == ("audio" in entry.modalities)
 

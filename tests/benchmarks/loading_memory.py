@@ -46,7 +46,7 @@ def read(folder: Path) -> None:
     """BATCHES training batches."""
     config = tiny(common.get_config("word"), str(folder), "")
     config.model.num_words = len(WORDS)
-    batches = iter(pipeline.host_batches(config, ("frames", "mfcc", "word")))
+    batches = iter(pipeline.host_batches(config, ("frames", "speech", "word")))
     for _ in range(BATCHES):
         next(batches)
 

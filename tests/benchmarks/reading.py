@@ -30,8 +30,8 @@ USED = range(2, 27)
 ROUNDS = 3
 BATCH = 8  # clips
 STAGES = {
-    "word stage": ("frames", "mfcc", "word"),
-    "joint stage": ("frames", "mfcc", "word", "generate_start", "identity_frame", "adversary_frames"),
+    "word stage": ("frames", "speech", "word"),
+    "joint stage": ("frames", "speech", "word", "generate_start", "identity_frame", "adversary_frames"),
 }
 
 
@@ -62,7 +62,7 @@ def make(folder: Path, clips: int) -> None:
         place.mkdir(parents=True)
         for t in USED:
             (place / f"{t}.jpg").write_bytes(cropped[t])
-            record["mfcc"][4 * t : 4 * t + 20].astype(np.float64).tofile(place / f"{t}.bin")
+            record["speech"][4 * t : 4 * t + 20].astype(np.float64).tofile(place / f"{t}.bin")
     write_shards(folder / "shards", "clips", records.clip_features(WORDS, SPEAKERS), {"train": examples})
 
 

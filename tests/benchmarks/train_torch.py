@@ -99,7 +99,7 @@ class Trainer:
 
         clips, length = len(batch["frames"]), self.config.model.sequence_frames
         out = {
-            "wid_audio": self.net.word_heard(batch["mfcc"].flatten(0, 1)).reshape(clips, -1, 256),
+            "wid_audio": self.net.word_heard(batch["speech"].flatten(0, 1)).reshape(clips, -1, 256),
             "wid_video": self.net.word_seen(images(batch["frames"].flatten(0, 1))).reshape(clips, -1, 256),
         }
         out |= {f"word_{side}": self.net.word(out[f"wid_{side}"]) for side in ("audio", "video")}
@@ -115,7 +115,7 @@ class Trainer:
         heard, seen = (self.net.modality(out[f"wid_{side}"].flatten(0, 1)) for side in ("audio", "video"))
         logits = self.net.word_of_person(out["maps"], len(batch["word"]))
         loss = (binary(heard, 1) + binary(seen, 0)) / 2 + F.cross_entropy(logits, batch["word"].long())
-        mfcc = self.chosen(batch["mfcc"], batch)
+        mfcc = self.chosen(batch["speech"], batch)
         fake = self.net.judge(out["fakes"], mfcc.repeat(2, 1, 1, 1))
         real = self.net.judge(self.chosen(batch["frames"], batch) / 255, mfcc)
         return loss + sum((binary(r, 1) + binary(f, 0)) / 2 for r, f in zip(real, fake, strict=True))
@@ -136,7 +136,7 @@ class Trainer:
         fakes = out["fakes"].chunk(2)[0]
         before = torch.cat([batch["identity_frame"][:, None] / 255, fakes[:, :-1]], 1).detach()
         terms["temporal"] = fakes.shape[1] * ((fakes - before).abs() * (1 - mouth)).mean()
-        patch, match = self.net.judge(out["fakes"], self.chosen(batch["mfcc"], batch).repeat(2, 1, 1, 1))
+        patch, match = self.net.judge(out["fakes"], self.chosen(batch["speech"], batch).repeat(2, 1, 1, 1))
         terms |= {"gan_sequence_patch": binary(patch, 1), "gan_sequence_match": binary(match, 1)}
         return sum(self.weights[name] * value for name, value in terms.items())
 

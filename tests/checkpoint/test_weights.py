@@ -105,11 +105,20 @@ def test_init_from_refuses_encoders_that_learnt_other_word_vectors(exported, wor
         checkpoint.init_from(word_config, small_state(9))
 
 
+def test_init_from_refuses_an_audio_encoder_that_learnt_another_spectrum(exported, word_config):
+    word_config.init_from, word_config.model.spectrum = str(exported), "log_mel"
+    says = (
+        r"its audio_encoder was trained with config.model.spectrum 'mfcc', and this stage has 'log_mel'; set --config"
+    )
+    with pytest.raises(CheckpointError, match=says):
+        checkpoint.init_from(word_config, small_state(9))
+
+
 def test_weights_of_the_first_version_behave_as_they_did(tmp_path, word_config):
     """Their configurations lack later settings."""
     old, later = (
         word_config.copy_and_resolve_references(),
-        ("wid_norm", "wid_dim", "sync_size", "flow", "flow_stride", "visual_size"),
+        ("wid_norm", "wid_dim", "sync_size", "flow", "flow_stride", "visual_size", "spectrum"),
     )
     old.model.embed_dim = 64
     for key in later:
@@ -118,7 +127,7 @@ def test_weights_of_the_first_version_behave_as_they_did(tmp_path, word_config):
     checkpoint.export_weights(tmp_path / "run", tmp_path / "out")
     for folder in ("run", "out"):
         model = checkpoint.load_weights(tmp_path / folder)[0].model
-        assert tuple(model[key] for key in later) == ("none", 64, 224, False, 4, 0)
+        assert tuple(model[key] for key in later) == ("none", 64, 224, False, 4, 0, "mfcc")
     word_config.model.update(embed_dim=64, wid_dim=64, sync_size=224)
     checkpoints = Checkpoints(tmp_path / "run", 1, "")
     assert int(checkpoints.restore_latest(word_config, abstract(small_state(1, 1)))[0].step) == 1

@@ -4,9 +4,9 @@ import pytest
 from davs_jax.data.examples import View, clip_example
 from davs_jax.data.sources import open_clips
 from davs_jax.errors import DataError
-from davs_jax.media.audio import syncnet_features
+from davs_jax.media.audio import WINDOWS, stream_windows, syncnet_features
 
-CLIP_KEYS = ("frames", "mfcc", "word", "generate_start", "identity_frame", "adversary_frames")
+CLIP_KEYS = ("frames", "speech", "word", "generate_start", "identity_frame", "adversary_frames")
 
 
 @pytest.fixture
@@ -33,12 +33,30 @@ def test_windows_are_those_of_the_published_sampling(plain_config, seed):
     made = example(plain_config, record, seed)
     frames = frame_numbers(made["frames"], record)
     assert frames == list(range(frames[0], frames[0] + 24, 2)) and frames[0] in (2, 3)
-    for frame, window in zip(frames, made["mfcc"], strict=True):
+    for frame, window in zip(frames, made["speech"], strict=True):
         np.testing.assert_array_equal(window, record["mfcc"][4 * frame : 4 * frame + 20])
     adversary = frame_numbers(made["adversary_frames"], record)
     assert adversary == list(range(adversary[0], adversary[0] + 20)) and 2 <= adversary[0] <= 6
     assert 0 <= made["generate_start"] <= 6
     assert len(frame_numbers([made["identity_frame"]], record)) == 1
+
+
+def test_another_spectrum_is_made_of_the_records_audio_at_the_same_frames(plain_config):
+    record, keys = open_clips(plain_config.data.clips, "train").record(3), (*CLIP_KEYS, "expert_start", "expert_speech")
+    published = example(plain_config, record, keys=keys)
+    plain_config.model.spectrum = "log_mel"
+    made = example(plain_config, record, keys=keys)
+    assert all(np.array_equal(made[key], published[key]) for key in made.keys() - {"speech", "expert_speech"})
+    whole = np.concatenate(list(stream_windows([record["audio"][: 29 * 640]], window=WINDOWS["log_mel"])))
+    np.testing.assert_array_equal(made["speech"], whole[frame_numbers(made["frames"], record)])
+    np.testing.assert_array_equal(made["expert_speech"], whole[made["expert_start"] :][:5])
+
+
+def test_a_record_without_audio_cannot_give_another_spectrum(plain_config):
+    record = open_clips(plain_config.data.clips, "train").record(3)
+    plain_config.model.spectrum = "log_mel"
+    with pytest.raises(DataError, match="has 100 samples of audio, and this system reads 18,560"):
+        example(plain_config, record | {"audio": record["audio"][:100]})
 
 
 @pytest.mark.parametrize("within", [1, 3])

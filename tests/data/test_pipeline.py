@@ -11,7 +11,7 @@ from davs_jax.parallel import sharding
 from davs_jax.training.stage import Stage
 from support.tiny_data import SPEAKERS, WORDS, clip_record, write_shards
 
-CLIP_KEYS = ("frames", "mfcc", "word", "generate_start", "identity_frame", "adversary_frames")
+CLIP_KEYS = ("frames", "speech", "word", "generate_start", "identity_frame", "adversary_frames")
 ALL_KEYS = (*CLIP_KEYS, "faces", "face_id")
 
 
@@ -63,17 +63,17 @@ def test_every_epoch_visits_every_clip_once_in_a_new_order(word_config):
     first_windows = {
         source.record(i)["mfcc"][4 * start : 4 * start + 20].tobytes(): i for i in range(16) for start in (2, 3)
     }
-    batches = take(8, word_config, ("mfcc",))  # 16 clips are four batches
-    clips = [first_windows[clip[0].tobytes()] for batch in batches for clip in batch["mfcc"]]
+    batches = take(8, word_config, ("speech",))  # 16 clips are four batches
+    clips = [first_windows[clip[0].tobytes()] for batch in batches for clip in batch["speech"]]
     assert sorted(clips[:16]) == sorted(clips[16:]) == list(range(16))
     assert clips[:16] != clips[16:]
 
 
 def test_a_share_of_the_clips_is_the_same_in_every_epoch(word_config):
     word_config.data.share = 0.2
-    batches = take(6, word_config, ("mfcc", "word"))  # 4 of 16 clips, one batch
+    batches = take(6, word_config, ("speech", "word"))  # 4 of 16 clips, one batch
     assert all(sorted(batch["word"]) == sorted(batches[0]["word"]) for batch in batches)
-    assert len({clip.tobytes() for batch in batches for clip in batch["mfcc"]}) <= 8  # each has two first frames
+    assert len({clip.tobytes() for batch in batches for clip in batch["speech"]}) <= 8  # each has two first frames
 
 
 @pytest.fixture
@@ -89,20 +89,20 @@ def unlabelled(tmp_path):
 @pytest.mark.parametrize(("share", "rows"), [(0.5, [0, 2]), (0.75, [0, 1, 3]), (0.25, [1])])
 def test_unlabelled_clips_have_their_share_of_every_batch_and_no_word(word_config, unlabelled, share, rows):
     word_config.data.update(unlabelled=unlabelled, unlabelled_share=share)
-    batches = take(10, word_config, ("mfcc", "word"))
+    batches = take(10, word_config, ("speech", "word"))
     for batch in batches:
-        np.testing.assert_array_equal(np.flatnonzero(batch["mfcc"][:, 0, 0, 0] >= 1000), rows)
+        np.testing.assert_array_equal(np.flatnonzero(batch["speech"][:, 0, 0, 0] >= 1000), rows)
         np.testing.assert_array_equal(np.flatnonzero(batch["word"] < 0), rows)
-    seen = [int(clip[0, 0, 0]) for batch in batches for clip in batch["mfcc"] if clip[0, 0, 0] >= 1000]
+    seen = [int(clip[0, 0, 0]) for batch in batches for clip in batch["speech"] if clip[0, 0, 0] >= 1000]
     assert sorted(seen[:5]) == list(range(1000, 1005))  # an epoch of its own
-    assert_equal(take(3, word_config, ("mfcc", "word"), first=7), batches[7:])
+    assert_equal(take(3, word_config, ("speech", "word"), first=7), batches[7:])
 
 
 def test_a_corpus_without_words_alone_is_refused_where_words_are_read(word_config, unlabelled):
     word_config.data.clips = unlabelled
     with pytest.raises(DataError, match=r"u has no words, and this stage reads them; name it as config\.data"):
-        take(1, word_config, ("mfcc", "word"))
-    assert take(1, word_config, ("mfcc",))[0]["mfcc"].shape == (4, 12, 20, 12)
+        take(1, word_config, ("speech", "word"))
+    assert take(1, word_config, ("speech",))[0]["speech"].shape == (4, 12, 20, 12)
 
 
 def test_the_person_stage_needs_no_clips(joint_config):
@@ -115,7 +115,7 @@ def test_the_person_stage_needs_no_clips(joint_config):
 def test_the_word_stage_needs_no_faces(word_config):
     word_config.data.faces = ""
     keys = tuple(Stage.from_config(word_config).batch)
-    assert take(1, word_config, keys)[0].keys() == {"frames", "mfcc", "word"}
+    assert take(1, word_config, keys)[0].keys() == {"frames", "speech", "word"}
 
 
 def test_evaluation_counts_every_clip_exactly_once(clips_folder):
@@ -134,7 +134,7 @@ def test_evaluation_gives_all_windows_and_the_openings_that_are_known(clips_fold
     (batch,) = pipeline.eval_batches(source, 5)
     for i in range(5):
         record = source.record(i)
-        np.testing.assert_array_equal(batch["mfcc"][i, 28], record["mfcc"][4 * 28 : 4 * 28 + 20])
+        np.testing.assert_array_equal(batch["speech"][i, 28], record["mfcc"][4 * 28 : 4 * 28 + 20])
         if len(record["mouth_opening"]):
             np.testing.assert_array_equal(batch["mouth_opening"][i], record["mouth_opening"])
         else:

@@ -37,12 +37,12 @@ def words(source):
 
 def test_the_variants_differ_in_what_drives_them(model, source):
     clip, other = list(clips(eval_batches(source, 7)))[:2]
-    variants = generate_variants(model, model, clip, other["mfcc"])
+    variants = generate_variants(model, model, clip, other["speech"])
     assert list(variants) == list(VARIANTS)
     person = model.encode_person(clip["frames"][0])
-    np.testing.assert_array_equal(variants["audio"], model.decode(person, model.wid_from_audio(clip["mfcc"])))
+    np.testing.assert_array_equal(variants["audio"], model.decode(person, model.wid_from_audio(clip["speech"])))
     np.testing.assert_array_equal(variants["video"], model.decode(person, model.wid_from_video(clip["frames"])))
-    np.testing.assert_array_equal(variants["shuffled"], model.decode(person, model.wid_from_audio(other["mfcc"])))
+    np.testing.assert_array_equal(variants["shuffled"], model.decode(person, model.wid_from_audio(other["speech"])))
     np.testing.assert_array_equal(variants["untrained"], variants["audio"])  # the same weights were given
     assert (variants["photo"] == clip["frames"][0]).all()
 

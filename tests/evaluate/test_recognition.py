@@ -57,13 +57,13 @@ def test_the_words_are_read_from_frames_2_to_24(model, source):
     clip = next(clips(eval_batches(source, 1)))
     vectors = encode(model, eval_batches(source, 7), persons=True)
     np.testing.assert_allclose(vectors.video[0], model.wid_from_video(clip["frames"][2:25:2]), rtol=1e-4, atol=1e-2)
-    np.testing.assert_allclose(vectors.audio[0], model.wid_from_audio(clip["mfcc"][2:25:2]), rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(vectors.audio[0], model.wid_from_audio(clip["speech"][2:25:2]), rtol=1e-4, atol=1e-2)
     np.testing.assert_allclose(vectors.pid[0], model.pid_from_frames(clip["frames"][2:25:2])[0], rtol=1e-4, atol=1e-2)
 
 
 def test_accuracy_is_the_share_of_words_named_correctly(model, source):
     clips_ = list(clips(eval_batches(source, 4)))
-    wid = np.stack([model.wid_from_audio(clip["mfcc"][2:25:2]) for clip in clips_])
+    wid = np.stack([model.wid_from_audio(clip["speech"][2:25:2]) for clip in clips_])
     words = np.array([clip["word"] for clip in clips_])
     expected = np.mean(model.word_logits(wid).argmax(1) == words)
     assert recognise(model, eval_batches(source, 4))["audio_accuracy"] == pytest.approx(expected)

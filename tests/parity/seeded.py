@@ -100,7 +100,7 @@ def training_batch() -> dict[str, np.ndarray]:
     word_frames = slice(START, START + 2 * WORD_FRAMES, 2)
     return {
         "frames": clip["frames"][:, word_frames],
-        "mfcc": clip["mfcc"][:, word_frames],
+        "speech": clip["mfcc"][:, word_frames],
         "word": clip["word"],
         "generate_start": np.full(CLIPS, GENERATE_START, np.int32),
         "identity_frame": clip["frames"][:, IDENTITY],

@@ -23,7 +23,7 @@ from davs_jax.errors import ConfigError
 from davs_jax.monitor.monitor import Monitor, NotFiniteError
 from davs_jax.parallel import sharding
 from davs_jax.training import loop as train_module
-from davs_jax.training.loop import _show_generated, _stop_signals, train
+from davs_jax.training.loop import _show_generated, _stop_signals, _validate, train
 from davs_jax.training.stage import Stage
 from davs_jax.training.state import DavsState, abstract_state
 from support.runs import STALLING, events, wait_for
@@ -187,6 +187,13 @@ def test_validation_reads_lips_with_the_networks_in_training(finished):
     accuracies = {f"{side}_accuracy" for side in ("audio", "video", "both")}
     assert set(last) == accuracies | {"step", "audio_to_video_r1", "video_to_audio_r1"}
     assert all(round(value * 5, 6) % 1 == 0 for name, value in last.items() if name != "step")  # of five clips
+
+
+def test_validation_hears_the_spectrum_of_the_stage(joint_config, clips_folder):
+    joint_config.model.spectrum = "log_mel"
+    now = DavsState(np.int32(1), *random_weights(joint_config), {}, {})
+    figures = _validate(joint_config, sharding.make_mesh(joint_config.mesh), now, open_clips(clips_folder, "val"))
+    assert 0 <= figures["audio_accuracy"] <= 1
 
 
 def test_a_finished_run_is_left_as_it_is(finished, capsys):

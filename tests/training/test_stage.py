@@ -15,9 +15,9 @@ from support.steps import judged, tiny
     ("stage", "keys"),
     [
         ("person", {"faces", "face_id"}),
-        ("word", {"frames", "mfcc", "word"}),
-        ("generator", {"frames", "mfcc", "generate_start", "identity_frame"}),
-        ("joint", {"frames", "mfcc", "word", "generate_start", "identity_frame", "faces", "face_id"}),
+        ("word", {"frames", "speech", "word"}),
+        ("generator", {"frames", "speech", "generate_start", "identity_frame"}),
+        ("joint", {"frames", "speech", "word", "generate_start", "identity_frame", "faces", "face_id"}),
         ("syncnet", {"sync_frames", "sync_mfcc"}),
     ],
 )
@@ -30,7 +30,7 @@ def test_a_stage_reads_only_what_its_terms_need(stage, keys):
 
 def test_the_expert_reads_one_window_of_the_audio_and_all_that_it_is_told_apart_from():
     stage = Stage.from_config(judged(tiny("generator")))
-    assert stage.batch["expert_mfcc"].shape == (8, 5, 20, 12)
+    assert stage.batch["expert_speech"].shape == (8, 5, 20, 12)
     assert stage.batch["sync_mfcc"].shape == (8, 24, 20, 13)
     assert "sync_frames" not in stage.batch
 
@@ -64,7 +64,7 @@ def test_the_published_adversary_reads_twenty_frames_of_its_own():
 @pytest.mark.parametrize(
     ("modality", "encoder", "other", "keys"),
     [
-        ("audio", "audio_encoder", "visual_encoder", {"mfcc", "word"}),
+        ("audio", "audio_encoder", "visual_encoder", {"speech", "word"}),
         ("video", "visual_encoder", "audio_encoder", {"frames", "word"}),
     ],
 )

@@ -229,3 +229,12 @@ def test_the_full_recipe_traces_at_256_px_500_words_and_all_identities(name):
     after, metrics = step.make_train_step(stage, mesh).trace(abstract, dict(stage.batch)).out_info
     assert jax.tree.map(lambda leaf: leaf.shape, after) == jax.tree.map(lambda leaf: leaf.shape, abstract)
     assert metrics["loss/total"].shape == ()
+
+
+def test_the_joint_step_reads_windows_of_its_spectrum():
+    config = tiny("joint")
+    config.model.spectrum = "log_mel"
+    stage = Stage.from_config(config)
+    assert stage.batch["speech"].shape == (8, 12, 20, 40)
+    metrics = jax.eval_shape(step.TrainStep(stage), random_state(stage), dict(stage.batch))[1]
+    assert metrics["loss/total"].shape == ()

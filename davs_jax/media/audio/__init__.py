@@ -1,6 +1,7 @@
 """Audio features: the paper's MFCC and their windows; SyncNet's MFCC are in `syncnet_features`."""
 
 from davs_jax.media.audio.features import (
+    WINDOWS,
     Window,
     as_int16,
     cepstrum,
@@ -12,4 +13,15 @@ from davs_jax.media.audio.features import (
     windows,
 )
 
-__all__ = ["Window", "as_int16", "cepstrum", "clip_mfcc", "frames_of", "log_mel", "mfcc", "stream_windows", "windows"]
+__all__ = [
+    "WINDOWS",
+    "Window",
+    "as_int16",
+    "cepstrum",
+    "clip_mfcc",
+    "frames_of",
+    "log_mel",
+    "mfcc",
+    "stream_windows",
+    "windows",
+]

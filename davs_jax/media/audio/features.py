@@ -1,7 +1,7 @@
 """MFCC of the paper's system: HTK's definition, as in the MATLAB routine of K. Wojcicki; windows of them, by frame.
 
-Columns are 10 ms apart, so a video frame at 25 fps has four of them, and the window of one frame has twenty. Other
-systems read other windows of other spectra (`Window`).
+Columns are 10 ms apart, so a video frame at 25 fps has four of them, and the window of one frame has twenty. DAVS can
+also read log mel magnitudes (ours, `WINDOWS`); other systems read other windows of other spectra (`Window`).
 """
 
 import functools
@@ -11,7 +11,15 @@ from typing import NamedTuple
 import librosa
 import numpy as np
 
-from davs_jax.constants import FPS, MFCC_LENGTH, MFCC_PER_FRAME, MFCC_WIDTH, SAMPLE_RATE, SAMPLES_PER_FRAME
+from davs_jax.constants import (
+    FPS,
+    MFCC_LENGTH,
+    MFCC_PER_FRAME,
+    MFCC_WIDTH,
+    SAMPLE_RATE,
+    SAMPLES_PER_FRAME,
+    SPECTRA,
+)
 
 PRE_EMPHASIS = 0.97
 WINDOW = 400  # samples of one column: 25 ms
@@ -20,6 +28,9 @@ FFT_SIZE = 512
 FILTERS = 13
 LOWEST, HIGHEST = 300, 3700  # Hz
 LIFTER = 22
+LOG_MEL_BAND = (60, 7600)  # Hz
+LOG_MEL_FLOOR = 50.0  # magnitude on int16's scale below which all is silence
+LOG_MEL_MEAN, LOG_MEL_DEVIATION = 9.0, 2.0  # of speech, about
 INT16_SCALE = 32_768
 
 # The window of frame l is columns 4l − 8 … 4l + 11 of the audio, so a padded clip has 8 columns in front.
@@ -137,7 +148,7 @@ def stream_windows(blocks: Iterable[np.ndarray], fps: int = FPS, window: Window 
     Raises:
       ValueError: as `mfcc`.
     """
-    stream = _WindowStream(fps, window or Window(MFCC_LENGTH, COLUMNS_BEFORE, cepstrum))
+    stream = _WindowStream(fps, window or WINDOWS["mfcc"])
     for block in blocks:
         samples = _scaled(block)
         if len(samples) and len(found := stream.add(samples)):
@@ -264,3 +275,16 @@ def _liftered_dct(filters: int) -> np.ndarray:
     m = np.arange(1, filters + 1)
     dct = np.sqrt(2 / filters) * np.cos(np.pi * n * (m - 0.5) / filters)
     return (1 + LIFTER / 2 * np.sin(np.pi * n / LIFTER)) * dct
+
+
+def standard_log_mel(columns: np.ndarray) -> np.ndarray:
+    """Pre-emphasised columns `[T, 400]` → log mel magnitudes, of speech about 0 with deviation 1, `[T, 40]`."""
+    magnitudes = log_mel(columns, SPECTRA["log_mel"], *LOG_MEL_BAND, LOG_MEL_FLOOR)
+    return (magnitudes - LOG_MEL_MEAN) / LOG_MEL_DEVIATION
+
+
+# What DAVS reads for a frame, by `config.model.spectrum`.
+WINDOWS = {
+    "mfcc": Window(MFCC_LENGTH, COLUMNS_BEFORE, cepstrum),
+    "log_mel": Window(MFCC_LENGTH, COLUMNS_BEFORE, standard_log_mel),
+}

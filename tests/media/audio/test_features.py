@@ -178,3 +178,34 @@ def test_at_another_frame_rate_a_window_is_the_nearest_in_time(fps):
     for frame in range(fps):
         first = int(100 * frame / fps + 0.5)
         np.testing.assert_array_equal(found[frame], columns[first : first + 20])
+
+
+def log_mel_windows(samples):
+    return np.concatenate(list(audio.stream_windows([samples], window=audio.WINDOWS["log_mel"])))
+
+
+def test_log_mel_magnitudes_hear_how_loud_speech_is_which_mfcc_do_not():
+    samples = np.random.default_rng(0).normal(0, 1_000, 10 * 640).astype(np.int16)
+    soft, loud = log_mel_windows(samples)[3], log_mel_windows(4 * samples)[3]
+    np.testing.assert_allclose(loud - soft, np.log(4) / 2, atol=1e-4)
+    of_mfcc = [audio.windows(audio.clip_mfcc(gain * samples, 10), [3]) for gain in (1, 4)]
+    np.testing.assert_allclose(*of_mfcc, atol=1e-3)
+
+
+def test_log_mel_magnitudes_hear_the_whole_band():
+    time = np.arange(10 * 640) / 16_000
+    heard = [log_mel_windows((8_000 * np.sin(2 * np.pi * f * time)).astype(np.int16))[3] for f in (100, 1_000, 6_000)]
+    assert [columns.mean(0).argmax() for columns in heard] == sorted(columns.mean(0).argmax() for columns in heard)
+    assert heard[0].mean(0).argmax() == 0 and heard[2].mean(0).argmax() > 30
+
+
+def test_silence_has_one_log_mel_magnitude():
+    windows = log_mel_windows(np.zeros(10 * 640, np.int16))
+    assert windows.shape == (10, 20, 40) and np.ptp(windows) == 0 and -3 < windows[0, 0, 0] < -2
+
+
+def test_log_mel_windows_of_streamed_audio_equal_those_of_the_whole():
+    samples = np.random.default_rng(1).normal(0, 0.1, 5_000).astype(np.float32)
+    blocks = np.array_split(samples, [7, 640, 3_000, 3_001])
+    streamed = np.concatenate(list(audio.stream_windows(blocks, window=audio.WINDOWS["log_mel"])))
+    np.testing.assert_array_equal(streamed, log_mel_windows(samples))
