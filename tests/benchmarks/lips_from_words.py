@@ -4,10 +4,10 @@
     python tests/benchmarks/lips_from_words.py runs/real/word data/news [--limit 300]
 
 A ridge regression on the training split goes from a frame's normalised word vector to the widest gap between the inner
-lips by FaceMesh, each clip's mean subtracted; it is tested on the test split. Beside the two encoders stands a
-regression from the MFCC window itself. If generated lips follow speech less than this, the decoder loses it; if the
-regression follows it no better, the encoder never had it, or FaceMesh cannot see it at this size: the video's figure is
-an upper bound for that.
+lips by FaceMesh, each clip's mean subtracted; it is tested on the test split. Beside the two encoders stand
+regressions from the windows of both spectra themselves. If generated lips follow speech less than this, the decoder
+loses it; if the regression follows it no better, the encoder never had it, or FaceMesh cannot see it at this size: the
+video's figure is an upper bound for that.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from davs_jax import inference
+from davs_jax.constants import SPECTRA
 from davs_jax.data.examples import View, clip_audio
 from davs_jax.data.sources import open_clips
 from davs_jax.evaluate import landmarks, lips, metrics
@@ -28,16 +29,17 @@ EPSILON = 1e-6  # for features that never change
 def read(model, folder: str, split: str, limit: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Vectors `[N, T, D]` by name, and the lips' opening `[N, T]`, of evenly spread clips."""
     source = open_clips(folder, split)
-    view, vectors, openings = View.central(source.image_size), {"audio": [], "video": [], "MFCC": []}, []
+    view, openings = View.central(source.image_size), []
+    vectors = {name: [] for name in ("audio", "video", *SPECTRA)}
     chosen = np.unique(np.linspace(0, len(source) - 1, min(limit, len(source))).astype(int))
     for i in tqdm(chosen, desc=split, unit="clip"):
         record = source.record(int(i))
         frames = np.stack([view(jpeg, "a frame") for jpeg in record["frames"]])
         unseen = [None] * len(frames[:: landmarks.EVERY])  # no second detector
         openings.append(lips.measure({"real": frames}, unseen).opening["real"])
-        speech = clip_audio(record)
-        vectors["MFCC"].append(speech.reshape(len(speech), -1))
-        vectors["audio"].append(model.raw_wid_from_audio(speech))
+        for spectrum in SPECTRA:
+            vectors[spectrum].append(clip_audio(record, spectrum).reshape(len(frames), -1))
+        vectors["audio"].append(model.raw_wid_from_audio(model.clip_audio(record)))
         vectors["video"].append(model.raw_wid_from_video(frames))
     found = {name: np.stack(values) for name, values in vectors.items()}
     found |= {name: word_vectors.normalised(found[name], "mean_variance") for name in ("audio", "video")}
