@@ -31,6 +31,7 @@ from davs_jax.errors import CheckpointError
 log = logging.getLogger(__name__)
 
 READ_WORDS = ("visual_encoder", "audio_encoder", "word_classifier", "decoder")
+NUMBER_WORDS = ("word_classifier", "word_adversary")  # an output per word of the vocabulary
 HEAR = ("audio_encoder", "sequence_discriminator", "frame_discriminator")
 PARTS = ("_CHECKPOINT_METADATA", "config/metadata", "state/_METADATA", "state/manifest.ocdbt")
 
@@ -164,8 +165,8 @@ def init_from(config: ConfigDict, state: Any) -> tuple[dict[str, dict[str, Tree]
       where its weights come from: a folder, or "fresh".
 
     Raises:
-      CheckpointError: a leaf is missing, unknown or of another shape, or a network of `config.init_networks` was
-        not found or is none of the state's.
+      CheckpointError: a leaf is missing, unknown or of another shape, a network was trained for other inputs or words,
+        or a network of `config.init_networks` was not found or is none of the state's.
     """
     if unused := [name for name in config.init_networks if name not in state.params]:
         raise CheckpointError(
@@ -179,6 +180,7 @@ def init_from(config: ConfigDict, state: Any) -> tuple[dict[str, dict[str, Tree]
         _check_kind(place, its_config, config, "wid_norm", [name for name in taken if name in READ_WORDS])
         _check_kind(place, its_config, config, "spectrum", [name for name in taken if name in HEAR])
         _check_kind(place, its_config, config, "sync_size", [name for name in taken if name == "syncnet"])
+        _check_words(place, its_config, config, [name for name in taken if name in NUMBER_WORDS])
         for name in taken:
             weights = {"params": found[0][name], "batch_stats": found[1][name]}
             given[name] = placed_like(name, state, weights, place)
@@ -189,6 +191,19 @@ def init_from(config: ConfigDict, state: Any) -> tuple[dict[str, dict[str, Tree]
             "name a workdir or an exported folder that holds them",
         )
     return given, origins
+
+
+def _check_words(place: str, its_config: ConfigDict, config: ConfigDict, taken: list[str]) -> None:
+    """As many words in another order have the same shapes."""
+    wanted, found = (tuple(c.get("words", ())) for c in (config, its_config))
+    if taken and wanted and found and wanted != found:
+        number = next((i for i, pair in enumerate(zip(wanted, found, strict=False)) if len(set(pair)) > 1), None)
+        differ = f"{len(found)} words" if number is None else f"{found[number]!r} as word {number}"
+        here = f"{len(wanted)}" if number is None else f"{wanted[number]!r}"
+        raise CheckpointError(
+            f"{place}: its {taken[0]} was trained with {differ}, and this stage has {here}",
+            "set config.words to the words of that run, in their order, or take the folder out of config.init_from",
+        )
 
 
 def placed_like(name: str, state: Any, weights: dict[str, Tree], place: str = "") -> dict[str, Tree]:

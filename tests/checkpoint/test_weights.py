@@ -114,6 +114,21 @@ def test_init_from_refuses_an_audio_encoder_that_learnt_another_spectrum(exporte
         checkpoint.init_from(word_config, small_state(9))
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [("ABDC", "with 'C' as word 2, and this stage has 'D'"), ("ABCDE", "with 4 words, and this stage has 5")],
+)
+def test_init_from_refuses_a_classifier_of_other_words(workdir, tmp_path, word_config, words, says):
+    its, params, batch_stats = checkpoint.load_weights(workdir)
+    its.words = tuple("ABCD")
+    checkpoint.save_weights(tmp_path / "words", its, params, batch_stats, "float32")
+    word_config.init_from, word_config.words = str(tmp_path / "words"), tuple("ABCD")
+    assert checkpoint.init_from(word_config, small_state(9))[1]["word_classifier"] == word_config.init_from
+    word_config.words = tuple(words)
+    with pytest.raises(CheckpointError, match=f"its word_classifier was trained {says}"):
+        checkpoint.init_from(word_config, small_state(9))
+
+
 def test_weights_of_the_first_version_behave_as_they_did(tmp_path, word_config):
     """Their configurations lack later settings."""
     old, later = (
