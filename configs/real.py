@@ -12,8 +12,9 @@
     python -m davs_jax.main --config configs/real.py:generator --workdir runs/real/generator
     python -m davs_jax.main --config configs/real.py --workdir runs/real/joint
 
-It is the demo's recipe on recordings alone. Clips without a word train everything but the word loss. Whole speakers of
-the news are held out: 20 train, 2 validate, 4 test. All stages but `joint` were trained (docs/results.md).
+It is the demo's recipe on recordings alone, with speech as log mel magnitudes and photos from nearby. Clips without a
+word train everything but the word loss. Whole speakers of the news are held out: 20 train, 2 validate, 4 test. All
+stages but `joint` were trained (docs/results.md).
 """
 
 from configs import common, demo
@@ -39,5 +40,8 @@ def get_config(stage: str = "joint"):
         c.data.clips = "data/real/news,data/real/grid"
     if stage != "word":
         c.data.faces = "data/real/faces"
+    if stage in ("generator", "joint"):
+        c.data.photo_within = 3
+    c.model.spectrum = "log_mel"
     common.chain(c, stage, "runs/real")
     return c
