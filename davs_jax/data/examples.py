@@ -126,9 +126,10 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
         starts = constants.MFCC_PER_FRAME * np.arange(syncnet.CLIP_WINDOWS)
         example["sync_mfcc"] = columns[starts[:, None] + np.arange(syncnet.COLUMNS)]
     example["expert_start"] = np.int32(expert)
-    heard = clip_audio(record, model.spectrum)
-    example["expert_speech"] = heard[expert : expert + syncnet.FRAMES]
-    example["speech"] = heard[spoken]
+    if {"speech", "expert_speech"} & set(keys):
+        heard = clip_audio(record, model.spectrum)
+        example["expert_speech"] = heard[expert : expert + syncnet.FRAMES]
+        example["speech"] = heard[spoken]
     example["word"] = np.int32(record["word"])
     example["generate_start"] = np.int32(generate_start)
     return {key: value for key, value in example.items() if key in keys}
