@@ -16,9 +16,9 @@ def probes(chance: float) -> Probes:
 
 
 def test_persons_are_not_probed_where_one_has_most_of_the_clips(monkeypatch):
-    weights = types.SimpleNamespace(missing=lambda encoder: "nothing", has=lambda *networks: False)
+    weights = types.SimpleNamespace(missing=lambda encoder: "nothing", has=lambda *networks: False, clip_audio=None)
     found = {"word_from_pid": probes(0.1), "person_from_pid": probes(0.125), "person_from_video_wid": probes(0.9)}
-    monkeypatch.setattr(measure, "eval_batches", lambda source, size: [])
+    monkeypatch.setattr(measure, "eval_batches", lambda source, size, audio: [])
     monkeypatch.setattr(measure.recognition, "encode", lambda *args, **kwargs: None)
     monkeypatch.setattr(measure.disentanglement, "probes", lambda *args: (found, {}))
     asked = {f"probe/{name}{kind}" for name in ("word_from_pid", "person_from_pid") for kind in ("", "_mlp")}
