@@ -13,7 +13,7 @@ from data_prep.plan import PreparationError
 from data_prep.speaker import Tracked
 from davs_jax.command_line import real
 from davs_jax.constants import FPS, SAMPLES_PER_FRAME
-from davs_jax.media.offsets import SURE
+from davs_jax.media.offsets import COMPARED, SURE
 
 DEMO = "the demo model"  # the judge in a plan where none is given
 IN_TIME, REMOVED, UNCERTAIN, UNMEASURED = "in time", "removed", "left: uncertain", "left: too short to measure"
@@ -92,7 +92,8 @@ def measure(path: Path, samples: np.ndarray, tracked: Tracked, options: Mapping[
     if found is None:
         return Synchrony(UNMEASURED)
     confidence = round(found.confidence, 4)
-    if confidence < options["min_offset_confidence"] or abs(found.frames) == judge.REACH:
+    doubtful = confidence < options["min_offset_confidence"] or found.compared < COMPARED
+    if doubtful or abs(found.frames) == judge.REACH:
         return Synchrony(UNCERTAIN, found.frames, confidence)
     return Synchrony(REMOVED if found.frames else IN_TIME, found.frames, confidence, found.frames)
 

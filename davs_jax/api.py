@@ -189,12 +189,12 @@ class Model:
             heard = video if audio is None else audio
             samples = files.read_audio(heard, track=audio_track)
             _log_choice(heard, audio_track)
-        reach = min(REACH, (driver.frames - 1) // 2)
-        if not reach:
+        reach = min(REACH, max(driver.frames // 4, 1))  # so that half of a short video's frames are compared
+        if driver.frames < 3:
             raise GenerationError(f"{video}: has {driver.frames} frames, fewer than 3", "give a longer video")
         spoken = self.davs.file_audio(samples, driver.frames)
         vectors = np.concatenate(list(driver.wid(self.davs))), self.davs.wid_from_audio(spoken)
-        return Match(*audio_offset.measure(*vectors, reach))
+        return Match(*audio_offset.measure(*vectors, reach)[:3])
 
 
 @_in_python()

@@ -8,6 +8,9 @@ REACH = 5  # frames: the largest offset searched in a clip of 29 frames, ±0.2 s
 # The confidence from which the offset of a whole file (davs_jax.sync) is believed: with the demo model, 99 % of wrong
 # pairs stayed below 0.109 (tests/benchmarks/sync_confidence.py, docs/inputs.md).
 SURE = 0.11
+# The recordings of that measurement had 75 frames and more, of which so many are compared at every offset. Fewer reach
+# any confidence by chance: a single frame gave 0.36 to an offset that was wrong by 8 frames.
+COMPARED = 45
 SHIFTS = (-3, -2, -1, 0, 1, 2, 3)  # frames by which the audio is moved, to test whether the shift is found
 
 
@@ -17,6 +20,7 @@ class Offset(NamedTuple):
     frames: int  # by which the audio is late; negative: early
     distance: float  # mean distance at that offset
     confidence: float  # median over all offsets minus that
+    compared: int = COMPARED  # frames whose distances are averaged, at every offset
 
 
 def frame_distances(video: np.ndarray, audio: np.ndarray) -> np.ndarray:

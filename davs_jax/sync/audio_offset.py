@@ -8,7 +8,7 @@ from davs_jax.constants import FPS
 from davs_jax.errors import DavsError
 from davs_jax.generate.drivers import DrivingVideo, read_driving_video
 from davs_jax.inference import Davs
-from davs_jax.media.offsets import SURE, Offset, best_offset, frame_distances, offset_distances
+from davs_jax.media.offsets import COMPARED, SURE, Offset, best_offset, frame_distances, offset_distances
 from davs_jax.media.video.read import read_audio
 
 REACH = 15  # frames of offset that are searched, as in SyncNet: ±0.6 s
@@ -32,12 +32,12 @@ def measure(video: np.ndarray, audio: np.ndarray, reach: int = REACH) -> Offset:
             command_line="give a longer video or a smaller --reach",
             python="give a longer video or a smaller reach",
         )
-    total = np.zeros(2 * reach + 1)
-    for start in range(0, len(video) - 2 * reach, BLOCK):
+    total, compared = np.zeros(2 * reach + 1), len(video) - 2 * reach
+    for start in range(0, compared, BLOCK):
         part = slice(start, start + BLOCK + 2 * reach)  # its audio reaches further than its BLOCK or fewer images
         distances = frame_distances(video[part], audio[part])
         total += offset_distances(distances, reach) * (len(distances) - 2 * reach)
-    return best_offset(total / (len(video) - 2 * reach))
+    return best_offset(total / compared)._replace(compared=compared)
 
 
 def measure_file(model: Davs, path: Path, reach: int = REACH, track: int | None = None) -> Offset:
@@ -89,6 +89,11 @@ def describe(offset: Offset) -> str:
 def doubts(offset: Offset, reach: int) -> list[str]:
     """Why an offset may be wrong, a sentence each; none where it is believed."""
     found = []
+    if offset.compared < COMPARED:
+        found.append(
+            f"uncertain: only {offset.compared} frames could be compared, which reach any confidence by chance; give a "
+            f"longer video ({COMPARED + 2 * reach} frames) or a smaller --reach"
+        )
     if offset.confidence < SURE:
         found.append(f"uncertain: audio of another video reaches this confidence too ({SURE} is trusted)")
     if abs(offset.frames) == reach:

@@ -40,6 +40,9 @@ def run(args: argparse.Namespace) -> int:
         if offset.confidence < audio_offset.SURE and not args.force:
             reason = f"confidence {offset.confidence:.3f} is below {audio_offset.SURE}, so nothing was moved"
             raise SyncError(f"{args.file}: {reason}", "give weights trained on such faces, or --force")
+        if offset.compared < audio_offset.COMPARED and not args.force:
+            reason = f"only {offset.compared} frames could be compared, so nothing was moved"
+            raise SyncError(f"{args.file}: {reason}", "give a longer video, a smaller --reach, or --force")
         shift_audio(args.file, args.fix, offset.frames / FPS, args.audio_track)
         print(f"{args.fix}: written, audio moved by {-offset.frames} frames; nothing was re-encoded")
     return 0

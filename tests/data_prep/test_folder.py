@@ -228,6 +228,7 @@ def test_a_certain_offset_is_removed_and_words_move_with_their_audio(corpus, mon
     [
         (Offset(4, 0.5, SURE - 0.01), "left: uncertain"),
         (Offset(15, 0.5, 0.5), "left: uncertain"),
+        (Offset(4, 0.5, 0.5, compared=1), "left: uncertain"),
         (None, "left: too short to measure"),
         (Offset(0, 0.5, 0.5), "in time"),
     ],

@@ -92,6 +92,23 @@ def test_an_offset_at_the_edge_of_the_search_is_announced(frames, announced):
     assert bool(doubts(Offset(frames, 0.5, 0.25), 15)) == announced
 
 
+def test_an_offset_of_few_frames_is_not_believed_however_confident_it_looks(
+    talk, checkpoint, monkeypatch, capsys, vectors
+):
+    assert measure(vectors, vectors).compared == 50
+    assert measure(vectors[:31], vectors[:31]).compared == 1
+    few = Offset(3, 0.5, 0.4, compared=44)
+    assert "only 44 frames could be compared" in doubts(few, 15)[0] and "75 frames" in doubts(few, 15)[0]
+    assert not doubts(few._replace(compared=45), 15)
+    monkeypatch.setattr(audio_offset, "measure_file", lambda model, path, reach, track: few)
+    mended = talk.with_name("mended.mp4")
+    with pytest.raises(SystemExit, match="only 44 frames could be compared, so nothing was moved; give a longer video"):
+        main([str(talk), "--checkpoint", checkpoint, "--fix", str(mended)])
+    assert not mended.exists()
+    assert main([str(talk), "--checkpoint", checkpoint, "--fix", str(mended), "--force"]) == 0
+    capsys.readouterr()
+
+
 def test_a_file_is_measured_by_its_tracked_face(talk, joint_config, monkeypatch):
     points = np.tile(np.array([[20, 22], [44, 22], [32, 34], [24, 46], [40, 46]], np.float32), (50, 1, 1))
     monkeypatch.setattr(audio_offset, "read_driving_video", lambda path, **_: (DrivingVideo(path, points, True), None))
