@@ -11,6 +11,9 @@ DATA := data/quickstart
 RUNS := runs/quickstart
 STAGES := word person generator joint
 
+# Training on a CPU is a quarter quicker with large pages (davs_jax/parallel/large_pages.py).
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+
 .PHONY: setup quickstart test check clean
 
 setup: $(INSTALLED)

@@ -22,7 +22,7 @@ from davs_jax.monitor import goodput
 from davs_jax.monitor.goodput import Account
 from davs_jax.monitor.monitor import Monitor
 from davs_jax.monitor.profiles import Profile
-from davs_jax.parallel import executables, processes, sharding
+from davs_jax.parallel import executables, large_pages, processes, sharding
 from davs_jax.parallel.compilation import compile_step, keep_compilations
 from davs_jax.talker import Talker
 from davs_jax.training import fingerprint, state, step
@@ -191,6 +191,8 @@ def _tables(job: Job, now: DavsState, origins: dict[str, str]) -> Iterator[str]:
         yield f"  {name:<23}{count:>12,} parameters  {stage.role(name):<9}  from {origins[name]}"
     for name, array in stage.batch.items():
         yield f"  batch {name:<17}{array.dtype!s:>12} {list(array.shape)}"
+    if jax.default_backend() == "cpu" and (advice := large_pages.advice()):
+        yield advice
 
 
 def _compile(job: Job) -> Callable:
