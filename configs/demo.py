@@ -8,6 +8,7 @@
     python -m data_prep.synthetic --output data/demo/speaking --photos neutral --people 52 --val-people 2 \
         --test-people 6 --further-people 0 --clips-per-word 3 --images 4 --context 0.6
     python -m data_prep.lrw --input data/demo/speaking/lipread_mp4 --output data/demo/photos --image-size 128
+    python -m data_prep.lrw --input data/demo/speaking/lipread_mp4 --output data/demo/photos_64 --image-size 64
     python -m data_prep.grid --input grid --output data/demo/grid --image-size 128
     python -m davs_jax.main --config configs/demo.py:word --workdir runs/demo/word
     python -m davs_jax.main --config configs/demo.py:person --workdir runs/demo/person
@@ -24,7 +25,7 @@ The demo model ends with the stage `generator`. 150 steps of the stage `joint` a
 
 from configs import common, synthetic
 
-STEPS = {"person": 300, "word": 1_200, "generator": 3_000, "joint": 150}
+STEPS = {"person": 300, "word": 4_000, "generator": 3_000, "joint": 150}
 
 
 def get_config(stage: str = "generator"):
@@ -41,7 +42,7 @@ def get_config(stage: str = "generator"):
     c.model.num_identities = 80
     c.model.wid_dim = 256  # for the larger vocabulary
     if stage == "word":
-        c.data.clips = "data/quickstart/clips,data/grid"
+        c.data.clips = "data/quickstart/clips,data/grid,data/demo/photos_64"
     else:
         c.model.image_size, c.model.visual_size = 128, 64
         c.data.clips, c.data.faces = "data/demo/photos,data/demo/synthetic,data/demo/grid", "data/demo/faces"

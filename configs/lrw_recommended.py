@@ -5,12 +5,12 @@
     python -m davs_jax.main --config configs/lrw_recommended.py:generator --workdir runs/recommended/generator
     python -m davs_jax.main --config configs/lrw_recommended.py --workdir runs/recommended/joint
 
-Differences from configs/lrw*.py, which stay as published: word vectors normalised over time, the contrastive loss over
-frames, neither the modality adversary nor the person adversary on wid, a decoder that moves the photo's own pixels and
-covers them where it must, the identity loss wherever frames are generated, and bfloat16 convolutions. All but the last
-were compared on small corpora (docs/ablations.md, docs/results.md; the person adversary and the identity loss with
-single runs, the others with three seeds); no recipe has been trained on LRW itself yet. configs/synthetic.py,
-quickstart.py, grid.py and news.py are this recipe in small.
+Differences from configs/lrw*.py, which stay as published: word vectors normalised over time, speech as log mel
+magnitudes, the contrastive loss over frames, neither the modality adversary nor the person adversary on wid, a decoder
+that moves the photo's own pixels and covers them where it must, the identity loss wherever frames are generated, and
+bfloat16 convolutions. All but the last were compared on small corpora (docs/ablations.md, docs/results.md; the person
+adversary and the identity loss with single runs, the others with three seeds); no recipe has been trained on LRW itself
+yet. configs/synthetic.py, quickstart.py, grid.py and news.py are this recipe in small.
 """
 
 from configs import common, lrw, lrw_generator, lrw_person, lrw_word
@@ -35,6 +35,7 @@ def get_config(stage: str = "joint"):
 def improve(c):
     """Turns a published stage's config into the recommended one, whatever its corpus and size."""
     c.model.wid_norm = "mean_variance"
+    c.model.spectrum = "log_mel"
     c.model.blend = c.model.flow = True
     c.contrastive = "frames"
     c.loss.modality = 0.0  # the contrastive loss aligns the modalities; beside it, this adversary costs words

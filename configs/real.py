@@ -12,9 +12,9 @@
     python -m davs_jax.main --config configs/real.py:generator --workdir runs/real/generator
     python -m davs_jax.main --config configs/real.py --workdir runs/real/joint
 
-It is the demo's recipe on recordings alone, with speech as log mel magnitudes and photos from nearby. Clips without a
-word train everything but the word loss. Whole speakers of the news are held out: 20 train, 2 validate, 4 test. All
-stages were trained; the last changes little (docs/results.md).
+It is the demo's recipe on recordings alone, with photos from nearby. Clips without a word train everything but the word
+loss. Whole speakers of the news are held out: 20 train, 2 validate, 4 test. All stages were trained; the last changes
+little (docs/results.md).
 """
 
 from configs import common, demo
@@ -44,6 +44,5 @@ def get_config(stage: str = "joint"):
         c.data.photo_within = 3
     if stage == "joint":
         c.loss.temporal = 0.0  # as it was trained
-    c.model.spectrum = "log_mel"
     common.chain(c, stage, "runs/real")
     return c

@@ -166,10 +166,10 @@ def talking(c, arm: Arm, root: str):
 
 
 def _plain(c, arm: Arm):
-    """The arm's terms and normalisation; no validation and no images during training; the last checkpoint is kept."""
+    """The arm's terms and normalisation, on the published MFCC; no validation, no images, one checkpoint."""
     c.loss.update(dict.fromkeys(c.loss, 0.0) | arm.loss)
     c.audio_gain = c.video_gain = 1.0  # what an arm has learned, not exaggerated
-    c.model.update(wid_norm=arm.wid_norm, wid_dim=arm.wid_dim, flow=arm.flow)
+    c.model.update(wid_norm=arm.wid_norm, wid_dim=arm.wid_dim, flow=arm.flow, spectrum="mfcc")
     c.data.share = arm.labels
     if arm.unlabelled:
         c.data.unlabelled, c.tcp = c.data.clips, arm.unlabelled == "tcp"
