@@ -15,7 +15,6 @@ from davs_jax.command_line import real
 from davs_jax.constants import FPS, SAMPLES_PER_FRAME
 from davs_jax.media.offsets import COMPARED, SURE
 
-DEMO = "the demo model"  # the judge in a plan where none is given
 IN_TIME, REMOVED, UNCERTAIN, UNMEASURED = "in time", "removed", "left: uncertain", "left: too short to measure"
 
 
@@ -73,7 +72,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
         return {"fix_offset": False}
     from data_prep import judge  # only here: the import takes seconds, in every worker process too
 
-    run = folders.absolute(folders.folder(args.judge)) if args.judge else DEMO
+    run = folders.absolute(folders.folder(args.judge)) if args.judge else judge.DEMO
     judge.load(run)
     return {"fix_offset": True, "judge": run, "min_offset_confidence": args.min_offset_confidence}
 

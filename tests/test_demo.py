@@ -9,7 +9,6 @@ from data_prep.synthetic.speech import SpeechError, Voice, say
 from davs_jax import inference
 from davs_jax.constants import CLIP_FRAMES
 from davs_jax.face_geometry import mouth_box
-from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.faces.alignment import aligned_crop
 
 
@@ -32,25 +31,25 @@ def clips(model):
         speech = speak_word(person, word, False, rng)
         images = list(perform(person, speech, 256, rng))
         frames = np.stack([aligned_crop(p.image, p.points, model.image_size) for p in images])
-        mfcc = windows(clip_mfcc(speech.samples, CLIP_FRAMES), np.arange(CLIP_FRAMES))
-        clips.append((frames, mfcc, np.array([p.opening for p in images])))
+        heard = model.file_audio(speech.samples, CLIP_FRAMES)
+        clips.append((frames, heard, np.array([p.opening for p in images])))
     return tuple(np.stack(part) for part in zip(*clips, strict=True))
 
 
 @pytest.mark.parametrize("modality", ["audio", "video"])
 def test_it_reads_most_words_of_an_unseen_person(model, clips, modality):
-    frames, mfcc, _ = (part[:, model.word_frames] for part in clips)
-    wid = model.wid_from_audio(mfcc) if modality == "audio" else model.wid_from_video(frames)
+    frames, heard, _ = (part[:, model.word_frames] for part in clips)
+    wid = model.wid_from_audio(heard) if modality == "audio" else model.wid_from_video(frames)
     read = model.word_logits(wid).argmax(1)
     assert np.sum(read == [model.config.words.index(word) for word in WORDS]) >= 7
 
 
 def test_its_mouth_moves_when_the_voice_does(model, clips):
-    frames, mfcc, opening = clips
+    frames, heard, opening = clips
     rows, columns = mouth_box(model.image_size)
     changes, wanted = [], []
     for i in range(3):
-        wid = model.driving("audio_encoder", model.wid_from_audio(mfcc[i]))
+        wid = model.driving("audio_encoder", model.wid_from_audio(heard[i]))
         talking = model.decode(model.encode_person(frames[i, 0]), wid).astype(float)
         # How much the mouth differs from the photo, beside how much its true opening does.
         changes.append(np.abs(talking - frames[i, 0])[:, rows, columns].mean((1, 2, 3)))

@@ -15,7 +15,6 @@ import numpy as np
 from davs_jax import inference
 from davs_jax.generate.drivers import read_driving_video
 from davs_jax.inference import Davs
-from davs_jax.media.audio import clip_mfcc, windows
 from davs_jax.media.video.read import read_audio
 from davs_jax.sync import audio_offset
 
@@ -25,8 +24,8 @@ SHORTEST, LONGEST = 50, 250  # frames
 def vectors(model: Davs, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """wid `[T, E]` of a video's images and of its audio."""
     clip, _ = read_driving_video(path, or_speech=False)
-    mfcc = windows(clip_mfcc(read_audio(path), clip.frames), np.arange(clip.frames))
-    return np.concatenate(list(clip.wid(model)))[:LONGEST], model.wid_from_audio(mfcc)[:LONGEST]
+    audio = model.wid_from_audio(model.file_audio(read_audio(path), clip.frames))
+    return np.concatenate(list(clip.wid(model)))[:LONGEST], audio[:LONGEST]
 
 
 def main() -> None:
