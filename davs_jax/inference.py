@@ -15,7 +15,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from davs_jax import checkpoint, models, systems
 from davs_jax.checkpoint.export import DEMO
-from davs_jax.constants import FPS, SAMPLES_PER_FRAME
+from davs_jax.constants import FPS, SAMPLES_PER_FRAME, SPECTRA
 from davs_jax.errors import ConfigError
 from davs_jax.models import word_vectors
 from davs_jax.models.layers import scaled
@@ -102,7 +102,16 @@ class Davs(Talker):
         return np.concatenate(list(self.stream_audio([samples], FPS)))
 
     def raw_wid_from_audio(self, audio: np.ndarray) -> np.ndarray:
-        """Windows of the spectrum float32 `[…, 20, C]` → wid `[…, E]` as the encoder returns it, for `normalised`."""
+        """Windows of the spectrum float32 `[…, 20, C]` → wid `[…, E]` as the encoder returns it, for `normalised`.
+
+        Raises:
+          ValueError: windows of another spectrum.
+        """
+        if audio.shape[-1] != SPECTRA[self.spectrum]:
+            raise ValueError(
+                f"windows of {audio.shape[-1]} numbers a column, but the weights hear the {SPECTRA[self.spectrum]} of "
+                f"{self.spectrum!r}; clip_audio and file_audio of the model make them"
+            )
         wid = self._in_batches("wid_from_audio", "audio_encoder", audio.reshape(-1, *audio.shape[-2:]))
         return wid.reshape(*audio.shape[:-2], -1)
 

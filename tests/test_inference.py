@@ -99,6 +99,11 @@ def test_a_mesh_gives_the_same(model, joint_config, frames):
     assert np.abs(sharded.decode(person, wid).astype(int) - expected).max() <= 1
 
 
+def test_windows_of_another_spectrum_are_refused(model):
+    with pytest.raises(ValueError, match=r"windows of 40 numbers a column, but the weights hear the 12 of 'mfcc'"):
+        model.wid_from_audio(np.zeros((29, 20, 40), np.float32))
+
+
 def test_an_image_of_another_size_is_refused(model):
     with pytest.raises(ValueError, match=r"takes images \(64, 64, 3\), got \(32, 32, 3\)"):
         model.encode_person(np.zeros((32, 32, 3), np.uint8))
