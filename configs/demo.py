@@ -19,8 +19,8 @@
 derived from them. Lips are read at 64 px in all stages; the vocabulary has the ten words of the synthetic corpus and
 GRID's 51. The generator sees four frames of each of four clips.
 
-The demo model ends with the stage `generator`. 150 steps of the stage `joint` after it closed the mouths (amplitude
-0.67 instead of 0.83 from audio; one seed, davs_jax/demo/README.md).
+The demo model ends with the stage `generator`. In an earlier version, 150 steps of the stage `joint` after it closed
+the mouths (amplitude 0.67 instead of 0.83 from audio; one seed, davs_jax/demo/README.md).
 """
 
 from configs import common, synthetic
