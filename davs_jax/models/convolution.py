@@ -11,9 +11,11 @@ are the exception: XLA has no bfloat16 convolution for them that returns float32
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AbstractMesh, PartitionSpec
 
 Array = jax.Array
 Pair = tuple[int, int]
@@ -46,10 +48,12 @@ def _backward(strides: Pair, padding: Padding, saved: tuple[Array, Array], gradi
     if x.dtype != kernel.dtype:
         accumulated = functools.partial(_accumulated, size=size, strides=strides, padding=padding, dtype=kernel.dtype)
         return of_x, jax.lax.platform_dependent(x, gradient, cuda=by_xla, rocm=by_xla, default=accumulated)
-    # Several host devices share a batch; a loop over its parts would make them wait for each other.
-    if jax.device_count() > 1 or _left_to_xla(x, kernel, strides, padding):
+    mesh = jax.sharding.get_abstract_mesh()
+    if len(x) % max(mesh.size, 1) or _left_to_xla(x, kernel, strides, padding):
         return of_x, by_xla(x, gradient)
     by_products = functools.partial(kernel_gradient, size=size, padding=padding)
+    if mesh.size > 1:
+        by_products = _summed_over_devices(by_products, mesh)
     return of_x, jax.lax.platform_dependent(x, gradient, cpu=by_products, default=by_xla)
 
 
@@ -69,6 +73,18 @@ def _left_to_xla(x: Array, kernel: Array, strides: Pair, padding: Padding) -> bo
     wide = any(max(pad) >= k for k, pad in zip((height, width), padding, strict=True))
     places, positions = height * width, x.size // x.shape[-1]
     return strides != (1, 1) or wide or (places > 1 and positions * features * places <= COLUMNS)
+
+
+def _summed_over_devices(function: Callable, mesh: AbstractMesh) -> Callable:
+    """`function(x, gradient)` of each device's own images, summed: its loop must not wait for other devices."""
+    own, axes = PartitionSpec(mesh.axis_names), mesh.axis_names
+    return jax.shard_map(
+        lambda x, gradient: jax.lax.psum(function(x, gradient), axes),
+        mesh=mesh,
+        in_specs=(own, own),
+        out_specs=PartitionSpec(),
+        check_vma=False,  # the loop's first sum, of zeros, is the same on all devices; its later ones are not
+    )
 
 
 def _accumulated(x: Array, gradient: Array, size: Pair, strides: Pair, padding: Padding, dtype) -> Array:

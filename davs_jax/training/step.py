@@ -159,8 +159,13 @@ def make_train_step(stage: Stage, mesh: Mesh):
     """The stage's one jitted step on this mesh: (state, batch) → (state, metrics); the state is donated."""
     state = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(stage, mesh))
     batch, step = dict.fromkeys(stage.batch, sharding.batch_sharding(mesh)), TrainStep(stage, mesh)
+
+    def run(state: DavsState, batch: Batch) -> tuple[DavsState, Metrics]:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # which models.convolution asks for
+            return step(state, batch)
+
     return jax.jit(
-        lambda state, batch: step(state, batch),
+        run,
         in_shardings=(state, batch),
         out_shardings=(state, sharding.replicated(mesh)),
         donate_argnums=0,
