@@ -1,5 +1,9 @@
 """The convolution's fast gradient is XLA's own."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +45,37 @@ def test_gradients_are_those_of_xla(shape, kernel, stride, padding, columns, mon
     )
     for mine, theirs in zip(ours, xla, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5 * float(jnp.abs(theirs).max()))
+
+
+TWO_DEVICES = """
+import jax, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from davs_jax.models import convolution
+
+convolution.COLUMNS = 2 * 64 * 36  # each device reads its four images in two parts
+mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+own, whole = (NamedSharding(mesh, PartitionSpec(axis)) for axis in ("data", None))
+rng = np.random.default_rng(0)
+x, y, w = (rng.normal(size=size) for size in ((8, 8, 8, 3), (8, 8, 8, 4), (3, 3, 3, 4)))
+
+def gradients(x, y, w):
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        return jax.vjp(lambda x, w: convolution.convolve(x, w, (1, 1), ((1, 1), (1, 1))), x, w)[1](y)
+
+divided = jax.jit(gradients, in_shardings=(own, own, whole))
+found = divided(x, y, w)
+assert " while(" in divided.lower(x, y, w).compile().as_text()  # the loop of ours, not XLA's convolution
+expected = jax.vjp(lambda x, w: convolution._xla(x, w, (1, 1), ((1, 1), (1, 1))), x, w)[1](y)
+for mine, theirs in zip(found, expected, strict=True):
+    np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-12)
+"""
+
+
+def test_two_devices_sum_the_gradients_of_their_own_images():
+    """In a process of its own, since a process cannot change how many devices it has."""
+    own = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1", "JAX_NUM_CPU_DEVICES": "2"}
+    done = subprocess.run([sys.executable, "-c", TWO_DEVICES], env=os.environ | own, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
