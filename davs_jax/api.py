@@ -12,10 +12,11 @@ from davs_jax import inference
 from davs_jax.constants import CLIP_FRAMES, FPS, SAMPLE_RATE
 from davs_jax.errors import DavsError
 from davs_jax.generate import adapt
-from davs_jax.generate.drivers import Driver, Live, Recording, Speech, check_fps, read_driving_video, read_speech
+from davs_jax.generate.drivers import Driver, Live, Recording, Speech
 from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.face_track import follow
 from davs_jax.generate.footage import read_source
+from davs_jax.generate.read import check_fps, read_driving_video, read_speech
 from davs_jax.generate.result import LONGEST
 from davs_jax.generate.talk import Source, generate, whole_images
 from davs_jax.inference import Davs

@@ -13,8 +13,9 @@ from scipy.io import wavfile
 import davs_jax
 from davs_jax.api import Model
 from davs_jax.errors import CheckpointError, MediaError
-from davs_jax.generate.drivers import Live, Speech, read_speech
+from davs_jax.generate.drivers import Live, Speech
 from davs_jax.generate.errors import GenerationError
+from davs_jax.generate.read import read_speech
 from davs_jax.media import video
 from support import talking_files
 from support.audio_files import write_tracks

@@ -9,9 +9,10 @@ import numpy as np
 
 from davs_jax.constants import FPS
 from davs_jax.generate import adapt, face_track, preflight, result
-from davs_jax.generate.drivers import Driver, check_fps, read_driving_video, read_speech
+from davs_jax.generate.drivers import Driver
 from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.footage import Footage, read_source
+from davs_jax.generate.read import check_fps, read_driving_video, read_speech
 from davs_jax.generate.result import Result, write_result
 from davs_jax.generate.talk import Source
 from davs_jax.media import video

@@ -6,7 +6,8 @@ import numpy as np
 
 from davs_jax.constants import FPS
 from davs_jax.errors import DavsError
-from davs_jax.generate.drivers import DrivingVideo, read_driving_video
+from davs_jax.generate.drivers import DrivingVideo
+from davs_jax.generate.read import read_driving_video
 from davs_jax.inference import Davs
 from davs_jax.media.offsets import COMPARED, SURE, Offset, best_offset, frame_distances, offset_distances
 from davs_jax.media.video.read import read_audio

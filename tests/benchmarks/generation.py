@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from configs import common
 from davs_jax.checkpoint.export import save_weights
-from davs_jax.generate.drivers import Speech, read_speech
+from davs_jax.generate.drivers import Speech
+from davs_jax.generate.read import read_speech
 from davs_jax.generate.result import write_result
 from davs_jax.import_official.convert import export
 from davs_jax.inference import Davs

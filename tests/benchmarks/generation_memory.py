@@ -38,7 +38,7 @@ def write_speech(path: Path, seconds: int) -> None:
 def generate(speech: Path, output: Path) -> None:
     """One length, in this process."""
     from configs import common
-    from davs_jax.generate.drivers import read_speech
+    from davs_jax.generate.read import read_speech
     from davs_jax.generate.result import write_result
     from davs_jax.inference import Davs
     from davs_jax.media.photo import Photo

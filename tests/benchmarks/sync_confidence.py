@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from davs_jax import inference
-from davs_jax.generate.drivers import read_driving_video
+from davs_jax.generate.read import read_driving_video
 from davs_jax.inference import Davs
 from davs_jax.media.video.read import read_audio
 from davs_jax.sync import audio_offset

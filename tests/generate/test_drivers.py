@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from davs_jax.generate import drivers
-from davs_jax.generate.drivers import read_driving_video, read_speech
+from davs_jax.generate import read
 from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.jobs import Job, read_driver
+from davs_jax.generate.read import read_driving_video, read_speech
 from davs_jax.media import video
 from support.audio_files import write_audio, write_tracks
 from support.talking_files import sound
@@ -26,29 +26,29 @@ def endless(tmp_path) -> Path:
 
 
 def test_a_file_of_unknown_length_is_read_as_far_as_the_limit(endless, monkeypatch):
-    read = []
+    seconds = []
 
     def counted(*arguments, **options):
         for block in video.read_audio_blocks(*arguments, **options):
-            read.append(len(block) / 16_000)
+            seconds.append(len(block) / 16_000)
             yield block
 
-    monkeypatch.setattr(drivers.video, "probe", lambda path: video.Media(False, True, 0.0, 0.0, 0, 0, 16_000, 0.0))
-    monkeypatch.setattr(drivers, "video", type("", (), vars(video) | {"read_audio_blocks": staticmethod(counted)}))
+    monkeypatch.setattr(read.video, "probe", lambda path: video.Media(False, True, 0.0, 0.0, 0, 0, 16_000, 0.0))
+    monkeypatch.setattr(read, "video", type("", (), vars(video) | {"read_audio_blocks": staticmethod(counted)}))
     with pytest.raises(GenerationError, match=r"a\.wav: lasts more than 8 s, and here 8 s are allowed; cut it"):
         read_speech(endless, longest=8)
-    assert sum(read) == pytest.approx(10, abs=0.2)
+    assert sum(seconds) == pytest.approx(10, abs=0.2)
 
 
 def test_a_stated_length_is_refused_before_anything_is_decoded(tmp_path, monkeypatch):
     wavfile.write(tmp_path / "a.wav", 16_000, sound(30))
-    monkeypatch.setattr(drivers.video, "read_audio_blocks", None)
+    monkeypatch.setattr(read.video, "read_audio_blocks", None)
     with pytest.raises(GenerationError, match=r"a\.wav: lasts 30 s, and here 8 s are allowed; cut it"):
         read_speech(tmp_path / "a.wav", longest=8)
 
 
 def test_a_driving_video_of_unknown_length_is_read_as_far_as_the_limit(folder, monkeypatch):
-    monkeypatch.setattr(drivers.video, "probe", lambda path: video.Media(True, False, 0.0, 25.0, 300, 300, 0, 0.0))
+    monkeypatch.setattr(read.video, "probe", lambda path: video.Media(True, False, 0.0, 25.0, 300, 300, 0, 0.0))
     with pytest.raises(GenerationError, match=r"driver\.mp4: lasts more than 0\.2 s"):
         read_driving_video(folder / "driver.mp4", longest=0.2)
 

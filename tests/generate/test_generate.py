@@ -10,9 +10,10 @@ from davs_jax.checkpoint.export import save_weights
 from davs_jax.constants import SAMPLES_PER_FRAME
 from davs_jax.generate import jobs, result
 from davs_jax.generate.__main__ import main
-from davs_jax.generate.drivers import DrivingVideo, Speech, read_driving_video
+from davs_jax.generate.drivers import DrivingVideo, Speech
 from davs_jax.generate.errors import GenerationError
 from davs_jax.generate.prefetch import Stages
+from davs_jax.generate.read import read_driving_video
 from davs_jax.generate.result import Result
 from davs_jax.generate.talk import generate
 from davs_jax.inference import Davs

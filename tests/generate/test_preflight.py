@@ -8,8 +8,9 @@ from scipy.io import wavfile
 
 from davs_jax.errors import MediaError
 from davs_jax.generate import preflight
-from davs_jax.generate.drivers import Speech, read_speech
+from davs_jax.generate.drivers import Speech
 from davs_jax.generate.errors import GenerationError
+from davs_jax.generate.read import read_speech
 from support import talking_files
 from support.recordings import RECORDINGS
 

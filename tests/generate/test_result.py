@@ -14,7 +14,8 @@ from scipy.io import wavfile
 from davs_jax.errors import MediaError
 from davs_jax.generate import result
 from davs_jax.generate.__main__ import main
-from davs_jax.generate.drivers import DrivingVideo, Speech, read_speech
+from davs_jax.generate.drivers import DrivingVideo, Speech
+from davs_jax.generate.read import read_speech
 from davs_jax.generate.result import write_result
 from davs_jax.inference import Davs
 from davs_jax.media import video
