@@ -1,4 +1,4 @@
-"""Television presenters, GRID's speakers and photographed people at 128 px: 118 words of two languages.
+"""Television presenters, GRID's speakers, photos that speak, and photographed people at 128 px: words of two languages.
 
     python -m data_prep.folder --input news --output data/news --image-size 64 --min-count 15 \
         --val-fraction 0.08 --test-fraction 0.15
@@ -7,14 +7,18 @@
     python -m data_prep.grid --input grid --output data/grid --image-size 64
     python -m data_prep.grid --input grid --output data/real/grid --image-size 128
     python -m data_prep.faces --input lfw300 --output data/real/faces --image-size 128
+    python -m data_prep.synthetic --output data/demo/speaking --photos neutral --people 52 --val-people 2 \
+        --test-people 6 --further-people 0 --clips-per-word 3 --images 4 --context 0.6
+    python -m data_prep.lrw --input data/demo/speaking/lipread_mp4 --output data/demo/photos --image-size 128
     python -m davs_jax.main --config configs/real.py:word --workdir runs/real/word
     python -m davs_jax.main --config configs/real.py:person --workdir runs/real/person
     python -m davs_jax.main --config configs/real.py:generator --workdir runs/real/generator
     python -m davs_jax.main --config configs/real.py --workdir runs/real/joint
 
-It is the demo's recipe on recordings alone, with photos from nearby. Clips without a word train everything but the word
-loss. Whole speakers of the news are held out: 20 train, 2 validate, 4 test. All stages were trained; the last changes
-little (docs/results.md).
+It is the demo's recipe with recordings instead of synthetic people, and with photos from nearby. The photos that speak
+(`neutral` as in configs/demo.py) teach the generator to open a mouth that is closed in the photo. Clips without a word
+train everything but the word loss. Whole speakers of the news are held out: 20 train, 2 validate, 4 test. All stages
+were trained; the last changes little (docs/results.md).
 """
 
 from configs import common, demo
@@ -35,7 +39,7 @@ def get_config(stage: str = "joint"):
     if stage == "word":
         c.data.clips = "data/news,data/grid"
     elif stage == "generator":
-        c.model.num_words, c.data.clips, c.data.unlabelled = 67, "data/real/news", "data/real/grid"
+        c.model.num_words, c.data.clips, c.data.unlabelled = 77, "data/real/news,data/demo/photos", "data/real/grid"
     else:
         c.data.clips = "data/real/news,data/real/grid"
     if stage != "word":
