@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from ml_collections import ConfigDict
 
-from configs.ablations import grid, synthetic
+from configs.ablations import grid, news, synthetic
 from davs_jax.ablations import run
 from davs_jax.ablations.__main__ import main
 from davs_jax.ablations.run import Study, StudyError
@@ -124,7 +124,7 @@ def test_a_file_without_arms_is_refused(file, said, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("module", "arm"),
-    [(module, arm) for module in (synthetic, grid) for arm in module.ARMS],
+    [(module, arm) for module in (synthetic, grid, news) for arm in module.ARMS],
     ids=lambda value: str(value)[:40],
 )
 def test_every_arm_is_a_stage_that_trains_all_its_networks(module, arm):
