@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     known = parser.add_mutually_exclusive_group()
     known.add_argument(
-        "--face", type=command_line.whole(1), default=1, metavar="N", help="which of several faces, from 1, the largest"
+        "--face", type=command_line.whole(1), metavar="N", help="which of several faces (default: 1, the largest)"
     )
     known.add_argument(
         "--points", nargs="+", metavar="x,y", help=f"where no face is found: {POINTS}; or a JSON file of these five"

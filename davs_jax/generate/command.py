@@ -20,6 +20,8 @@ from davs_jax.media.photo import POINTS, find_faces, parse_points
 from davs_jax.parallel.compilation import keep_compilations
 from davs_jax.provenance import signing
 
+OF_ONE_JOB = ("photo", "audio", "video", "output", "points", "aligned", "face", "faces", "contact_sheet")
+
 
 def run(args: argparse.Namespace) -> int:
     """Generates what the options ask for; returns the exit status.
@@ -27,13 +29,15 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       DavsError: it cannot be done.
     """
+    if args.manifest and (given := [name for name in OF_ONE_JOB if getattr(args, name)]):
+        raise GenerationError(
+            f"--{given[0].replace('_', '-')} beside --manifest, whose lines name inputs and outputs", "leave it out"
+        )
     if args.faces:
         _show_faces(args)
         if not args.output:
             return 0
     if args.manifest:
-        if args.photo or args.audio or args.video or args.output:
-            raise GenerationError("--manifest: its lines name the inputs and outputs", "leave those out here")
         jobs = [replace(job, audio_track=args.audio_track) for job in read_manifest(args.manifest)]
     else:
         jobs = [_job(args)]
@@ -61,7 +65,7 @@ def _job(args: argparse.Namespace) -> Job:
         )
     points = parse_points(args.points) if args.points else None
     inputs = (args.photo, args.output, args.audio, args.video)
-    return Job(*inputs, points, args.aligned, args.face, args.audio_track)
+    return Job(*inputs, points, args.aligned, args.face or 1, args.audio_track)
 
 
 def _report(args: argparse.Namespace, made: Result) -> None:

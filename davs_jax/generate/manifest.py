@@ -65,7 +65,7 @@ def run_manifest(model: Talker, jobs: list[Job], style: Style, say: Callable[[st
     An output gets its name once it is complete, so an existing output is done. A driver is read once for consecutive
     jobs.
     """
-    drivers: dict[Path, Driver] = {}
+    drivers: dict[tuple[Path | None, Path | None], Driver] = {}
     made, there, failed = 0, 0, []
     for number, job in enumerate(jobs, start=1):
         if job.output.exists():
@@ -73,7 +73,7 @@ def run_manifest(model: Talker, jobs: list[Job], style: Style, say: Callable[[st
             continue
         try:
             _clear(part_of(job.output))
-            key = job.audio or job.video
+            key = job.audio, job.video  # a video file can be either: its speech or its lips drive
             if key not in drivers:
                 drivers = {key: read_driver(job, style.fps, say)}  # one at a time: sort the manifest by driver
             result = make(model, job, style, say, drivers[key], part=True)

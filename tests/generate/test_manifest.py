@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -209,9 +210,28 @@ def test_a_driver_of_several_photos_is_read_once(work, joint_config, monkeypatch
     assert len(read) == 1
 
 
+def test_a_file_drives_by_its_speech_and_by_its_lips_in_consecutive_lines(work, monkeypatch):
+    (work / "a.csv").write_text("photo,audio,video,output\np.png,t.mp4,,by_speech.mp4\np.png,,t.mp4,by_lips.mp4\n")
+    made = {}
+    monkeypatch.setattr(manifest, "read_driver", lambda job, *rest: "lips" if job.video else "speech")
+
+    def make(model, job, style, say, driver, part):
+        made[job.output.stem] = driver
+        return SimpleNamespace(stopped=False, frames=1)
+
+    monkeypatch.setattr(manifest, "make", make)
+    assert run_manifest(None, read_manifest(work / "a.csv"), STYLE, print).made == 2
+    assert made == {"by_speech": "speech", "by_lips": "lips"}
+
+
+@pytest.mark.parametrize("option", [("--photo", "x.png"), ("--face", "2"), ("--aligned",), ("--points", "p.json")])
+def test_what_each_line_of_a_manifest_names_is_refused_beside_it(work, option):
+    (work / "a.csv").write_text("photo,audio,output\nphoto.png,speech.wav,1.mp4\n")
+    with pytest.raises(SystemExit, match=f"{option[0]} beside --manifest"):
+        main(["--manifest", str(work / "a.csv"), *option])
+
+
 def test_the_command_line_takes_a_manifest_and_names_what_failed(work, capsys):
     (work / "a.csv").write_text("photo,audio,output\nphoto.png,speech.wav,1.mp4\nphoto.png,none.wav,2.mp4\n")
     assert main(["--manifest", str(work / "a.csv"), "--crop", "--preview"]) == 1
     assert "1 made, 0 there before, 1 failed" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="--manifest: its lines name the inputs"):
-        main(["--manifest", str(work / "a.csv"), "--photo", "x.png"])
