@@ -54,7 +54,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     args.output.mkdir(parents=True, exist_ok=True)  # fails before the work, not after it
     made_by = environment()  # before the work, too: the checkout may change while it runs
     model = inference.load(args.checkpoint, "job", audio_gain=args.audio_gain, video_gain=args.video_gain)
-    source = open_clips(args.data, args.split, model.config.get("words", ()))
+    words = model.config.get("words", ()) if model.has("word_classifier") else ()  # others read none
+    source = open_clips(args.data, args.split, words)
     clips = min(args.limit or len(source), len(source))
     evaluation = evaluate(
         model,
@@ -145,8 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--judge",
         metavar="W",
-        help="weights of DAVS whose encoders compare identities and read generated frames (default: those evaluated); "
-        "to compare systems, give the same ones",
+        help="weights of DAVS whose encoders compare identities and, where they know the clips' words, read generated "
+        "frames (default: those evaluated); to compare systems, give the same ones",
     )
     add_gain_options(add)
     add("--output", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s")

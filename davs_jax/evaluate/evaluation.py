@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from davs_jax import systems
 from davs_jax.data.sources import ClipSource, FaceSource
 from davs_jax.errors import DataError, NotMeasurable
 from davs_jax.evaluate import disentanglement, generated, landmarks, lips, recognition, swap
@@ -277,7 +276,7 @@ def _measured(part: Part, context: Context) -> Any:
 
 def _check_fit(model: Talker, source: ClipSource) -> None:
     found = {"image_size": source.image_size}
-    if source.words and model.config.model.system == systems.DAVS:
+    if source.words and model.has("word_classifier"):
         found["num_words"] = len(source.words)
     for name, value in found.items():
         if value != model.config.model[name]:

@@ -108,8 +108,8 @@ def measure(
       estimator: of the mouth opening.
       scorer: SyncNet.
       distances: LPIPS and FID; it accumulates what it is given.
-      judge: whose person encoder compares identities and whose lip reader reads the frames; default the model itself,
-        where it is DAVS.
+      judge: whose person encoder compares identities and whose lip reader reads the frames, where its vocabulary is
+        that of the clips; default the model itself, where it is DAVS.
       scored_clips: how many clips SyncNet and the face detector see; default SCORED_CLIPS.
 
     Raises:
@@ -117,6 +117,7 @@ def measure(
     """
     several_words = len(np.unique(words)) > 1 or (len(words) > 1 and words[0] < 0)
     judge = judge or (model if isinstance(model, Davs) else None)
+    readable = (words >= 0).all() and judge is not None and _knows(judge, source.words)
     scored_clips = SCORED_CLIPS if scored_clips is None else scored_clips
     kept, scored, compared = (_spread(len(words), count) for count in (EXAMPLES, scored_clips, perceptual.CLIPS))
     rows, examples, scores, corners, lipped, extremes = [], {}, [], [], {}, {1: [], -1: []}
@@ -124,7 +125,7 @@ def measure(
         i, real = int(clip["index"]), clip["frames"]
         other = model.clip_audio(source.record(partner(i, words))) if several_words else None
         variants = generate_variants(model, untrained, clip, other)
-        figures = _figures(judge, variants, real, clip["word"] if (words >= 0).all() else None)
+        figures = _figures(judge, variants, real, clip["word"] if readable else None)
         variants["real"] = real
         opening = {name: estimator(frames) for name, frames in variants.items()} if estimator else {}
         activity = {name: metrics.movement(frames)["mouth"] for name, frames in variants.items()}
@@ -216,6 +217,12 @@ def opening_curves(generated: Generated, true: np.ndarray) -> list[dict[str, np.
     """The examples' true and estimated curves by variant, `[29]` each, where the true one is known."""
     rows = np.flatnonzero(np.isin(generated.index, list(generated.examples)) & np.isfinite(true).all(1))
     return [{"true": true[row]} | {name: curve[row] for name, curve in generated.opening.items()} for row in rows]
+
+
+def _knows(judge: Davs, words: tuple[str, ...]) -> bool:
+    """Whether the judge's labels are those of these words; weights of earlier versions state only their number."""
+    own = tuple(judge.config.get("words", ()))
+    return own == words if own else judge.config.model.num_words == len(words)
 
 
 def _figures(

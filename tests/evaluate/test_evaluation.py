@@ -104,6 +104,15 @@ def test_clips_of_another_vocabulary_are_refused(joint_config, clips_folder):
         evaluate(random_model(joint_config), open_clips(clips_folder, "test"))
 
 
+def test_weights_that_read_no_words_are_evaluated_on_clips_of_any_vocabulary(joint_config, clips_folder):
+    joint_config.model.num_words = 9
+    params, batch_stats = random_weights(joint_config)
+    del params["word_classifier"]
+    result = evaluate(Davs(joint_config, params, batch_stats), open_clips(clips_folder, "test"))
+    assert result.figures.retrieval and not result.figures.accuracy
+    assert result.figures.likeness["audio"].read is None
+
+
 def test_untrained_weights_are_fresh_ones_of_the_same_sizes(joint_config, monkeypatch):
     monkeypatch.undo()
     params, batch_stats = random_weights(joint_config)

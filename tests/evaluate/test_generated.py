@@ -17,6 +17,7 @@ from davs_jax.evaluate.generated import (
 from davs_jax.evaluate.lip_sync import Score
 from davs_jax.evaluate.recognition import clips
 from davs_jax.inference import Davs
+from support.tiny_data import WORDS
 from support.tiny_model import random_model, random_weights
 
 
@@ -125,3 +126,13 @@ def test_syncnet_scores_the_real_frames_and_every_driver(model, source, words):
     assert set(table) == {"real", "audio", "video", "shuffled", "photo"}
     assert table["real"].clips == len(source)
     assert set(seen) == {((29, 64, 64, 3), 29 * 640)}
+
+
+@pytest.mark.parametrize(
+    ("own", "number", "reads"), [(WORDS, 4, True), (WORDS[::-1], 4, False), ((), 4, True), ((), 9, False)]
+)
+def test_a_judge_reads_the_words_of_its_own_vocabulary_only(joint_config, model, source, words, own, number, reads):
+    joint_config.words, joint_config.model.num_words = own, number
+    batches = eval_batches(source, 7)
+    made = measure(model, None, source, batches, words, None, scored_clips=0, judge=random_model(joint_config))
+    assert (likeness_table(made, None, 0)["audio"].read is not None) == reads
