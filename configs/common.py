@@ -109,7 +109,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     m.sync_size = 224
     m.flow = False  # a field of displacements moves the photo's pixels before they are blended; needs blend
     # Stride of the decoder's map that gives this field. A coarser one stretches the lips less when the mouth opens, and
-    # leaves its inside to be drawn.
+    # leaves its inside to be generated.
     m.flow_stride = 4
     m.blend = False  # the decoder also outputs a mask: frame = mask · generated + (1 − mask) · photo
 
@@ -128,7 +128,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     d.face_batch_size = 16  # identity images per step, on all devices together; read only if a term uses them
     # Ours: the photo is a generated frame, or at most this many frames before or after them; 0 is any of the clip, as
     # published. Heads turn in a second, lips move in a tenth of one: a photo from nearby leaves the lips to learn.
-    # Whether it helps is undecided (docs/results.md).
+    # On presenters it moved the lips more closely, with three seeds (docs/results.md); configs/real.py has 3.
     d.photo_within = 0
     d.flip = True  # mirror half of the clips horizontally
     d.crop = True  # random crop of the stored frame; else the central one
@@ -146,7 +146,6 @@ def get_config(stage: str = "joint") -> ConfigDict:
     o.schedule = "constant"  # constant, or cosine (decays to zero at the last step)
     o.warmup_steps = 0  # steps in which the learning rate rises linearly from 0
     o.clip_norm = 0.0  # limit of the global gradient norm, per player; 0 is none, as published
-    o.multipliers = ConfigDict()  # ours: learning rate multipliers by layer: {"syncnet/face/conv1": 0.02}
     o.ema_decay = 0.0  # ours: decay of the moving average of the generator player's weights; 0 is none
 
     # Weights of the generator player's terms. 0 removes a term from the step, and the adversary that only it needs.
@@ -160,7 +159,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     w.l1 = 0.0  # L1 between generated and real frames, on the 0…255 scale
     w.mouth = 0.0  # the same inside the mouth box
     w.mouth_l2 = 0.0  # ours: squared error inside the mouth box, on the 0…255 scale
-    w.warp = 0.0  # ours: squared error of the photo that the flow head moved, before anything is drawn over it
+    w.warp = 0.0  # ours: squared error of the photo that the flow head moved, before anything is blended over it
     w.temporal = 0.0  # L1 between consecutive audio-driven frames, outside the mouth box
     w.gan_sequence = 0.0  # sequence discriminator: patch head and audio-match head
     w.gan_frame = 0.0  # frame discriminator: the same heads; off in the official code

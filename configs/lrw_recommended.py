@@ -8,9 +8,9 @@
 Differences from configs/lrw*.py, which stay as published: word vectors normalised over time, speech as log mel
 magnitudes, the contrastive loss over frames, neither the modality adversary nor the person adversary on wid, a decoder
 that moves the photo's own pixels and covers them where it must, the identity loss wherever frames are generated, and
-bfloat16 convolutions. All but the last were compared on small corpora (docs/ablations.md, docs/results.md; the person
-adversary and the identity loss with single runs, the others with three seeds); no recipe has been trained on LRW itself
-yet. configs/synthetic.py, quickstart.py, grid.py and news.py are this recipe in small.
+bfloat16 convolutions. All were compared on small corpora (docs/ablations.md, docs/results.md; the person adversary and
+the identity loss with single runs, the others with three seeds); no recipe has been trained on LRW itself yet.
+configs/synthetic.py, quickstart.py, grid.py and news.py are this recipe in small.
 """
 
 from configs import common, lrw, lrw_generator, lrw_person, lrw_word

@@ -6,8 +6,8 @@
     python -m davs_jax.main --config configs/news.py:generator --workdir runs/news/generator
     python -m davs_jax.main --config configs/news.py --workdir runs/news/joint
 
-Whole speakers are held out: 20 train, 2 validate, 4 test. Generation moves the pixels of the full-size photo, so a film
-is sharper than 64 px.
+Whole speakers are held out: 20 train, 2 validate, 4 test. Generation moves the pixels of the full-size photo, so a
+video is sharper than 64 px.
 """
 
 from configs import common, grid

@@ -7,7 +7,7 @@
 
 `clip` is the video's path below the input folder, with or without its suffix, or the bare name of the file where that
 is unique. The other columns are optional; further ones are ignored. A row without a word still gives the speaker and
-the split.
+the split. Semicolons or tabs may stand for the commas, as spreadsheets export them.
 """
 
 import csv
@@ -25,7 +25,7 @@ from data_prep.cutting import Word
 from data_prep.folders import AnyPath
 from data_prep.plan import PreparationError
 from data_prep.shards import rejected_item
-from davs_jax.files import decoded
+from davs_jax.files import decoded, delimiter
 
 SPLITS = ("train", "val", "test")
 TIMES = ("start", "end")
@@ -140,20 +140,22 @@ def _rows(path: AnyPath) -> tuple[frozenset[str], Iterator[tuple[int, Mapping[st
         text = decoded(data)
     except UnicodeDecodeError as error:
         raise PreparationError(f"{path}: is not text in UTF-8 ({error.reason})", "save it as CSV in UTF-8") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    between, text = delimiter(text, COLUMNS)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True)
     try:
-        header = [name.strip().lower() for name in next(reader, [])]
+        header = [name.strip().lower() for name in next(filter(any, reader), [])]
     except csv.Error as error:
         raise _unreadable(path, reader, error) from error
     needed = ("clip", *(TIMES if "word" in header else ()))
     for name in needed:
         if name not in header:
-            reason = f"{path}, line 1: the header {','.join(header)!r} has no column {name}"
+            reason = f"{path}, line {max(reader.line_num, 1)}: the header {between.join(header)!r} has no column {name}"
             timed = " (times of words are seconds from the first frame)" if name in TIMES else ""
-            raise PreparationError(reason, f"add it{timed}, with commas between the columns")
+            raise PreparationError(reason, f"add it{timed}, with commas, semicolons or tabs between the columns")
     for name in COLUMNS:
         if header.count(name) > 1:
-            raise PreparationError(f"{path}, line 1: the column {name} is there twice", "remove or rename one")
+            reason = f"{path}, line {reader.line_num}: the column {name} is there twice"
+            raise PreparationError(reason, "remove or rename one")
     return frozenset(header), _read_rows(path, reader, header)
 
 
@@ -164,7 +166,7 @@ def _read_rows(path: AnyPath, reader, header: Sequence[str]) -> Iterator[tuple[i
                 continue
             if len(cells) != len(header):
                 reason = f"{path}, line {reader.line_num}: has {len(cells)} values, the header has {len(header)}"
-                raise PreparationError(reason, 'correct it; a value with a comma stands in quotes "…"')
+                raise PreparationError(reason, 'correct it; a value with the delimiter stands in quotes "…"')
             yield reader.line_num, {name: " ".join(cell.split()) for name, cell in zip(header, cells, strict=True)}
     except csv.Error as error:
         raise _unreadable(path, reader, error) from error

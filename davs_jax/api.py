@@ -152,7 +152,8 @@ class Model:
           all words, the most probable first.
 
         Raises:
-          GenerationError: the video shows no face or is too short, or the weights have no word classifier.
+          GenerationError: the video shows no face or is too short, the weights have no word classifier, or `words` are
+            not as many as its labels.
           MediaError: it cannot be read.
         """
         if not self.davs.has("visual_encoder", "word_classifier"):
@@ -168,6 +169,8 @@ class Model:
         logits = self.davs.word_logits(self.davs.wid_from_video(np.stack(crops)[None]))[0].astype(np.float64)
         odds = np.exp(logits - logits.max())
         order, words = np.argsort(-odds, kind="stable"), words or self.davs.config.get("words")
+        if words and len(words) != len(odds):
+            raise GenerationError(f"{len(words)} words, but the weights tell {len(odds)} apart", "give a name for each")
         return [Word(words[i] if words else int(i), float(odds[i] / odds.sum())) for i in order]
 
     @_in_python()

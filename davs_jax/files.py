@@ -1,12 +1,13 @@
-"""Text in any encoding, and writing a local file whole or not at all."""
+"""Text in any encoding, tables with any delimiter, and writing a local file whole or not at all."""
 
 import codecs
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+DELIMITERS = ",;\t"  # of tables; of equals the first
 DRAFT = ".part-"  # how the name of a draft's folder begins; a killed process leaves it behind
 
 MARKS = (  # how a text in an encoding may begin; of UTF-32 first, whose mark begins with that of UTF-16
@@ -32,6 +33,24 @@ def decoded(data: bytes, errors: str = "strict") -> str:
         zeros = [not byte for byte in data[:4]]
         encoding = {(False, True) * 2: "utf-16-le", (True, False) * 2: "utf-16-be"}.get(tuple(zeros), "")
     return data.decode(encoding or "utf-8", errors)
+
+
+def delimiter(text: str, columns: Collection[str]) -> tuple[str, str]:
+    """What separates the values of a table, and the table, blank where Excel may have put a line `sep=…` above it.
+
+    It is the one of `DELIMITERS` that gives the most known names in the first line that is not blank.
+
+    Args:
+      columns: the names that a header may have, in lower case.
+    """
+    if text[:4].lower() == "sep=":
+        text = "\n" + "".join(text.splitlines(keepends=True)[1:])  # lines keep their numbers
+    header = next((line for line in text.splitlines() if line.strip(DELIMITERS + " ")), "")
+
+    def known(character: str) -> int:
+        return sum(cell.strip('" ').lower() in columns for cell in header.split(character))
+
+    return max(DELIMITERS, key=known), text
 
 
 @contextlib.contextmanager

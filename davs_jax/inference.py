@@ -18,7 +18,7 @@ from davs_jax.checkpoint.export import DEMO
 from davs_jax.constants import FPS, SAMPLES_PER_FRAME, SPECTRA
 from davs_jax.errors import ConfigError
 from davs_jax.models import word_vectors
-from davs_jax.models.layers import scaled
+from davs_jax.models.layers import average_pool, scaled
 from davs_jax.parallel import sharding
 from davs_jax.talker import BATCH, Devices, Talker, to_bytes, to_float
 
@@ -235,9 +235,7 @@ def _forwards(model: FrozenConfigDict, mesh: Mesh | None) -> dict[str, Callable]
 
     def pid_from_frames(weights, frames):
         pid, maps = networks["person_encoder"].apply(weights, to_float(frames), train=False)
-        n, size, _, channels = maps[4].shape
-        pooled = maps[4].reshape(n, POOLED, size // POOLED, POOLED, size // POOLED, channels).mean((2, 4))
-        return pid, pooled.reshape(n, -1)
+        return pid, average_pool(maps[4], maps[4].shape[1] // POOLED).reshape(len(frames), -1)
 
     # Results are replicated, so that every process can fetch them.
     whole = {"out_shardings": sharding.replicated(mesh)} if mesh is not None else {}

@@ -133,6 +133,8 @@ def test_lips_are_read_in_the_words_that_the_weights_were_saved_with(model, exam
     assert {guess.word for guess in model.read_lips(example_files / "talk.mp4")} == set(range(count))
     model.davs.config.words = names = tuple(f"WORD{i}" for i in range(count))
     assert {guess.word for guess in model.read_lips(example_files / "talk.mp4")} == set(names)
+    with pytest.raises(GenerationError, match=f"1 words, but the weights tell {count} apart; give a name for each"):
+        model.read_lips(example_files / "talk.mp4", words=["yes"])
 
 
 def test_invalid_arguments_are_refused_at_the_call(model, folder):

@@ -6,7 +6,7 @@
 Clips, photos, audio and figures are the same for all systems of a corpus: the quickstart's synthetic one; news speakers
 that none has seen (data/news at 64 px, where it is prepared); for the one-subject mode one speaker of GRID
 (data/grid_s1 at 64 px, see configs/baselines/one_subject.py). A system takes 8 to 45 minutes of one CPU core, with what
-it starts from; systems.html shows films side by side. DAVS is trained as far as the stage `generator`.
+it starts from; systems.html shows videos side by side. DAVS is trained as far as the stage `generator`.
 """
 
 from pathlib import Path

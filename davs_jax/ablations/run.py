@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from davs_jax import checkpoint, inference
-from davs_jax.ablations import films, measure, table
+from davs_jax.ablations import examples, measure, table
 from davs_jax.data.pipeline import open_sources
 from davs_jax.data.sources import open_clips
 from davs_jax.errors import DavsError
@@ -41,7 +41,7 @@ class Study:
       writer: writes the tables, as `table.write`.
       judges: names of arms by what they measure in all others of the same seed: `syncnet`, `judge`
         (`measure.Judges`), each on the corpus that it was trained on; where there are any, every arm keeps example
-        frames for films.
+        frames to be shown side by side.
       tested: further folders of clips, on whose test split all systems that generate are measured, but those whose
         arm has `.elsewhere` False.
     """
@@ -157,7 +157,7 @@ class Study:
         model = inference.load(root / arm, "job")
         for corpus in wanted:
             source, by = open_clips(corpus, SPLIT), _loaded(judges[corpus], root)
-            keep = films.keeper(root / arm, source, bool(self.judges))
+            keep = examples.keeper(root / arm, source, bool(self.judges))
             if corpus == own:
                 record["figures"] = measure.measure(model, source, by, keep)
             elif not model.missing("audio_encoder"):

@@ -1,11 +1,11 @@
-"""Writes the table of systems: systems.json, systems.md and systems.html, with films side by side."""
+"""Writes the table of systems: systems.json, systems.md and systems.html, with videos side by side."""
 
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from davs_jax.ablations import films
+from davs_jax.ablations import examples
 from davs_jax.ablations.answers import Figures, spread
 from davs_jax.display.page import document, section, table, video
 from davs_jax.files import write_text
@@ -25,7 +25,7 @@ COLUMNS = {
     "picture/identity": "identity ↑",
 }
 COSTS = {"cost/fps": "frames/s", "cost/parameters": "parameters, M"}
-FILM_CLIPS = 4
+VIDEO_CLIPS = 4
 NOTHING = "–"  # in a cell of what was not measured
 READING = (
     "Every row is measured on the test split of the clips named above it, from each clip's first frame and its own "
@@ -54,8 +54,9 @@ def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: 
         cells = [[html.escape(cell) for cell in row] for row in rows]
         body = table([html.escape(header) for header in headers], cells)
         names = dict.fromkeys(r["arm"] for r in of_corpus)
-        if film := films.film({name: output / str(seeds[0]) / name for name in names}, films.file(corpus), FILM_CLIPS):
-            columns, data = film
+        workdirs = {name: output / str(seeds[0]) / name for name in names}
+        if found := examples.side_by_side(workdirs, examples.file(corpus), VIDEO_CLIPS):
+            columns, data = found
             caption = html.escape(f"From left to right: {', '.join(columns)}; with the real audio.")
             body += f"<figure>{video(data)}<figcaption>{caption}</figcaption></figure>"
         parts.append(section(html.escape(corpus), "", body))

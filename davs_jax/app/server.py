@@ -43,7 +43,7 @@ def served(
 
     Args:
       logins: passwords by user; {} or None asks for none.
-      signer: as `credentials.signer` returns it.
+      signer: as `signing.signer` returns it.
       origins: other origins from which the page may be used, by `parse_origin`.
 
     Raises:

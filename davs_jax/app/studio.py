@@ -23,7 +23,7 @@ class Studio:
     """What the page does, without its controls.
 
     Attributes:
-      signer: as `credentials.signer` returns it.
+      signer: as `signing.signer` returns it.
       folder: of temporary files.
     """
 

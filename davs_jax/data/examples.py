@@ -13,8 +13,6 @@ from davs_jax.face_geometry import stored_size
 from davs_jax.media.audio import WINDOWS, Window, stream_windows, syncnet_features, windows
 from davs_jax.models import syncnet
 
-USED_FRAMES = 25  # from FIRST_FRAME on, that training uses, as the official code does
-
 
 @dataclasses.dataclass(frozen=True)
 class View:
@@ -71,7 +69,8 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     """Makes one clip's entries of a training batch.
 
     Windows in time are chosen as in the official code: every second frame, beginning at frame 2 or 3, for the word
-    encoders; a run of these to be generated; any frame as the identity; consecutive frames for the word adversary.
+    encoders; a run of these to be generated; any frame (or one nearby) as the identity; consecutive frames for the
+    word adversary.
 
     Args:
       record: fields of `records.clip_features`.
@@ -103,7 +102,7 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
         near = range(max(first - within, 0), min(last + within + 1, constants.CLIP_FRAMES))
         identity = near[identity * len(near) // constants.CLIP_FRAMES]
     # The official code never chooses the last possible start.
-    adversary = constants.FIRST_FRAME + int(rng.integers(max(USED_FRAMES - model.adversary_frames, 1)))
+    adversary = constants.FIRST_FRAME + int(rng.integers(max(constants.USED_FRAMES - model.adversary_frames, 1)))
     view = View.random(rng, model.image_size, config.data)
     expert = int(rng.integers(syncnet.CLIP_WINDOWS))
 

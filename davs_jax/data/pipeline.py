@@ -23,7 +23,7 @@ import numpy as np
 from davs_jax import constants, systems
 from davs_jax.constants import FACE_KEYS
 from davs_jax.data.channel import through_channel
-from davs_jax.data.examples import USED_FRAMES, View, clip_audio, face_example
+from davs_jax.data.examples import View, clip_audio, face_example
 from davs_jax.data.sources import ClipSource, FaceSource, open_clips, open_faces, text
 from davs_jax.errors import ConfigError, DataError
 from davs_jax.parallel import sharding
@@ -39,12 +39,10 @@ def open_sources(config, keys: Sequence[str]) -> dict[str, ClipSource | FaceSour
       of `clips`, `unlabelled` and `faces` those that are needed.
 
     Raises:
-      ConfigError: the model's windows do not fit into a clip.
       DataError: a folder is unusable, or its sizes differ from the config's.
     """
     sources: dict[str, ClipSource | FaceSource] = {}
     if set(keys) - FACE_KEYS:
-        _check_windows(config.model)
         sources["clips"] = clips = open_clips(config.data.clips, config.data.split, config.words)
         if "word" in keys:
             _check_words(clips, config.model)
@@ -56,13 +54,6 @@ def open_sources(config, keys: Sequence[str]) -> dict[str, ClipSource | FaceSour
     for source in sources.values():
         _check_size(source, "pixels a side", source.image_size, config.model, "image_size")
     return sources
-
-
-def _check_windows(model) -> None:
-    limits = {"word_frames": 12, "sequence_frames": model.word_frames, "adversary_frames": USED_FRAMES}
-    for name, limit in limits.items():
-        if not 1 <= model[name] <= limit:
-            raise ConfigError(f"config.model.{name} is {model[name]}", f"a clip allows 1…{limit}")
 
 
 def _check_words(clips: ClipSource, model) -> None:
@@ -99,7 +90,11 @@ class Order:
 
 
 class Mixed:
-    """The records of two orders: `share` of a batch are of the second, evenly spread over its rows, and unlabelled."""
+    """The records of two orders: `share` of a batch are of the second, evenly spread over its rows, and unlabelled.
+
+    Raises:
+      ConfigError: of one of them a batch would have none.
+    """
 
     def __init__(self, labelled: Order, unlabelled: Order, batch_size: int, share: float):
         self._orders = labelled, unlabelled
@@ -107,6 +102,12 @@ class Mixed:
         self._from = np.diff(ends)  # 0 or 1
         self._place = np.where(self._from, ends[:-1], np.arange(batch_size) - ends[:-1])
         self._counts = batch_size - ends[-1], ends[-1]
+        if share > 0 and 0 in self._counts:
+            raise ConfigError(
+                f"config.data.unlabelled_share is {share}: of {batch_size} clips a step, {ends[-1]} would be of "
+                "config.data.unlabelled",
+                "set a larger config.data.batch_size, or another share, so that each step has some of both",
+            )
 
     def __getitem__(self, i: int) -> dict:
         step, row = divmod(i, len(self._from))

@@ -48,7 +48,7 @@ class Style:
     Attributes:
       adapt_steps: steps of fitting to the photo; None is the default for the weights' origin.
       mark: label the image "AI-generated".
-      signer: as `credentials.signer` returns it.
+      signer: as `signing.signer` returns it.
     """
 
     crop: bool = False

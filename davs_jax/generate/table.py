@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from davs_jax.errors import first_line
-from davs_jax.files import decoded
+from davs_jax.files import decoded, delimiter
 from davs_jax.generate.errors import GenerationError
 
-DELIMITERS = ",;\t"  # of equals the first
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 
 
@@ -76,17 +75,9 @@ def _binary(path: Path) -> GenerationError:
 
 
 def _cells(path: Path, text: str, columns: Sequence[str]) -> Iterator[Row]:
-    lines = io.StringIO(text, newline="")
-    skipped = 0
-    if text[:4].lower() == "sep=":  # Excel's own line
-        lines.readline()
-        skipped = 1
-    delimiter = _delimiter(lines.read(), columns)
-    lines.seek(0)
-    for _ in range(skipped):
-        lines.readline()
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
-    names, line = None, 1 + skipped
+    between, text = delimiter(text, columns)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=between, skipinitialspace=between != "\t", strict=True)
+    names, line = None, 1
     while True:
         try:
             cells = [cell.strip() for cell in next(reader)]
@@ -98,17 +89,7 @@ def _cells(path: Path, text: str, columns: Sequence[str]) -> Iterator[Row]:
             names = _header(path, line, cells, columns)
         elif any(cells):
             yield Row(line, _by_name(path, line, cells, names))
-        line = reader.line_num + 1 + skipped
-
-
-def _delimiter(text: str, columns: Sequence[str]) -> str:
-    """The one that gives the most known names in the first line that is not blank."""
-    header = next((line for line in io.StringIO(text) if line.strip(DELIMITERS + " \r\n")), "")
-
-    def known(delimiter: str) -> int:
-        return sum(cell.strip('" \r\n').lower() in columns for cell in header.split(delimiter))
-
-    return max(DELIMITERS, key=known)
+        line = reader.line_num + 1
 
 
 def _header(path: Path, line: int, cells: list[str], columns: Sequence[str]) -> list[str]:

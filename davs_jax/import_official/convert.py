@@ -208,6 +208,11 @@ def export_checkpoint(source: str, path: Path) -> None:
             "normalise word vectors",
             "export a model that was trained with wid_norm 'none'",
         )
+    if not config.model.align_corners:  # no shape shows it
+        raise CheckpointError(
+            f"{source}: its config.model.align_corners is False, and the official code aligns corners",
+            "export a model that was trained with align_corners True",
+        )
     try:
         state_dicts = export({name: tree for name, tree in params.items() if name in LAYERS}, batch_stats)
         problems = _convert(state_dicts, None)[2]

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from davs_jax.constants import CLIP_FRAMES
+from davs_jax.face_geometry import lower_middle
 from davs_jax.models.batch_norm import BatchNorm
 from davs_jax.models.convolution import convolve
 from davs_jax.models.layers import CONVOLUTION, Array, conv, flatten_time, scaled, torch_default
@@ -28,10 +29,7 @@ CLIP_WINDOWS = CLIP_FRAMES - FRAMES  # windows of a clip whose audio ends within
 
 def mouth_part(images: Array) -> Array:
     """The part of aligned faces `[…, S, S, 3]` that our network sees, `[…, LOWER·S, LOWER·S, 3]`."""
-    side = images.shape[-2]
-    part = round(LOWER * side)
-    left = (side - part) // 2
-    return images[..., side - part :, left : left + part, :]
+    return lower_middle(images, round(LOWER * images.shape[-2]))
 
 
 class _VideoConv(nn.Module):

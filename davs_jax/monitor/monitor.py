@@ -114,8 +114,8 @@ class Monitor:
             if bad := [f"{name} is {value}" for name, value in sorted(values.items()) if not math.isfinite(value)]:
                 raise NotFiniteError(
                     f"step {step}: {', '.join(bad)}; stopped before saving it",
-                    "lower config.optim.learning_rate or set config.optim.clip_norm, and rerun the command: it resumes "
-                    "from the last checkpoint",
+                    "lower config.optim.learning_rate and rerun the command: it resumes from the last checkpoint; or "
+                    "set config.optim.clip_norm and start anew in another workdir",
                 )
             self._sums.update(values)
 

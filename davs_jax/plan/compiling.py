@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from davs_jax import command_line, user_folders
 from davs_jax.display.progress import progress
-from davs_jax.errors import ConfigError, DavsError
+from davs_jax.errors import ConfigError, DavsError, first_line
 from davs_jax.parallel import compilation, sharding
 from davs_jax.plan import collectives, cuda, flops, machines, traffic
 from davs_jax.plan.collectives import Collective
@@ -180,7 +180,7 @@ def _compile(config, machine: Machine, quick: bool) -> Compiled:
         program = traced.lower().compile(options)
     except jax.errors.JaxRuntimeError as error:
         if not (full := out_of_memory(str(error))):
-            raise PlanError(f"the compiler for {machine.name} refuses: {str(error).splitlines()[0]}") from error
+            raise PlanError(f"the compiler for {machine.name} refuses: {first_line(error)}") from error
         peak, limit = full
         seconds = time.perf_counter() - began
         return Compiled(**sizes, held=held, fits=False, peak=peak, limit=limit, temporaries=0, code=0, flops=0, bytes=0,

@@ -11,7 +11,7 @@ import math
 import os
 import re
 
-from davs_jax.errors import DavsError
+from davs_jax.errors import DavsError, first_line
 
 GIB = 2**30
 HOP = 1e-6  # seconds of a message from chip to chip; a rule of thumb, not a stated value
@@ -142,9 +142,8 @@ class Machine:
                 return cuda.devices(self.kind, self.chip.memory, self.chip.bandwidth, self.size)
             return topologies.get_topology_desc(platform="tpu", topology_name=self.name).devices
         except Exception as error:  # each compiler raises its own
-            reason = str(error).splitlines()[0]
             raise MachineError(
-                f"{self.name} is not a machine that {self.compiler()} can describe ({reason})"
+                f"{self.name} is not a machine that {self.compiler()} can describe ({first_line(error)})"
             ) from error
 
 

@@ -3,7 +3,7 @@
 import operator
 from typing import Any
 
-from davs_jax.constants import SPECTRA
+from davs_jax.constants import SPECTRA, USED_FRAMES, WORD_FRAMES
 from davs_jax.errors import ConfigError
 from davs_jax.models import syncnet, word_vectors
 from davs_jax.training import losses
@@ -17,15 +17,13 @@ LEAST = {
     "steps": 1,
     "accumulate": 1,
     "margin": 0,
+    "wid_gradient": 0,
     "audio_gain": 0,
     "video_gain": 0,
     "model.embed_dim": 1,
     "model.wid_dim": 1,
     "model.num_words": 1,
     "model.num_identities": 1,
-    "model.word_frames": 1,
-    "model.sequence_frames": 1,
-    "model.adversary_frames": 1,
     "data.batch_size": 1,
     "data.face_batch_size": 0,
     "data.photo_within": 0,
@@ -35,14 +33,20 @@ LEAST = {
     "optim.discriminator_learning_rate": 0,
     "optim.warmup_steps": 0,
     "optim.clip_norm": 0,
+    "optim.eps": 0,
     "log.every": 1,
+    "log.images_every": 0,
+    "log.eval_every": 0,
+    "log.eval_batches": 0,
     "checkpoint.every": 1,
     "checkpoint.keep": 1,
     "checkpoint.keep_every": 0,
     "profile.steps": 0,
     "profile.after": 0,
 }
-FRACTIONS = ("model.dropout", "data.unlabelled_share", "optim.b1", "optim.b2", "optim.ema_decay")  # 0 or more, below 1
+FRACTIONS = (  # 0 or more, below 1
+    *("model.dropout", "data.unlabelled_share", "data.color_jitter", "optim.b1", "optim.b2", "optim.ema_decay"),
+)
 DTYPES = ("float32", "bfloat16", "float64")  # float64 where JAX has it enabled: for parity tests
 CHOICES = {
     "model.dtype": DTYPES,
@@ -88,10 +92,15 @@ def check(config, policies: tuple[str, ...]) -> None:
     for name, policy in config.remat.items():
         if policy not in policies:
             raise ConfigError(f"config.remat.{name} is {policy!r}", f"it must be one of {', '.join(policies)}")
-    for layer, factor in config.optim.multipliers.items():
-        if not isinstance(factor, int | float) or not factor >= 0:
-            raise ConfigError(f"config.optim.multipliers[{layer!r}] is {factor!r}", "it must be a number, at least 0")
+    _check_windows(config.model)
     _check_mesh(config.mesh)
+
+
+def _check_windows(model) -> None:
+    limits = {"word_frames": WORD_FRAMES, "sequence_frames": model.word_frames, "adversary_frames": USED_FRAMES}
+    for name, most in limits.items():
+        if not 1 <= model[name] <= most:
+            raise ConfigError(f"config.model.{name} is {model[name]}", f"a clip allows 1…{most}")
 
 
 def _check_mesh(mesh) -> None:

@@ -17,6 +17,7 @@ from davs_jax.checkpoint import Checkpoints, lock
 from davs_jax.data import pipeline
 from davs_jax.data.sources import ClipSource, open_clips
 from davs_jax.display import plots
+from davs_jax.errors import DataError
 from davs_jax.evaluate.recognition import recognise
 from davs_jax.monitor import goodput
 from davs_jax.monitor.goodput import Account
@@ -248,7 +249,12 @@ def _validation_clips(config, stage: Stage) -> ClipSource | None:
     shows = config.log.images_every > 0 and set(_talker(config).needs("audio_encoder")) <= set(stage.networks)
     if not (reads or shows):
         return None
-    return open_clips(config.data.clips, config.log.eval_split, config.words)
+    try:
+        return open_clips(config.data.clips, config.log.eval_split, config.words)
+    except DataError as error:
+        raise DataError(
+            f"config.log.eval_split: {error}", "set it to another split, or log.eval_every and log.images_every to 0"
+        ) from error
 
 
 def _reads(stage: Stage) -> bool:

@@ -1,9 +1,6 @@
 """One optax chain per player."""
 
-from collections.abc import Mapping
-
 import optax
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 SCHEDULES = ("constant", "cosine")
 
@@ -31,31 +28,9 @@ def make_optimizers(optim, steps: int) -> dict[str, optax.GradientTransformation
       steps: optimizer steps of the run.
     """
 
-    def chain(peak: float, multipliers: Mapping[str, float]) -> optax.GradientTransformation:
-        transformations = [optax.adam(schedule(optim, steps, peak), b1=optim.b1, b2=optim.b2, eps=optim.eps)]
-        if optim.clip_norm > 0:
-            transformations.insert(0, optax.clip_by_global_norm(optim.clip_norm))
-        if multipliers:
-            transformations.append(_multiplied(multipliers))
-        # A chain of one would nest the state once more, and earlier checkpoints could not be read.
-        return optax.chain(*transformations) if len(transformations) > 1 else transformations[0]
+    def adam(peak: float) -> optax.GradientTransformation:
+        update = optax.adam(schedule(optim, steps, peak), b1=optim.b1, b2=optim.b2, eps=optim.eps)
+        # A chain nests the state: unclipped runs, those of earlier versions too, have none.
+        return optax.chain(optax.clip_by_global_norm(optim.clip_norm), update) if optim.clip_norm > 0 else update
 
-    return {
-        "generator": chain(optim.learning_rate, optim.multipliers),
-        "discriminator": chain(optim.discriminator_learning_rate, {}),
-    }
-
-
-def _multiplied(multipliers: Mapping[str, float]) -> optax.GradientTransformation:
-    """Multiplies the updates of layers, named `network/layer`, and of all layers inside them.
-
-    Stateless, not `optax.masked`: a `MaskedState` would make earlier checkpoints unreadable.
-    """
-
-    def multiply(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
-        flat = flatten_dict(updates, sep="/")
-        for layer, factor in multipliers.items():
-            flat = {path: factor * step if path.startswith(f"{layer}/") else step for path, step in flat.items()}
-        return unflatten_dict(flat, sep="/")
-
-    return optax.stateless(multiply)
+    return {"generator": adam(optim.learning_rate), "discriminator": adam(optim.discriminator_learning_rate)}

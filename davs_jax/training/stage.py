@@ -7,7 +7,6 @@ from types import ModuleType
 
 import jax
 import optax
-from flax.traverse_util import flatten_dict
 from ml_collections import FrozenConfigDict
 
 from davs_jax import models, systems
@@ -89,7 +88,6 @@ class Stage:
         trained = _trained(config, system.TERMS, terms, modalities)
         adversaries = tuple(dict.fromkeys(term.adversary for term in terms.values() if term.adversary))
         used = _networks(terms, modalities, frozen=True) | set(adversaries)
-        _check_layers(config, modules, trained)
         system.check(config, active)
         return cls(
             system=system,
@@ -200,16 +198,3 @@ def _weights(config, terms: Terms, modalities: tuple[str, ...]) -> dict[losses.K
             weight *= losses.uniformity_weight(count)
         weights |= {(name, part): weight for part in term.parts if part not in absent}
     return weights
-
-
-def _check_layers(config, modules: Mapping[str, models.Module], trained: tuple[str, ...]) -> None:
-    """Every layer of `config.optim.multipliers` must be one that the generator player trains."""
-    if not (layers := tuple(config.optim.multipliers)):
-        return
-    inputs, names = models.example_inputs(config.model), set()
-    for network in {layer.partition("/")[0] for layer in layers} & set(trained):
-        init = functools.partial(modules[network].init, jax.random.key(0), train=False)
-        names |= flatten_dict({network: jax.eval_shape(init, *inputs[network])["params"]}, sep="/").keys()
-    for layer in layers:
-        if not any(name.startswith(f"{layer}/") for name in names):
-            raise ConfigError(f"config.optim.multipliers names {layer!r}, but the stage trains no such layer")

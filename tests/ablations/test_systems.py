@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs.baselines import table
-from davs_jax.ablations import films, systems
+from davs_jax.ablations import examples, systems
 from davs_jax.ablations.run import Study, StudyError
 from davs_jax.evaluate.generated import Generated
 from davs_jax.training.stage import Stage
@@ -23,7 +23,7 @@ def kept(workdir, source, value: int) -> None:
     clip = {name: np.full((29, 64, 64, 3), shade, np.uint8) for name, shade in (("photo", 9), ("real", 5))}
     made = Generated(np.zeros(1), {}, {}, {}, {3: clip | {"audio": np.full((29, 64, 64, 3), value, np.uint8)}})
     workdir.mkdir(parents=True)
-    films.keeper(workdir, source, True)(made)
+    examples.keeper(workdir, source, True)(made)
 
 
 class Source:
@@ -56,12 +56,12 @@ def test_systems_stand_in_a_table_of_their_corpus_beside_the_photo_and_the_real_
     assert json.loads((tmp_path / "systems.json").read_text())["arms"] == ARMS
 
 
-def test_the_page_shows_films_side_by_side(page, tmp_path):
+def test_the_page_shows_videos_side_by_side(page, tmp_path):
     assert page.read_text().count("<video") == 1
     workdirs = {name: tmp_path / "0" / name for name in ("davs", "glance", "nothing")}
-    columns, data = films.film(workdirs, films.file("a"), 4)
+    columns, data = examples.side_by_side(workdirs, examples.file("a"), 4)
     assert columns == ["the photo", "the real clip", "davs", "glance"] and data[4:8] == b"ftyp"
-    assert films.film({"nothing": tmp_path}, films.file("a"), 4) is None
+    assert examples.side_by_side({"nothing": tmp_path}, examples.file("a"), 4) is None
 
 
 @pytest.mark.parametrize("arm", table.ARMS)

@@ -10,6 +10,7 @@ from davs_jax.baselines.glance import examples, training
 from davs_jax.baselines.glance.flow import optical_flow
 from davs_jax.baselines.glance.networks import Conv, lips_size
 from davs_jax.baselines.glance.talker import Glance
+from davs_jax.baselines.mouth_region import mouth_region
 from davs_jax.data.sources import open_clips
 from davs_jax.errors import ConfigError
 from davs_jax.generate.drivers import Speech
@@ -73,7 +74,7 @@ def test_an_example_holds_the_lips_of_16_frames_and_their_audio(config, clips_fo
 def test_the_lip_region_holds_the_mouth_box():
     marked = np.zeros((256, 256, 1), np.uint8)
     marked[170:234, 64:192] = 1
-    assert examples.lips(marked).sum() == marked.sum() and examples.lips(marked).shape == (128, 128, 1)
+    assert mouth_region(marked).sum() == marked.sum() and mouth_region(marked).shape == (128, 128, 1)
 
 
 @pytest.mark.parametrize("motion", [(0.6, 0.0), (0.0, -0.5), (0.3, 0.4)])

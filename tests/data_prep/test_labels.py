@@ -40,6 +40,13 @@ def test_tables_of_spreadsheets_are_read_in_their_encoding(read, encoding):
     assert table.videos["a.mp4"].words[0].text == "السلام"
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_tables_of_spreadsheets_are_read_with_their_delimiter(read, mark):
+    text = "clip|word|start|end\na|hi, you|0|1\n".replace("|", mark)
+    assert read(text).videos["a.mp4"].words[0].text == "hi, you"
+    assert read(f"sep={mark}\r\n{text}").videos["a.mp4"].words[0].line == 3
+
+
 def test_words_of_low_confidence_are_left_out_and_counted(read):
     text = "clip,word,start,end,confidence\na,hi,0,1,0.4\na,you,1,2,0.5\n"
     table = read(text)
@@ -63,7 +70,7 @@ TIMED = "clip,word,start,end,confidence\n"
     [
         ("", "line 1: the header '' has no column clip; add it"),
         ("name,word\na,hi\n", "the header 'name,word' has no column clip"),
-        ("clip;word\na;hi\n", "the header 'clip;word' has no column clip; add it, with commas between"),
+        ("clip|word\na|hi\n", "the header 'clip|word' has no column clip; add it, with commas, semicolons or tabs"),
         ("clip,word,start\na,hi,0\n", "has no column end; add it (times of words are seconds"),
         ("clip,clip\na,a\n", "the column clip is there twice"),
         (TIMED + "a,hi,2,1,1\n", "line 2: start '2' is after the end '1'; correct the times"),

@@ -148,10 +148,19 @@ def test_another_model_than_the_published_one_is_not_exported(published, weights
     assert "\n" not in str(stopped.value)
 
 
-def test_normalised_word_vectors_are_not_exported(published, weights, tmp_path):
-    published.model.wid_norm = "mean"
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("wid_norm", "mean", "its config.model.wid_norm is 'mean', and the official code does not"),
+        ("align_corners", False, "its config.model.align_corners is False, and the official code aligns"),
+    ],
+)
+def test_what_no_shape_shows_and_the_official_code_does_not_do_is_not_exported(
+    published, weights, tmp_path, name, value, says
+):
+    published.model[name] = value
     checkpoint.save_weights(tmp_path / "ours", published, *weights)
-    with pytest.raises(SystemExit, match=r"ours: its config.model.wid_norm is 'mean', and the official code does not"):
+    with pytest.raises(SystemExit, match=f"ours: {says}"):
         main(["--export", str(tmp_path / "ours"), str(tmp_path / "official.pth.tar")])
 
 

@@ -19,11 +19,11 @@ from davs_jax import checkpoint
 from davs_jax.checkpoint.export import leaves
 from davs_jax.data import records
 from davs_jax.data.sources import open_clips
-from davs_jax.errors import ConfigError
+from davs_jax.errors import ConfigError, DataError
 from davs_jax.monitor.monitor import Monitor, NotFiniteError
 from davs_jax.parallel import sharding
 from davs_jax.training import loop as train_module
-from davs_jax.training.loop import _show_generated, _stop_signals, _validate, train
+from davs_jax.training.loop import _show_generated, _stop_signals, _validate, _validation_clips, train
 from davs_jax.training.stage import Stage
 from davs_jax.training.state import DavsState, abstract_state
 from support.runs import STALLING, events, wait_for
@@ -238,6 +238,15 @@ def test_a_nan_stops_the_run_before_it_is_saved(audio_config, tmp_path):
     with pytest.raises(NotFiniteError, match=r"step [12]: .*loss/word_ce_audio is nan"):
         train(audio_config, tmp_path / "run")
     assert checkpoint.checkpoint_steps(tmp_path / "run") == []
+
+
+def test_a_corpus_without_a_validation_split_is_refused_with_the_settings_that_want_one(word_config, tmp_path):
+    features = records.clip_features(WORDS, SPEAKERS)
+    (tmp_path / "clips").mkdir()
+    word_config.data.clips = write_shards(tmp_path / "clips", "clips", features, {"train": [clip_record(0)]})
+    word_config.log.eval_every = 1
+    with pytest.raises(DataError, match=r"eval_split: .* has no split 'val'; it has \['train'\]; .*log\.eval_every"):
+        _validation_clips(word_config, Stage.from_config(word_config))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from davs_jax.baselines.glance.networks import COLUMNS, FILTERS, FRAMES
+from davs_jax.baselines.mouth_region import mouth_region
 from davs_jax.constants import CLIP_FRAMES, SAMPLE_RATE
 from davs_jax.data.examples import View, audio_windows
 from davs_jax.data.sources import text
@@ -13,12 +14,6 @@ from davs_jax.media.audio import Window, log_mel, stream_windows
 
 # The frame's own 40 ms; a floor of one unit of int16, since the lowest filters hold no frequency of the spectrum.
 WINDOW = Window(COLUMNS, 0, functools.partial(log_mel, filters=FILTERS, lowest=0, highest=SAMPLE_RATE // 2, floor=1.0))
-
-
-def lips(images: np.ndarray) -> np.ndarray:
-    """The lip region of aligned faces `[…, S, S, C]`: the middle of the lower half, `[…, S/2, S/2, C]`."""
-    side = images.shape[-2]
-    return images[..., side // 2 :, side // 4 : side // 4 + side // 2, :]
 
 
 def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[str]) -> dict[str, np.ndarray]:
@@ -36,7 +31,7 @@ def clip_example(record: dict, rng: np.random.Generator, config, keys: Sequence[
     start, other = int(rng.integers(CLIP_FRAMES - FRAMES + 1)), int(rng.integers(CLIP_FRAMES))
 
     def read(t: int) -> np.ndarray:
-        return lips(view(record["frames"][t], f"{name}, frame {t},"))
+        return mouth_region(view(record["frames"][t], f"{name}, frame {t},"))
 
     example = {"frames": np.stack([read(t) for t in range(start, start + FRAMES)])}
     if "photo" in keys:

@@ -9,8 +9,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from davs_jax import models
-from davs_jax.baselines.glance.examples import lips
 from davs_jax.baselines.glance.networks import FILTERS, FRAMES, lips_size
+from davs_jax.baselines.mouth_region import mouth_region, opacity
 from davs_jax.parallel import sharding
 from davs_jax.talker import Talker, to_bytes, to_float
 
@@ -25,7 +25,7 @@ class Glance(Talker):
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
         self._generate = _forward(FrozenConfigDict(self.config.model), self.mesh)
-        self._opacity = _opacity(lips_size(self.image_size))
+        self._opacity = opacity(lips_size(self.image_size), FEATHER).astype(np.float32)
 
     @staticmethod
     def default_batch(model: ConfigDict) -> int:
@@ -52,18 +52,12 @@ class Glance(Talker):
             start = max(0, min(start, len(wid) - FRAMES))  # the last group is the last 16 frames
             audio, group = wid[start : start + FRAMES], np.array(photos[start : start + FRAMES])
             whole = np.concatenate([audio, np.repeat(audio[-1:], FRAMES - len(audio), 0)]).reshape(1, -1, FILTERS)
-            generated = self._generate(self._weights("lip_generator"), lips(photos[start])[None], whole)
-            place = lips(group)
+            generated = self._generate(self._weights("lip_generator"), mouth_region(photos[start])[None], whole)
+            place = mouth_region(group)
             mixed = place + self._opacity * (np.asarray(generated)[: len(audio)].astype(np.float32) - place)
             place[:] = np.rint(mixed).astype(np.uint8)
             made[start : start + FRAMES] = group
         return made, None
-
-
-def _opacity(side: int) -> np.ndarray:
-    """`[side, side, 1]`: 1 inside the lip region, 0 at all edges but the lower, which is the face's own."""
-    rise = np.clip((np.arange(side) + 0.5) / (FEATHER * side), 0, 1)
-    return (rise[:, None] * np.minimum(rise, rise[::-1]))[..., None].astype(np.float32)
 
 
 @functools.lru_cache(maxsize=8)

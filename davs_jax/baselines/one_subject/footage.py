@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from davs_jax.baselines.mouth_region import mouth_region
 from davs_jax.baselines.one_subject import texture
 from davs_jax.baselines.one_subject.examples import lip_points
 from davs_jax.constants import CLIP_FRAMES
@@ -46,7 +47,7 @@ def fit(config) -> dict[str, np.ndarray]:
     view, faces = View.central(model.image_size), []
     for at in chosen:
         clip, frame = divmod(int(at), CLIP_FRAMES)
-        faces.append(texture.mouth_region(view(source.record(clip)["frames"][frame], f"clip {clip}, frame {frame},")))
+        faces.append(mouth_region(view(source.record(clip)["frames"][frame], f"clip {clip}, frame {frame},")))
     found = {
         "mean": mean,
         "basis": basis,

@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import FrozenConfigDict
 
 from davs_jax import models
+from davs_jax.baselines.mouth_region import mouth_region
 from davs_jax.baselines.one_subject import retiming, texture
 from davs_jax.talker import Talker
 
@@ -51,7 +52,7 @@ class OneSubject(Talker):
         self._check_size(photos)
         made = np.array(photos)
         for frame, shape in zip(made, wid, strict=True):
-            region = texture.mouth_region(frame)
+            region = mouth_region(frame)
             region[:] = texture.blended(region, self.mouth(shape))
         return made, None
 

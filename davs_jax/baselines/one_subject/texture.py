@@ -3,18 +3,13 @@
 import cv2
 import numpy as np
 
+from davs_jax.baselines.mouth_region import opacity
 from davs_jax.media.faces.mesh import INNER_LIPS
 
 NEAREST = 12  # frames whose median a texture is
 SPREAD = 0.5  # σ of the weights, in distances of the nearest shapes' median
 DETAIL = 1 / 32  # σ of the blur that separates detail, of the region's side
 FEATHER = 1 / 6  # of the region's side: where the texture fades into the target
-
-
-def mouth_region(images: np.ndarray) -> np.ndarray:
-    """The middle of the lower half of aligned faces `[…, S, S, C]`: `[…, S/2, S/2, C]`."""
-    side = images.shape[-2]
-    return images[..., side // 2 :, side // 4 : side // 4 + side // 2, :]
 
 
 def nearest(shape: np.ndarray, bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,9 +70,7 @@ def in_region(lips: np.ndarray, side: int) -> np.ndarray:
 def blended(target: np.ndarray, texture: np.ndarray) -> np.ndarray:
     """A mouth region in the place of a target's, uint8 `[h, h, 3]`: its colours are shifted to the target's at its rim,
     and it fades in from all edges but the lower."""
-    side = len(target)
-    rise = np.clip((np.arange(side) + 0.5) / (FEATHER * side), 0, 1)
-    opacity = (rise[:, None] * np.minimum(rise, rise[::-1]))[..., None]
-    rim = (opacity > 0) & (opacity < 1)
+    shown = opacity(len(target), FEATHER)
+    rim = (shown > 0) & (shown < 1)
     shift = ((target.astype(np.float64) - texture) * rim).sum((0, 1)) / max(int(rim.sum()), 1)
-    return np.rint(np.clip(target + opacity * (texture + shift - target), 0, 255)).astype(np.uint8)
+    return np.rint(np.clip(target + shown * (texture + shift - target), 0, 255)).astype(np.uint8)
