@@ -16,6 +16,8 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import ConfigDict
 
+from davs_jax.errors import DavsError, first_line
+
 CLOSED_PIPE = 141  # exit status when the reader of the output has ended, as shells report SIGPIPE
 
 
@@ -84,6 +86,24 @@ def command(main: Callable) -> Callable:
             raise SystemExit(f"the standard output cannot be written ({cause.strerror})") from None
 
     return run
+
+
+@contextlib.contextmanager
+def sentences(program: str, place: object = "a file") -> Iterator[None]:
+    """Ends the process with one sentence and status 1 where it meets an expected error: a DavsError or an OSError.
+
+    Args:
+      place: to name where an OSError names no file.
+    """
+    try:
+        yield
+    except DavsError as error:
+        raise SystemExit(f"{program}: {' '.join(str(error).split())}") from error
+    except BrokenPipeError:
+        raise  # for `command`
+    except OSError as error:
+        reason = f"{error.filename or place}: {error.strerror or first_line(error)}"
+        raise SystemExit(f"{program}: {reason}; check the file, its folder and its disk") from error
 
 
 def _unread(stream) -> bool:

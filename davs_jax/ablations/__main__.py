@@ -41,20 +41,13 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--config={args.config} cannot be loaded ({type(error).__name__}: {error})")
     # Imported here, so that an invalid command line is refused at once, without the seconds that JAX takes to load.
     from davs_jax.ablations.run import Study
-    from davs_jax.errors import DavsError
 
     options = {key.lower(): config[key] for key in ("WRITER", "JUDGES", "TESTED") if key in config}
     study = Study(arms, get_config, args.output, **options)
-    try:
+    with command_line.sentences(parser.prog, args.output):
         done = study.run(args.seeds, args.only)
         print(f"{study.write(args.seeds)}: {'done' if done else 'stopped; run the same command again to resume'}")
-        return 0 if done else STOPPED
-    except DavsError as error:
-        raise SystemExit(f"{parser.prog}: {error}") from error
-    except OSError as error:
-        raise SystemExit(
-            f"{parser.prog}: {error.filename or args.output} cannot be written ({error.strerror})"
-        ) from error
+    return 0 if done else STOPPED
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 from davs_jax import command_line
-from davs_jax.errors import DavsError
 
 
 @command_line.command
@@ -22,9 +21,8 @@ def main(argv: list[str] | None = None) -> int:
         args = _parser().parse_args(argv)
         from davs_jax.app import command
 
-        command.run(args)
-    except DavsError as error:
-        raise SystemExit(f"davs-app: {error}") from error
+        with command_line.sentences("davs-app"):
+            command.run(args)
     except KeyboardInterrupt:
         pass
     return 0

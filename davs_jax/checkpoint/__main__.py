@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 from davs_jax import command_line
 from davs_jax.checkpoint import checksums, reading
 from davs_jax.checkpoint.export import WEIGHTS, as_path, leaves
-from davs_jax.errors import DavsError
 
 
 def _list(workdir: str) -> None:
@@ -94,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     export.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: %(default)s")
     args = parser.parse_args(argv)
-    try:
+    with command_line.sentences(parser.prog, args.path):
         match args.command:
             case "ls":
                 _list(args.path)
@@ -104,8 +103,6 @@ def main(argv: list[str] | None = None) -> int:
                 _show(args.path)
             case "export":
                 reading.export_weights(args.path, args.folder, args.dtype, args.words)
-    except DavsError as error:
-        raise SystemExit(f"{parser.prog}: {error}") from error
     return 0
 
 

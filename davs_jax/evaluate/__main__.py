@@ -16,7 +16,7 @@ from davs_jax import command_line, inference
 from davs_jax.checkpoint.export import DEMO
 from davs_jax.command_line import add_checkpoint_option, add_gain_options, whole
 from davs_jax.data.sources import ClipSource, open_clips, open_faces
-from davs_jax.errors import DataError, DavsError
+from davs_jax.errors import DataError
 from davs_jax.evaluate.evaluation import Evaluation, evaluate
 from davs_jax.evaluate.lip_sync import Scorer
 from davs_jax.evaluate.perceptual import ALEXNET, INCEPTION, PerceptualMetrics
@@ -35,18 +35,12 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not (args.data or args.compare):
         parser.error("name the clips with --data, or reports with --compare")
-    try:
+    with command_line.sentences(parser.prog, args.output):
         processes.initialize()
         if args.compare:
             print(f"{comparison.write_comparison(args.compare, args.output)}: {len(args.compare)} reports")
         else:
             _evaluate(args)
-    except DavsError as error:
-        raise SystemExit(f"{parser.prog}: {error}") from error
-    except OSError as error:
-        raise SystemExit(
-            f"{parser.prog}: {error.filename or args.output} cannot be written ({error.strerror})"
-        ) from error
     return 0
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from davs_jax import command_line
 from davs_jax.constants import FPS, INTERRUPTED
-from davs_jax.errors import DavsError
 
 
 @command_line.command
@@ -21,9 +20,8 @@ def main(argv: list[str] | None = None) -> int:
         args = _parser().parse_args(argv)
         from davs_jax.generate import command
 
-        return command.run(args)
-    except DavsError as error:
-        raise SystemExit(f"davs-generate: {' '.join(str(error).split())}") from error
+        with command_line.sentences("davs-generate"):
+            return command.run(args)
     except KeyboardInterrupt:
         print("davs-generate: interrupted; an output that was being written is incomplete", file=sys.stderr)
         return INTERRUPTED

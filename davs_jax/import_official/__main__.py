@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from davs_jax import command_line
-from davs_jax.errors import DavsError
 from davs_jax.import_official import convert
 
 
@@ -28,13 +27,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("out", metavar="OUT", help="folder to write; with --export, the .pth.tar to write")
     parser.add_argument("--export", action="store_true", help="write our weights in the official layout")
     args = parser.parse_args(argv)
-    try:
+    with command_line.sentences(parser.prog, args.out):
         if args.export:
             convert.export_checkpoint(args.source, Path(args.out))
         else:
             convert.import_checkpoint(Path(args.source), args.out)
-    except DavsError as error:
-        raise SystemExit(f"{parser.prog}: {error}") from error
     return 0
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from davs_jax import command_line
 from davs_jax.constants import INTERRUPTED
-from davs_jax.errors import DavsError
 
 
 @command_line.command
@@ -20,9 +19,8 @@ def main(argv: list[str] | None = None) -> int:
         args = _parser().parse_args(argv)
         from davs_jax.sync import command
 
-        return command.run(args)
-    except DavsError as error:
-        raise SystemExit(f"davs-sync: {error}") from error
+        with command_line.sentences("davs-sync"):
+            return command.run(args)
     except KeyboardInterrupt:
         print("davs-sync: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -61,7 +61,10 @@ def test_the_command_writes_one_self_contained_report(workdir, spoken, tmp_path,
         ({"--checkpoint": "/nowhere"}, "/nowhere holds no weights"),
         ({"--data": "/nowhere"}, "/nowhere holds no finished shards"),
         ({"--split": "exam"}, "no split 'exam'"),
-        ({"--output": "/dev/null/report"}, "/dev/null/report cannot be written"),
+        (
+            {"--output": "/dev/null/report"},
+            "/dev/null/report: Not a directory; check the file, its folder and its disk",
+        ),
     ],
 )
 def test_invalid_arguments_are_refused_in_one_sentence(workdir, clips_folder, tmp_path, changed, message):

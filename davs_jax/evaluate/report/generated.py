@@ -9,17 +9,21 @@ from davs_jax.display.page import bracketed, decimals, image, percent, section, 
 from davs_jax.evaluate.generated import VARIANTS
 from davs_jax.evaluate.lip_sync import VARIANTS as SYNCNET_VARIANTS
 from davs_jax.evaluate.mouth_opening import TRUSTED
-from davs_jax.evaluate.sections import Landmarks, Likeness, Lips, LipSync, Mean, Motion, MouthMotion, Perceptual
+from davs_jax.evaluate.sections import (
+    Landmarks,
+    Likeness,
+    Lips,
+    LipSync,
+    Mean,
+    Motion,
+    MouthMotion,
+    Perceptual,
+    described,
+)
 
 OURS = ("audio", "video")  # rows in bold
-CLOSENESS = {
-    "psnr": "PSNR, dB ↑",
-    "ssim": "SSIM ↑",
-    "mouth_psnr": "mouth PSNR, dB ↑",
-    "mouth_l1": "mouth L1 ↓",
-    "legacy_psnr": "legacy PSNR, dB",
-}
-OTHERS = {"jitter": "jitter ↓", "sharpness": "mouth sharpness", "identity": "identity ↑", "read": "words read ↑"}
+CLOSENESS = ("psnr", "ssim", "mouth_psnr", "mouth_l1", "legacy_psnr")
+OTHERS = ("jitter", "sharpness", "identity", "read")
 
 
 def _thousandths(value: float) -> str:
@@ -49,14 +53,14 @@ def likeness(found: Mapping[str, Likeness] | None, words: int) -> str:
     )
 
 
-def _likeness_table(found: Mapping[str, Likeness], columns: dict[str, str]) -> str:
-    shown = [name for name in columns if getattr(found["audio"], name) is not None]
+def _likeness_table(found: Mapping[str, Likeness], columns: Sequence[str]) -> str:
+    shown, labels = [name for name in columns if getattr(found["audio"], name) is not None], described(Likeness)
 
     def cell(figure: Mean, name: str) -> str:
         return bracketed(figure.mean, figure.low, figure.high, FORMATS.get(name, decimals))
 
     rows = [(VARIANTS[v], *(cell(getattr(figures, name), name) for name in shown)) for v, figures in found.items()]
-    return table(("driven by", *(columns[name] for name in shown)), rows, main=OURS, keys=list(found))
+    return table(("driven by", *(labels[name][1].label for name in shown)), rows, main=OURS, keys=list(found))
 
 
 def lip_sync(found: Mapping[str, Mapping[str, LipSync]] | None) -> str:
