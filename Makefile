@@ -1,5 +1,5 @@
 # make quickstart   installs, makes the synthetic corpus, trains, evaluates; writes a video and a report
-# make test         installs and runs the style check and all tests
+# make test         installs and runs the style check and all tests but the long ones (CONTRIBUTING.md)
 # make check        installs and checks the style only
 
 PYTHON ?= python3

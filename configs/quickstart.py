@@ -2,7 +2,7 @@
 
     python -m davs_jax.main --config configs/quickstart.py:word --workdir runs/quickstart/word
 
-`configs/synthetic.py` with fewer people and steps. The stages are word, person, generator and joint, in this order.
+`configs/synthetic.py` with fewer people and steps. The stages are word and person, generator, joint.
 """
 
 from configs import common, synthetic

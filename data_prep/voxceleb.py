@@ -92,7 +92,7 @@ def cuts(name: str, most: int | None, frames: int) -> list[Cut]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command.parser(
         "Prepares VoxCeleb2 for training: known speakers, no word labels.",
-        "python -m data_prep.voxceleb --input VoxCeleb2 --output data/voxceleb --image-size 256",
+        "python -m data_prep.voxceleb --input VoxCeleb2 --output data/voxceleb2 --image-size 256",
     )
     parser.add_argument("--clips", type=whole(1), metavar="N", help="at most N clips per utterance (default: all)")
     add_val_fraction(parser, 0.02, "source videos")

