@@ -15,7 +15,9 @@ from davs_jax.monitor import status
 @command_line.command
 def main(argv: Sequence[str] | None = None) -> int:
     """Shows a run; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m davs_jax.monitor", description="Shows a run on one page of the terminal.")
+    parser = argparse.ArgumentParser(
+        prog="python -m davs_jax.monitor", description="Shows a run on one page of the terminal."
+    )
     parser.add_argument("workdir", type=Path, help="folder of the run")
     parser.add_argument("--once", action="store_true", help="print the page once and exit")
     parser.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between updates; default: 2")
