@@ -19,13 +19,13 @@ from davs_jax.generate.footage import read_source
 from davs_jax.generate.read import check_fps, read_driving_video, read_speech
 from davs_jax.generate.result import LONGEST
 from davs_jax.generate.talk import Source, generate, whole_images
-from davs_jax.inference import Davs
 from davs_jax.media import video as files
 from davs_jax.media.faces.alignment import aligned_crop
 from davs_jax.media.faces.smoothing import Steady
 from davs_jax.media.photo import Photo, photo_of
 from davs_jax.media.video.streams import resampled
 from davs_jax.sync import audio_offset
+from davs_jax.talker import Talker
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Model:
       davs: the networks' batched forwards.
     """
 
-    def __init__(self, davs: Davs):
+    def __init__(self, davs: Talker):
         self.davs = davs
 
     @_in_python()

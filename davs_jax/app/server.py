@@ -16,7 +16,7 @@ from davs_jax.app.origins import Origins
 from davs_jax.app.studio import Studio, page
 from davs_jax.app.upload_folder import swept, temporary_folder
 from davs_jax.errors import first_line
-from davs_jax.inference import Davs
+from davs_jax.talker import Talker
 
 INSTALL = "pip install 'davs_jax[app]'"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")  # in either case
@@ -31,7 +31,7 @@ STYLE = """
 
 @contextlib.contextmanager
 def served(
-    model: Davs,
+    model: Talker,
     limits: Limits | None = None,
     host: str = "127.0.0.1",
     port: int = 7860,

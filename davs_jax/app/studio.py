@@ -13,7 +13,7 @@ from davs_jax.app.limits import Limits
 from davs_jax.constants import FPS
 from davs_jax.errors import DavsError
 from davs_jax.generate.jobs import Job, Style, make, read_driver
-from davs_jax.inference import Davs
+from davs_jax.talker import Talker
 
 VOICE, VIDEO = "A voice", "A driving video"
 
@@ -27,7 +27,7 @@ class Studio:
       folder: of temporary files.
     """
 
-    model: Davs
+    model: Talker
     signer: object
     limits: Limits
     folder: Path

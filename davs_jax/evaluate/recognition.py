@@ -13,6 +13,7 @@ from davs_jax.evaluate.sections import Accuracy, Retrieval, Share, Synchronisati
 from davs_jax.inference import Davs
 from davs_jax.media import offsets
 from davs_jax.models import flatten_time
+from davs_jax.talker import Talker
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def clips(batches: Iterable[dict]) -> Iterator[dict]:
             yield {key: value[i] for key, value in batch.items()}
 
 
-def encode(model: Davs, batches: Iterable[dict], persons: bool = False, every_frame: bool = False) -> Vectors:
+def encode(model: Talker, batches: Iterable[dict], persons: bool = False, every_frame: bool = False) -> Vectors:
     """Runs the encoders over `data.eval_batches`.
 
     Args:
