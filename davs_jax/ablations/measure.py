@@ -21,6 +21,7 @@ from davs_jax.inference import Davs
 from davs_jax.talker import Talker
 
 MAJORITY = 0.5  # of the clips with one person: with more, a guess already names the person
+GUESS = "probe/person_guess"  # the share of the person with most clips
 PROBES = (
     *("word_from_pid", "word_from_maps", "person_from_pid"),
     *(f"person_from_{side}_wid{view}" for side in ("video", "audio") for view in ("", "_frames", "_moments")),
@@ -72,8 +73,10 @@ def measure(
             figures |= _modality(vectors)
     found, _ = disentanglement.probes(vectors, 0, PROBES)
     for name, probes in found.items():
-        if name.startswith("person") and probes.chance > MAJORITY:
-            continue
+        if name.startswith("person"):
+            if probes.chance > MAJORITY:
+                continue
+            figures[GUESS] = probes.chance
         figures |= {f"probe/{name}": probes.accuracy, f"probe/{name}_mlp": probes.mlp.accuracy}
     if not model.missing("audio_encoder"):
         figures |= _generated(model, source, vectors, judges, keep)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from davs_jax.ablations.answers import QUESTIONS, Answer, Figures, answer, spread
+from davs_jax.ablations.measure import GUESS
 from davs_jax.display import plots
 from davs_jax.display.page import document, image, section, table
 from davs_jax.files import replacing, write_text
@@ -92,7 +93,9 @@ def write(output: Path, arms: Mapping[str, str], seeds: Sequence[int], records: 
     write_text(output / f"{NAME}.md", _markdown(_progress(arms, seeds, records), tables))
     plotted = {title: _plot(figures, *kind) for title, kind in _kinds(figures).items()}
     if points := _persons(figures):
-        plotted[PERSONS] = plots.scatter(points, "words read, %", "persons that the best probe reads, %")
+        guesses = [100 * seed[GUESS] for seeds in figures.values() for seed in seeds.values() if GUESS in seed]
+        guess = guesses[0] if guesses else None  # records of earlier versions lack it
+        plotted[PERSONS] = plots.scatter(points, "words read, %", "persons that the best probe reads, %", guess)
     for title, plot in plotted.items():
         with replacing(output / PLOTS[title]) as draft:
             draft.write_bytes(plot)

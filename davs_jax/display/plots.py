@@ -176,25 +176,32 @@ def seeds(figures: dict[str, dict[str, Sequence[float]]]) -> bytes:
     return _encoded(figure)
 
 
-def scatter(figures: dict[str, dict[str, Sequence[tuple[float, float]]]], x: str, y: str) -> bytes:
-    """One plot per title, of every arm's shares (x, y) in percent: a dot for every seed, the name at their mean → PNG.
+def scatter(
+    figures: dict[str, dict[str, Sequence[tuple[float, float]]]], x: str, y: str, guess: float | None = None
+) -> bytes:
+    """One plot per title, of every arm's shares (x, y) in percent: a dot for every seed → PNG.
 
     Args:
       figures: by title and arm.
       x, y: names of the axes.
+      guess: the share y of one who guesses, as a line.
     """
     figure = Figure(figsize=(12, 5), layout="constrained")
+    arms = dict.fromkeys(arm for by_arm in figures.values() for arm in by_arm)
+    colors = {arm: f"C{number % 10}" for number, arm in enumerate(arms)}
+    named = {}
     for axes, (title, by_arm) in zip(figure.subplots(1, len(figures), squeeze=False)[0], figures.items(), strict=True):
         for arm, points in by_arm.items():
-            dots = axes.plot(*zip(*points, strict=True), "o", alpha=0.6, markersize=5)
-            axes.annotate(
-                arm, np.mean(points, 0), (4, 3), textcoords="offset points", fontsize=7, color=dots[0].get_color()
-            )
+            marker = "osD^v"[list(arms).index(arm) // 10 % 5]  # ten colours, then another shape
+            (named[arm],) = axes.plot(*zip(*points, strict=True), marker, color=colors[arm], alpha=0.7, markersize=5)
+        if guess is not None:
+            named["guessing"] = axes.axhline(guess, color="0.6", linestyle="--", linewidth=1)
         axes.set_xlim(-4, 104)
         axes.set_ylim(-4, 104)
         axes.set_xlabel(x, fontsize=8)
         axes.set_ylabel(y, fontsize=8)
         _plain(axes, title)
+    figure.legend(named.values(), named.keys(), loc="outside right upper", fontsize=8, frameon=False)
     return _encoded(figure)
 
 

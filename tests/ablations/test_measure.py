@@ -22,6 +22,7 @@ def test_persons_are_not_probed_where_one_has_most_of_the_clips(monkeypatch):
     monkeypatch.setattr(measure.recognition, "encode", lambda *args, **kwargs: None)
     monkeypatch.setattr(measure.disentanglement, "probes", lambda *args: (found, {}))
     asked = {f"probe/{name}{kind}" for name in ("word_from_pid", "person_from_pid") for kind in ("", "_mlp")}
+    asked.add(measure.GUESS)
     assert set(measure.measure(weights, None)) == asked
 
 

@@ -41,7 +41,8 @@ def test_confusions_of_any_vocabulary_make_a_plot():
 
 def test_a_scatter_plot_names_every_arm():
     figures = {"from video": {"joint": [(90.0, 20.0), (92.0, 25.0)], "video": [(10.0, 99.0)]}, "from audio": {}}
-    assert plots.scatter(figures, "words, %", "persons, %").startswith(b"\x89PNG")
+    plain, guessed = (plots.scatter(figures, "words, %", "persons, %", guess) for guess in (None, 12.5))
+    assert plain.startswith(b"\x89PNG") and guessed.startswith(b"\x89PNG") and plain != guessed
 
 
 def test_seeds_make_a_plot_even_where_an_arm_has_none():
