@@ -9,9 +9,9 @@ from davs_jax.errors import ConfigError
 from davs_jax.models import syncnet
 from davs_jax.training import losses
 from davs_jax.training.forward import forward
-from davs_jax.training.losses import TERMS, Metrics, Terms
 from davs_jax.training.networks import Array, Batch, Networks, Tree, images, join, select
 from davs_jax.training.stage import Stage
+from davs_jax.training.terms import FACE_TERMS, GENERATION_TERMS, TERMS, WORD_TERMS, Metrics, Terms
 
 __all__ = ["TERMS", "batch", "check", "discriminator_losses", "forward", "generator_losses"]
 
@@ -43,13 +43,13 @@ def check(config, active: set[str]) -> None:
 def batch(config, active: set[str], modalities: tuple[str, ...]) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and types of the arrays that the step reads."""
     model, clips, faces = config.model, config.data.batch_size, config.data.face_batch_size
-    size, generates, batch = model.image_size, bool(active & losses.GENERATION_TERMS), {}
+    size, generates, batch = model.image_size, bool(active & GENERATION_TERMS), {}
 
     def add(key: str, *shape: int, dtype=jnp.uint8) -> None:
         batch[key] = jax.ShapeDtypeStruct(shape, dtype)
 
     own_adversary_frames = model.adversary_frames != model.word_frames
-    reads_video, reads_audio = (bool(active & losses.WORD_TERMS) and m in modalities for m in ("video", "audio"))
+    reads_video, reads_audio = (bool(active & WORD_TERMS) and m in modalities for m in ("video", "audio"))
     if reads_video or generates or ("pid_uniform" in active and not own_adversary_frames):
         add("frames", clips, model.word_frames, size, size, 3)
     if reads_audio or generates:
@@ -68,7 +68,7 @@ def batch(config, active: set[str], modalities: tuple[str, ...]) -> dict[str, ja
         add("expert_speech", clips, syncnet.FRAMES, MFCC_LENGTH, SPECTRA[model.spectrum], dtype=jnp.float32)
     if active & {"sync", "sync_expert"}:
         add("sync_mfcc", clips, syncnet.CLIP_WINDOWS, syncnet.COLUMNS, syncnet.COEFFICIENTS, dtype=jnp.float32)
-    if face_terms := sorted(active & losses.FACE_TERMS):
+    if face_terms := sorted(active & FACE_TERMS):
         if not faces:
             raise ConfigError(
                 f"config.data.face_batch_size is 0, but {face_terms} need identity images",
@@ -154,7 +154,7 @@ def generator_losses(networks: Networks, outputs: Tree, batch: Batch) -> tuple[T
     if "sync_expert" in active:
         judged = losses.sync_expert(outputs["expert_face"], outputs["sync_audio"], batch["expert_start"])
         terms["sync_expert", ""], metrics["accuracy/sync_expert"] = judged
-    if active & losses.GENERATION_TERMS:
+    if active & GENERATION_TERMS:
         terms |= _image_losses(networks, outputs, batch)
     return terms, metrics
 
@@ -174,7 +174,7 @@ def _image_losses(networks: Networks, outputs: Tree, batch: Batch) -> Terms:
     fakes = join([outputs[f"fake_{modality}"] for modality in stage.modalities])
     for name in ("gan_sequence", "gan_frame"):
         if name in stage.terms:
-            adversary = losses.TERMS[name].adversary
+            adversary = TERMS[name].adversary
             patch, match = networks(adversary, *_clips_for(adversary, fakes, join([speech] * len(stage.modalities))))
             terms |= {(name, "patch"): losses.binary(patch, 1.0), (name, "match"): losses.binary(match, 1.0)}
     return terms

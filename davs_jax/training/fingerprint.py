@@ -20,7 +20,7 @@ SOURCES = (  # of davs_jax, all that the step is made of
     "models/*.py",
     "parallel/*.py",
     *(f"training/{name}.py" for name in ("__init__", "checks", "davs", "forward", "losses", "networks", "optimizer")),
-    *(f"training/{name}.py" for name in ("stage", "state", "step")),
+    *(f"training/{name}.py" for name in ("stage", "state", "step", "terms")),
 )
 IRRELEVANT = ("log", "checkpoint", "profile", "init_from", "init_networks")  # without effect on the step
 RELEVANT_DATA = ("batch_size", "face_batch_size")

@@ -8,6 +8,7 @@ from davs_jax.models import syncnet
 from davs_jax.models.word_vectors import normalised
 from davs_jax.training import losses
 from davs_jax.training.networks import Array, Batch, Networks, images, select
+from davs_jax.training.terms import GENERATION_TERMS, WORD_TERMS
 
 
 def forward(networks: Networks, batch: Batch) -> dict[str, Array]:
@@ -23,16 +24,16 @@ def forward(networks: Networks, batch: Batch) -> dict[str, Array]:
     """
     stage, terms = networks.stage, networks.stage.terms
     outputs: dict[str, Array] = {}
-    if terms & (losses.WORD_TERMS | losses.GENERATION_TERMS | {"wid_uniform"}):
+    if terms & (WORD_TERMS | GENERATION_TERMS | {"wid_uniform"}):
         outputs |= _words(networks, batch)
-    if terms & (losses.GENERATION_TERMS | {"pid_uniform", "person_ce"}):
+    if terms & (GENERATION_TERMS | {"pid_uniform", "person_ce"}):
         persons = _persons(networks, batch)
         if "pid_uniform" in terms:
             _, maps = persons["adversary"]
             outputs["adversary_maps"] = maps[4].reshape(-1, stage.model.adversary_frames, *maps[4].shape[1:])
         if "person_ce" in terms:
             outputs["face_logits"] = networks("person_classifier", persons["face"][0])
-        if terms & losses.GENERATION_TERMS:
+        if terms & GENERATION_TERMS:
             outputs |= _generate(networks, batch, persons["identity"], outputs)
     if "sync" in terms:
         outputs |= _sync(networks, batch)
@@ -67,10 +68,10 @@ def _words(networks: Networks, batch: Batch) -> dict[str, Array]:
     """Word vectors of the stage's modalities, and of the identity images for the person adversary."""
     stage, terms = networks.stage, networks.stage.terms
     outputs, calls, shape = {}, {}, ()
-    if terms & (losses.WORD_TERMS | losses.GENERATION_TERMS):
+    if terms & (WORD_TERMS | GENERATION_TERMS):
         inputs = {m: batch[key] for m, key in (("video", "frames"), ("audio", "speech")) if m in stage.modalities}
         kind = stage.model.wid_norm
-        if not terms & losses.WORD_TERMS and kind == "none":  # only the generated frames need word vectors
+        if not terms & WORD_TERMS and kind == "none":  # only the generated frames need word vectors
             length = stage.model.sequence_frames
             inputs = {modality: select(x, batch["generate_start"], length) for modality, x in inputs.items()}
         shape = (*next(iter(inputs.values())).shape[:2], -1)
@@ -114,7 +115,7 @@ def _centroid_logits(networks: Networks, outputs: dict[str, Array]) -> dict[str,
 def _persons(networks: Networks, batch: Batch) -> dict[str, tuple]:
     """Person vectors and maps of the identity frame, the adversary's frames and the identity images."""
     terms, calls = networks.stage.terms, {}
-    if terms & losses.GENERATION_TERMS:
+    if terms & GENERATION_TERMS:
         calls["identity"] = batch["identity_frame"]
     if "pid_uniform" in terms:
         calls["adversary"] = models.flatten_time(batch.get("adversary_frames", batch.get("frames")))

@@ -15,9 +15,10 @@ from davs_jax.errors import ConfigError
 from davs_jax.models.layers import CONVOLUTION
 from davs_jax.training import checks, losses
 from davs_jax.training.optimizer import make_optimizers
+from davs_jax.training.terms import BOTH, ENCODERS, Key, Term
 
 Array = jax.Array
-Terms = Mapping[str, losses.Term]
+Terms = Mapping[str, Term]
 
 # `config.remat`: what of a network's forward is kept for the backward pass, and what is recomputed.
 REMAT = {
@@ -59,7 +60,7 @@ class Stage:
     trained: tuple[str, ...]
     adversaries: tuple[str, ...]
     modalities: tuple[str, ...]
-    weights: Mapping[losses.Key, float]
+    weights: Mapping[Key, float]
     batch: Mapping[str, jax.ShapeDtypeStruct]
     optimizers: Mapping[str, optax.GradientTransformation]
     remat: Mapping[str, Callable]
@@ -142,7 +143,7 @@ class Stage:
 
 def _modalities(config) -> tuple[str, ...]:
     given = tuple(config.modalities)
-    if not given or set(given) - losses.BOTH:
+    if not given or set(given) - BOTH:
         raise ConfigError(f"config.modalities is {given}", "it holds 'audio', 'video' or both")
     return given
 
@@ -167,7 +168,7 @@ def _active_terms(config, known: Terms, modalities: tuple[str, ...]) -> set[str]
 
 def _networks(terms: Terms, modalities: tuple[str, ...], frozen: bool = False) -> set[str]:
     """Networks that these terms move, and with `frozen` use, without the encoders of absent modalities."""
-    absent = {encoder for modality, encoder in losses.ENCODERS.items() if modality not in modalities}
+    absent = {encoder for modality, encoder in ENCODERS.items() if modality not in modalities}
     return {name for term in terms.values() for name in (*term.moves, *(term.uses if frozen else ()))} - absent
 
 
@@ -186,10 +187,10 @@ def _trained(config, known: Terms, active: Terms, modalities: tuple[str, ...]) -
     return tuple(config.trained)
 
 
-def _weights(config, terms: Terms, modalities: tuple[str, ...]) -> dict[losses.Key, float]:
+def _weights(config, terms: Terms, modalities: tuple[str, ...]) -> dict[Key, float]:
     """Weight of every part of every active term; those of the uniformity terms multiply the stated rule."""
     classes = {"pid_uniform": "num_words", "wid_uniform": "num_identities"}
-    absent, weights = losses.BOTH - set(modalities), {}
+    absent, weights = BOTH - set(modalities), {}
     for name, term in terms.items():
         weight = config.loss[name]
         if key := classes.get(name):

@@ -15,10 +15,10 @@ from jax.sharding import Mesh
 
 from davs_jax.errors import ConfigError
 from davs_jax.parallel import sharding
-from davs_jax.training.losses import full_name
 from davs_jax.training.networks import Array, Batch, Networks, Tree
 from davs_jax.training.stage import Stage
 from davs_jax.training.state import DavsState, abstract_state
+from davs_jax.training.terms import full_name
 
 Metrics = dict[str, Array]
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from davs_jax.face_geometry import mouth_box
 from davs_jax.import_official.convert import export
 from davs_jax.import_official.layers import NETWORKS
-from davs_jax.training.losses import full_name
 from davs_jax.training.stage import Stage
+from davs_jax.training.terms import full_name
 
 TERMS = {"word_ce", "contrastive", "modality", "pid_uniform", "l1", "mouth", "temporal", "gan_sequence"}
 

@@ -19,10 +19,10 @@ from configs import common
 from davs_jax.import_official import convert
 from davs_jax.parallel import sharding
 from davs_jax.training import davs, step
-from davs_jax.training.losses import full_name
 from davs_jax.training.networks import split
 from davs_jax.training.stage import Stage
 from davs_jax.training.state import DavsState
+from davs_jax.training.terms import full_name
 
 # A tensor's gradient may be off by a share of itself, and by what rounding leaves of the network's largest gradient:
 # norms take the mean of a gradient away, rectifiers switch near their edge, and both make single tensors' uncertain.

@@ -9,6 +9,7 @@ from configs import common
 from davs_jax import models
 from davs_jax.face_geometry import mouth_box
 from davs_jax.training import losses
+from davs_jax.training.terms import TERMS
 
 
 def test_contrastive_equals_its_definition_pair_by_pair():
@@ -217,6 +218,4 @@ def test_sync_matching_has_a_finite_gradient_at_a_vector_of_zeros():
 
 
 def test_every_adversary_of_a_term_is_a_network_that_export_leaves_out():
-    assert {term.adversary for term in losses.TERMS.values()} - {None} == set(
-        models.adversaries(common.get_config().model)
-    )
+    assert {term.adversary for term in TERMS.values()} - {None} == set(models.adversaries(common.get_config().model))

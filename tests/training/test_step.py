@@ -11,9 +11,9 @@ import pytest
 
 from davs_jax.models import syncnet
 from davs_jax.parallel import sharding
-from davs_jax.training import davs, losses, state, step
-from davs_jax.training.losses import full_name
+from davs_jax.training import davs, state, step
 from davs_jax.training.stage import Stage
+from davs_jax.training.terms import TERMS, full_name
 from support.steps import judged, random_batch, random_state, tiny
 
 ALL = P, V, A, D, W, C, S = (
@@ -154,7 +154,7 @@ def test_a_discriminator_term_moves_its_own_network_only(gradient_of_term, term)
 
 def test_the_table_of_terms_names_what_the_gradients_move():
     measured = MOVES | {"sync_expert": EXPERT_MOVES}
-    for name, term in losses.TERMS.items():
+    for name, term in TERMS.items():
         parts = [measured[full_name((name, part))] for part in term.parts]
         joint_only = {"visual_encoder"} if name == "contrastive" else set()  # it moves in pretraining's form
         assert set(term.moves) - joint_only == set().union(*parts)

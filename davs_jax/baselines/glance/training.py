@@ -11,8 +11,8 @@ from davs_jax.constants import IMAGE_SIZES
 from davs_jax.errors import ConfigError
 from davs_jax.models.layers import flatten_time
 from davs_jax.training import losses
-from davs_jax.training.losses import Metrics, Term, Terms
 from davs_jax.training.networks import Array, Batch, Networks, Tree, images
+from davs_jax.training.terms import Metrics, Term, Terms
 
 GENERATOR = ("lip_generator",)
 CORRELATION = (*GENERATOR, "flow_encoder", "audio_derivative")

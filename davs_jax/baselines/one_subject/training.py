@@ -10,8 +10,8 @@ from davs_jax.baselines.one_subject import footage
 from davs_jax.baselines.one_subject.networks import POINTS
 from davs_jax.constants import CLIP_FRAMES, MFCC_PER_FRAME, MFCC_WIDTH
 from davs_jax.errors import ConfigError
-from davs_jax.training.losses import Metrics, Term, Terms
 from davs_jax.training.networks import Batch, Networks, Tree
+from davs_jax.training.terms import Metrics, Term, Terms
 
 TERMS: Mapping[str, Term] = {"shape": Term(("mouth_rnn",), uses=("footage",))}
 

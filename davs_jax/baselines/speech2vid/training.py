@@ -10,8 +10,8 @@ from davs_jax.constants import CLIP_FRAMES
 from davs_jax.errors import ConfigError
 from davs_jax.models.layers import flatten_time, stack_on_channels
 from davs_jax.training import losses
-from davs_jax.training.losses import Metrics, Term, Terms
 from davs_jax.training.networks import Array, Batch, Networks, Tree, images
+from davs_jax.training.terms import Metrics, Term, Terms
 
 FACE = ("identity_encoder", "speech_encoder", "face_decoder")
 # The networks that `deblur` does not need are kept beside it, so that its run generates.

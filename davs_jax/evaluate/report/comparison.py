@@ -10,7 +10,8 @@ from davs_jax.display.page import decimals, document, percent, section, table, v
 from davs_jax.evaluate.report import record
 from davs_jax.evaluate.report.recognition import PLACES
 from davs_jax.evaluate.report.record import Report
-from davs_jax.evaluate.sections import Figures, described
+from davs_jax.evaluate.sections import Figures
+from davs_jax.evaluate.shown import described
 from davs_jax.files import write_text
 
 PAGE = "comparison.html"

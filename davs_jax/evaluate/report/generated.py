@@ -9,17 +9,8 @@ from davs_jax.display.page import bracketed, decimals, image, percent, section, 
 from davs_jax.evaluate.generated import VARIANTS
 from davs_jax.evaluate.lip_sync import VARIANTS as SYNCNET_VARIANTS
 from davs_jax.evaluate.mouth_opening import TRUSTED
-from davs_jax.evaluate.sections import (
-    Landmarks,
-    Likeness,
-    Lips,
-    LipSync,
-    Mean,
-    Motion,
-    MouthMotion,
-    Perceptual,
-    described,
-)
+from davs_jax.evaluate.sections import Landmarks, Likeness, Lips, LipSync, Mean, Motion, MouthMotion, Perceptual
+from davs_jax.evaluate.shown import described
 
 OURS = ("audio", "video")  # rows in bold
 CLOSENESS = ("psnr", "ssim", "mouth_psnr", "mouth_l1", "legacy_psnr")

@@ -9,7 +9,8 @@ from typing import Any, get_args, get_origin
 
 from davs_jax.data.sources import ClipSource
 from davs_jax.errors import DataError, first_line
-from davs_jax.evaluate.sections import Figures, described
+from davs_jax.evaluate.sections import Figures
+from davs_jax.evaluate.shown import described
 from davs_jax.files import write_text
 
 FILE = "report.json"
