@@ -17,6 +17,7 @@ import pickle
 import platform
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -39,21 +40,27 @@ class Unusable(Exception):
     """A kept step that must not, or cannot, be used."""
 
 
-def read(fingerprint: str, mesh: Mesh, say: Say) -> jax.stages.Compiled | None:
-    """The kept step for these devices; None where there is none, or not every process of the job can use it.
+def begin_reading(fingerprint: str, mesh: Mesh, say: Say) -> Callable[[], jax.stages.Compiled | None]:
+    """Begins to read the kept step for these devices in a thread, beside what else a start has to do.
 
     Args:
       fingerprint: of the step.
       say: prints a line, for a file that cannot be used.
+
+    Returns:
+      a function that waits for the step; it returns None where there is none, or not every process of the job can use
+      it. Every process must call it.
     """
-    found = None
-    if (file := _file(fingerprint, mesh)) and file.exists():
-        try:
-            found = _load(file, mesh)
-            os.utime(file)  # used just now
-        except Exception as error:  # damaged machine code has no error of its own
-            say(f"{file}: this kept step is not used: {first_line(error)}")
-    return found if processes.everywhere(found is not None) else None  # all must run one program
+    file = _file(fingerprint, mesh)
+    thread = ThreadPoolExecutor(1)
+    reading = thread.submit(_read, file, mesh, say) if file and file.exists() else None
+    thread.shutdown(wait=False)
+
+    def finish() -> jax.stages.Compiled | None:
+        found = reading.result() if reading else None
+        return found if processes.everywhere(found is not None) else None  # all must run one program
+
+    return finish
 
 
 def write(fingerprint: str, mesh: Mesh, compiled: jax.stages.Compiled, say: Say) -> None:
@@ -103,6 +110,17 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
     return f"{platform.machine()} {platform.processor()}"
+
+
+def _read(file: Path, mesh: Mesh, say: Say) -> jax.stages.Compiled | None:
+    """The step in a file; None, and a line, where it cannot be used."""
+    try:
+        found = _load(file, mesh)
+        os.utime(file)  # used just now
+        return found
+    except Exception as error:  # damaged machine code has no error of its own
+        say(f"{file}: this kept step is not used: {first_line(error)}")
+        return None
 
 
 def _load(file: Path, mesh: Mesh) -> jax.stages.Compiled:

@@ -5,7 +5,6 @@ import copy
 import itertools
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -38,6 +37,7 @@ class Job(NamedTuple):
     mesh: jax.sharding.Mesh
     abstract: DavsState  # shapes, types and shardings of the state
     fingerprint: str  # of the step
+    kept_step: Callable[[], jax.stages.Compiled | None]  # waits for the step of an earlier start, which is being read
 
 
 def train(config, workdir: str) -> bool:
@@ -147,7 +147,9 @@ def _resolve(config) -> Job:
     """Checks the config and describes the job; nothing is computed yet."""
     stage = Stage.from_config(config)
     mesh = sharding.make_mesh(config.mesh)
-    return Job(stage, mesh, state.abstract_state(stage, mesh), fingerprint.of(config))
+    known = fingerprint.of(config)
+    kept_step = executables.begin_reading(known, mesh, _say)
+    return Job(stage, mesh, state.abstract_state(stage, mesh), known, kept_step)
 
 
 def _with_words(config, stage: Stage):
@@ -197,10 +199,9 @@ def _tables(job: Job, now: DavsState, origins: dict[str, str]) -> Iterator[str]:
 
 
 def _compile(job: Job) -> Callable:
-    """The step, compiled now or by an earlier start; prints how long that took and how much memory a step needs."""
-    began = time.perf_counter()
-    if compiled := executables.read(job.fingerprint, job.mesh, _say):
-        _say(f"the compiled step of an earlier start is read in {time.perf_counter() - began:.0f} s")
+    """The step, compiled now or by an earlier start; prints which, and how much memory a step needs."""
+    if compiled := job.kept_step():
+        _say("the compiled step of an earlier start is read")
     else:
         train_step = step.make_train_step(job.stage, job.mesh)
         compiled, cached = compile_step(train_step, (job.abstract, dict(job.stage.batch)), _say)

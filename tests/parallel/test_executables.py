@@ -50,7 +50,7 @@ def compiled():
 
 
 def read(lines, fingerprint="a step"):
-    return executables.read(fingerprint, MESH, lines.append)
+    return executables.begin_reading(fingerprint, MESH, lines.append)()
 
 
 def test_a_kept_step_computes_the_same_and_is_given_its_state(kept, lines):
@@ -133,8 +133,8 @@ jax.config.update("jax_compilation_cache_dir", sys.argv[1])
 from test_executables import MESH, compiled
 executables.write("a step", MESH, compiled(), print)
 assert processes.everywhere(True)
-found = executables.read("a step", MESH, print)
-alone = executables.read("a step" if jax.process_index() else "another step", MESH, print)
+found = executables.begin_reading("a step", MESH, print)()
+alone = executables.begin_reading("a step" if jax.process_index() else "another step", MESH, print)()
 print("found" if found else "none", "found" if alone else "none")
 """
 
