@@ -62,7 +62,7 @@ def make(folder: Path, clips: int) -> None:
         place.mkdir(parents=True)
         for t in USED:
             (place / f"{t}.jpg").write_bytes(cropped[t])
-            record["speech"][4 * t : 4 * t + 20].astype(np.float64).tofile(place / f"{t}.bin")
+            record["mfcc"][4 * t : 4 * t + 20].astype(np.float64).tofile(place / f"{t}.bin")
     write_shards(folder / "shards", "clips", records.clip_features(WORDS, SPEAKERS), {"train": examples})
 
 
