@@ -13,7 +13,6 @@ import numpy as np
 
 from davs_jax import inference
 from davs_jax.data.channel import through_channel
-from davs_jax.data.examples import clip_audio
 from davs_jax.data.pipeline import eval_batches
 from davs_jax.data.sources import open_clips
 from davs_jax.errors import DataError
@@ -37,7 +36,7 @@ def main() -> None:
 
     def windows(record: dict, strength: float) -> np.ndarray:
         rng = np.random.default_rng(zlib.crc32(bytes(record["clip_id"])))
-        return clip_audio(through_channel(record, rng, strength))
+        return model.clip_audio(through_channel(record, rng, strength))
 
     print(f"{len(source)} clips of split {args.split}")
     for strength in STRENGTHS:
