@@ -128,7 +128,7 @@ def get_config(stage: str = "joint") -> ConfigDict:
     d.face_batch_size = 16  # identity images per step, on all devices together; read only if a term uses them
     # Ours: the photo is a generated frame, or at most this many frames before or after them; 0 is any of the clip, as
     # published. Heads turn in a second, lips move in a tenth of one: a photo from nearby leaves the lips to learn.
-    # On presenters it moved the lips more closely, with three seeds (docs/results.md); configs/real.py has 3.
+    # On presenters it moved the lips more closely, with three seeds (docs/presenters.md); configs/real.py has 3.
     d.photo_within = 0
     d.flip = True  # mirror half of the clips horizontally
     d.crop = True  # random crop of the stored frame; else the central one

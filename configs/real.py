@@ -18,7 +18,7 @@
 It is the demo's recipe with recordings instead of synthetic people, and with photos from nearby. The photos that speak
 (`neutral` as in configs/demo.py) teach the generator to open a mouth that is closed in the photo. Clips without a word
 train everything but the word loss. Whole speakers of the news are held out: 20 train, 2 validate, 4 test. All stages
-were trained; the last changes little (docs/results.md).
+were trained; the last changes little (docs/presenters.md).
 """
 
 from configs import common, demo
